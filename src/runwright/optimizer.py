@@ -31,9 +31,7 @@ def adamw(
     """AdamW with decoupled weight decay (Loshchilov and Hutter 2019)."""
     from torch import optim
 
-    groups = parameter_groups(
-        model, lr=lr, weight_decay=weight_decay, no_decay=no_decay, layer_decay=layer_decay, head_lr=head_lr
-    )
+    groups = parameter_groups(model, lr, weight_decay, no_decay, layer_decay, head_lr)
     return optim.AdamW(groups, lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay, fused=fused)
 
 
@@ -52,9 +50,7 @@ def sgd(
     """Stochastic gradient descent; weight decay is added to the gradient."""
     from torch import optim
 
-    groups = parameter_groups(
-        model, lr=lr, weight_decay=weight_decay, no_decay=no_decay, layer_decay=layer_decay, head_lr=head_lr
-    )
+    groups = parameter_groups(model, lr, weight_decay, no_decay, layer_decay, head_lr)
     return optim.SGD(
         groups, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov, fused=fused
     )
@@ -80,9 +76,7 @@ def adafactor(
     """
     from torch import optim
 
-    groups = parameter_groups(
-        model, lr=lr, weight_decay=weight_decay, no_decay=no_decay, layer_decay=layer_decay, head_lr=head_lr
-    )
+    groups = parameter_groups(model, lr, weight_decay, no_decay, layer_decay, head_lr)
     eps = (eps1, eps2)
     return optim.Adafactor(
         groups, lr=lr, beta2_decay=beta2_decay, eps=eps, d=clip_threshold, weight_decay=weight_decay
@@ -91,7 +85,6 @@ def adafactor(
 
 def parameter_groups(
     model: nn.Module,
-    *,
     lr: float,
     weight_decay: float,
     no_decay: list[str],

@@ -17,12 +17,11 @@ NAME is the name or folder of a sweep."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=("status", "best", "stop"))
-    parser.add_argument(
-        "name", metavar="NAME", nargs="?", default="latest:sweeps", help="default: the newest"
-    )
-    parser.add_argument("--output", type=Path, metavar="FILE", help="of best: write it there instead")
-    parser.add_argument("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
+    add = parser.add_argument
+    add("action", choices=("status", "best", "stop"))
+    add("name", metavar="NAME", nargs="?", default="latest:sweeps", help="default: the newest")
+    add("--output", type=Path, metavar="FILE", help="of best: write it there instead")
+    add("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
 
 
 def execute(args: argparse.Namespace) -> int:

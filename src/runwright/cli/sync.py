@@ -16,12 +16,11 @@ EXAMPLES = """examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "run", metavar="RUN", nargs="?", default="latest", help="folder, id, latest (default) or latest:NAME"
-    )
-    parser.add_argument("--all", action="store_true", help="every run in --output-dir")
-    parser.add_argument("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
-    parser.add_argument("--uri", help="another store than the run was tracked to")
+    add, help_text = parser.add_argument, "folder, id, latest (default) or latest:NAME"
+    add("run", metavar="RUN", nargs="?", default="latest", help=help_text)
+    add("--all", action="store_true", help="every run in --output-dir")
+    add("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
+    add("--uri", help="another store than the run was tracked to")
 
 
 def execute(args: argparse.Namespace) -> int:

@@ -182,9 +182,7 @@ def fit_vocabulary(
     num_embeddings = len(model.get_input_embeddings().get_parameter("weight"))
     expected: dict[str, int] | None = None
     if tokenizer.name_or_path != in_safetensors(resolve_source(name)):
-        with suppress(
-            ConfigError
-        ):  # weights without a tokenizer beside them: there is nothing to compare with
+        with suppress(ConfigError):  # without a tokenizer beside the weights there is nothing to compare with
             expected = open_saved(name, revision=revision).get_vocab()
     if expected is not None:
         own = {token: number for token, number in tokenizer.get_vocab().items() if number < num_embeddings}

@@ -40,9 +40,8 @@ def record_data(
     """Write data.json and rows.npz; the first. `changed`: the run was trained on other data before."""
     before = read_json(folder / DATA_FILE).get("fingerprints")
     if before != data.fingerprints or not (folder / FILE_NAME).is_file():
-        fingerprint.write_row_hashes(
-            folder, data.splits, trained_before=read_trained(folder) if changed else None
-        )
+        before = read_trained(folder) if changed else None
+        fingerprint.write_row_hashes(folder, data.splits, trained_before=before)
     names = ["fingerprints", "columns", "notes", "warnings", "sources", *(["parts"] if data.parts else [])]
     record = {name: getattr(data, name) for name in names}
     record |= {"learned": task.state_dict(), "files": _hash_files(config, data)}
@@ -52,9 +51,8 @@ def record_data(
 
 def recorded_rows(folder: Path) -> RowRecord:
     record, hashes = read_json(folder / DATA_FILE), fingerprint.read_row_hashes(folder)
-    return RowRecord(
-        fingerprints=record.get("fingerprints", {}), columns=record.get("columns", {}), hashes=hashes
-    )
+    columns = record.get("columns", {})
+    return RowRecord(fingerprints=record.get("fingerprints", {}), columns=columns, hashes=hashes)
 
 
 def rows_of(data: LoadedData, *, splits: Iterable[str]) -> RowRecord:
@@ -180,9 +178,8 @@ def evaluation_warnings(
         columns = before.columns.get("train", {}), now.columns.get(split, {})
         is_hashed = split in now.hashes and "train" in before.hashes
         if not own and held_out and not (is_hashed and columns[0].keys() == columns[1].keys()):
-            warnings[split] = (
-                "the split is held out of rows that cannot be compared with train: some may be in both"
-            )
+            problem = "is held out of rows that cannot be compared with train: some may be in both"
+            warnings[split] = f"the split {problem}"
             continue
         earlier = {"train": trained}
         if own:

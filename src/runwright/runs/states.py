@@ -218,9 +218,8 @@ def complete_journal(folder: Path) -> None:
     with held_for_a_moment(folder) as held:
         record = read_run(folder)
         if held and record["status"] not in UNENDED and last_status(journal) != record["status"]:
-            end_journal(
-                folder, record["status"], at=record.get("end_time"), reason=record.get("reason") or ""
-            )
+            reason = record.get("reason") or ""
+            end_journal(folder, record["status"], at=record.get("end_time"), reason=reason)
 
 
 def end_journal(folder: Path, status: str, *, at: float | None = None, reason: str = "") -> None:

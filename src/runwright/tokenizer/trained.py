@@ -253,9 +253,8 @@ def like(
     extra_tokens: list[str],
 ) -> PreTrainedTokenizerFast:
     """A tokenizer with every step and special token of the one saved under `name`, and a new vocabulary."""
-    old = load_pretrained(
-        name=name, revision=revision, padding_side=padding_side, special_tokens=special_tokens
-    )
+    options: Any = {"padding_side": padding_side, "special_tokens": special_tokens}
+    old = load_pretrained(name=name, revision=revision, **options)
     size = len(old)
     extra: Any = old.extra_special_tokens or []
     old.add_special_tokens({"extra_special_tokens": [*map(str, extra), *extra_tokens]})
@@ -268,9 +267,7 @@ def like(
     fallback = [f"<0x{byte:02X}>" for byte in range(256)] if state["model"].get("byte_fallback") else []
     first = [*(token["content"] for token in special), *([unk] if unk else []), *fallback]
     tokens = list(dict.fromkeys(first))
-    algorithm = _algorithm_like(
-        state["model"], size=vocab_size or size, min_frequency=min_frequency, alphabet_size=alphabet_size
-    )
+    algorithm = _algorithm_like(state["model"], vocab_size or size, min_frequency, alphabet_size)
     learned = _learned(algorithm, old.backend_tokenizer, corpus, tokens=tokens, unk=unk or tokens[0])
     new = json.loads(Tokenizer(learned).to_str())["model"]
     ids = {token: index for index, token in enumerate(tokens)}
@@ -321,7 +318,7 @@ def stand_in(options: Mapping[str, Any] | None = None) -> PreTrainedTokenizerFas
 
 
 def _algorithm_like(
-    model: Mapping[str, Any], *, size: int, min_frequency: int, alphabet_size: int | None
+    model: Mapping[str, Any], size: int, min_frequency: int, alphabet_size: int | None
 ) -> Bpe | WordPiece | Unigram | Words:
     kind, prefix = model["type"], model.get("continuing_subword_prefix") or ""
     frequent = {"vocab_size": size, "min_frequency": min_frequency}

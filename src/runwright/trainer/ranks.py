@@ -90,9 +90,8 @@ class Ranks:
 
     def per_rank(self, value: float) -> list[float]:
         """The value of each rank, the same list on all."""
-        return self.sum_vector(
-            [value if rank == self.rank else 0.0 for rank in range(self.num_ranks)]
-        ).tolist()
+        mine = [value if rank == self.rank else 0.0 for rank in range(self.num_ranks)]
+        return self.sum_vector(mine).tolist()
 
     def barrier(self) -> None:
         if self.accelerator:
