@@ -320,19 +320,14 @@ def build_batches(
     config: Config, prepared: Prepared, *, ranks: Ranks, padded: bool = True
 ) -> Batches | StreamBatches:
     """The training batches of this rank, for a model that computes the padding or leaves it out."""
-    options, seed = build_options(config), config["seeds"]["data"]
-    cut = Cut(
-        microbatch_size=options.microbatch_size, microbatch_tokens=options.microbatch_tokens, padded=padded
-    )
-    if prepared.stream is not None:
-        return StreamBatches(
-            prepared.stream,
-            prepared.task,
-            batch_size=options.batch_size,
-            shuffle_buffer=prepared.data.shuffle_buffer,
-            seed=seed,
-            cut=cut,
-            ranks=ranks,
-        )
-    examples = prepared.examples["train"]
-    return Batches(examples, prepared.task, batch_size=options.batch_size, seed=seed, cut=cut, ranks=ranks)
+    options, task = build_options(config), prepared.task
+    size, tokens = options.microbatch_size, options.microbatch_tokens
+    shared: dict[str, Any] = {
+        "batch_size": options.batch_size,
+        "seed": config["seeds"]["data"],
+        "ranks": ranks,
+    }
+    shared["cut"] = Cut(microbatch_size=size, microbatch_tokens=tokens, padded=padded)
+    if prepared.stream is None:
+        return Batches(prepared.examples["train"], task, **shared)
+    return StreamBatches(prepared.stream, task, shuffle_buffer=prepared.data.shuffle_buffer, **shared)

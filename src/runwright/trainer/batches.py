@@ -144,23 +144,16 @@ class Picked:
 
 
 def make_batch(
-    step: int,
-    picked: Picked,
-    task: Task,
-    *,
-    cut: Cut,
-    ranks: Ranks,
-    seed: int,
-    epoch: int,
-    position: Mapping[str, Any] | None = None,
+    batches: Batches | StreamBatches, step: int, picked: Picked, *, epoch: int, position: Any = None
 ) -> StepBatch:
     """The batch as one rank sees it: cut into microbatches, of which it fetches and collates its own.
 
     Where the model is sharded, ranks with fewer microbatches than others get fillers.
     """
+    task, cut, ranks = batches.task, batches.cut, batches.ranks
 
     def microbatch(index: int, positions: Sequence[int]) -> Microbatch:
-        examples = task.augment(picked.fetch(positions), seed=seed, epoch=epoch)
+        examples = task.augment(picked.fetch(positions), seed=batches.seed, epoch=epoch)
         return Microbatch(index=index, count=task.count(examples), batch=task.collate(examples))
 
     lengths, widths = picked.column("lengths"), picked.column("widths")
@@ -216,15 +209,8 @@ class Batches:
 
     def at(self, step: int) -> StepBatch:
         """The batch of a step; costs the same at any step."""
-        return make_batch(
-            step,
-            Picked([(self.examples, self.positions(step))]),
-            self.task,
-            cut=self.cut,
-            ranks=self.ranks,
-            seed=self.seed,
-            epoch=step // self.steps_per_epoch,
-        )
+        picked = Picked([(self.examples, self.positions(step))])
+        return make_batch(self, step, picked, epoch=step // self.steps_per_epoch)
 
     def iterate(self, start: int, end: int) -> Iterator[StepBatch]:
         """Steps start to end - 1; each is prepared while the one before it is used."""
@@ -327,16 +313,8 @@ class StreamBatches:
                     break
                 window, used, epoch = following, 0, following.epoch
             position = {"epoch": window.epoch, "window": window.index, "place": window.place, "used": used}
-            yield make_batch(
-                step,
-                Picked(pieces),
-                self.task,
-                cut=self.cut,
-                ranks=self.ranks,
-                seed=self.seed,
-                epoch=window.epoch,
-                position={**position, "fingerprint": self.stream.fingerprint},
-            )
+            position["fingerprint"] = self.stream.fingerprint
+            yield make_batch(self, step, Picked(pieces), epoch=window.epoch, position=position)
             step += 1
 
 
