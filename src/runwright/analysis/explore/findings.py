@@ -12,8 +12,7 @@ from unicodedata import normalize
 import numpy as np
 
 from runwright.analysis.explore.explore import Exploration
-from runwright.analysis.explore.oddities import ODDITIES
-from runwright.analysis.explore.survey import MAX_EXAMPLES, quantile
+from runwright.analysis.explore.survey import MAX_EXAMPLES, ODDITIES, quantile
 from runwright.errors import listed
 from runwright.task.labels import doubtful_names
 
@@ -24,7 +23,7 @@ Rows = Iterator[dict[str, Any]]
 
 
 class Share(float):
-    """A share of a whole: a number in JSON, percent for people, never 0 for something."""
+    """A share of a whole: sorted as a number, shown in percent, never as 0 for something."""
 
     def __str__(self) -> str:
         return f"{100 * self:.1f} %" if self >= 0.001 or not self else "under 0.1 %"
