@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.table import Column
 
 from runwright import build
 from runwright.config.permissions import code_allowed
@@ -19,7 +18,7 @@ from runwright.config.sources import resolve_source
 from runwright.errors import ConfigError, listed
 from runwright.model.parameters import max_positions, parameter_counts, parameter_depths
 from runwright.model.pretrained import loading
-from runwright.report.terminal import plain_table, print_table, result_console
+from runwright.report.terminal import print_table, result_console, table_of
 from runwright.runs.folder import BEST_MODEL, LATEST, resolve_run
 from runwright.tokenizer.pretrained import in_safetensors
 
@@ -103,16 +102,15 @@ def show(report: Mapping[str, Any]) -> None:
     positions = "any number of" if report["positions"] is None else f"{report['positions']:,}"
     counts = f"{total:,} parameters, {trainable:,} of them trainable ({trainable / max(total, 1):.1%})"
     console.print(f"{report['model']}: {counts}, {report['layers']} layers, {positions} positions")
-    numbers = [Column(name, justify="right") for name in ("parameters", "trainable")]
-    table = plain_table("part", *numbers, "shapes")
-    layers = re.compile(r"(layer) \d+")
+    numbers, rows = ("parameters", "trainable"), []
     for _, group in groupby(
-        report["parts"], key=lambda p: (layers.sub(r"\1", p["part"]), p["parameters"], p["trainable"])
+        report["parts"], key=lambda p: (re.sub(r"(layer) \d+", r"\1", p["part"]), *(p[n] for n in numbers))
     ):
         first, *others = group
         name = f"{first['part']} to {others[-1]['part'].split()[1]}, each" if others else first["part"]
         shapes = ", ".join(" × ".join(map(str, shape)) for shape in first["shapes"])
-        table.add_row(name, f"{first['parameters']:,}", f"{first['trainable']:,}", shapes)
+        rows.append([name, *(f"{first[number]:,}" for number in numbers), shapes])
+    table = table_of(["part", *numbers, "shapes"], rows, right=numbers)
     print_table(table, console=console, above=1, below=bool(report["notes"]))
     for note in report["notes"]:
         console.print(note, markup=False, soft_wrap=True)
