@@ -18,7 +18,7 @@ from runwright.errors import ConfigError
 from runwright.metric import bootstrap
 from runwright.metric.bootstrap import bootstrap_interval, make_metric
 from runwright.metric.classification import accuracy, roc_auc
-from runwright.metric.correlation import pearson
+from runwright.metric.means import pearson
 from runwright.predictions import select
 from runwright.types import Predictions
 
@@ -128,7 +128,7 @@ def test_a_table_keeps_its_type(single_label: Make) -> None:
 
 
 def test_options_that_a_metric_does_not_take_are_refused() -> None:
-    node = {"_target_": "runwright.metric.correlation.pearson", "power": 2}
+    node = {"_target_": "runwright.metric.means.pearson", "power": 2}
     with pytest.raises(ConfigError, match=r"metric\.own: given arguments that .*pearson does not take"):
         make_metric(node, key="metric.own")
 

@@ -23,8 +23,7 @@ from runwright.metric.classification import (
     recall,
     roc_auc,
 )
-from runwright.metric.correlation import pearson, spearman
-from runwright.metric.means import mean_absolute_error, mean_squared_error
+from runwright.metric.means import mean_absolute_error, mean_squared_error, pearson, spearman
 from runwright.types import Metric, Predictions
 
 Make = Callable[..., Predictions]

@@ -18,8 +18,7 @@ from sklearn import metrics as sk
 
 from runwright.metric.answers import text_exact_match, text_f1
 from runwright.metric.classification import accuracy, f1, matthews, precision, recall, roc_auc
-from runwright.metric.correlation import pearson, spearman
-from runwright.metric.means import mean_absolute_error, mean_squared_error
+from runwright.metric.means import mean_absolute_error, mean_squared_error, pearson, spearman
 from runwright.types import Predictions
 
 Make = Callable[..., Predictions]
