@@ -137,7 +137,10 @@ def test_options_that_a_metric_does_not_take_are_refused() -> None:
 def test_metrics_of_class_0_are_scikit_learn_s_with_that_label(single_label: Make, name: str) -> None:
     predictions = single_label(num_classes=2, seed=3)
     expected, scores = np.asarray(predictions.expected), np.asarray(predictions.scores)
-    node = {"_target_": f"runwright.metric.classification.{name}", "average": "binary"}
+    target = {
+        "_target_": f"runwright.metric.classification.{'roc_auc' if name == 'roc_auc' else 'class_score'}"
+    }
+    node = target | {"average": "binary"} | ({} if name == "roc_auc" else {"score": name})
     metric = make_metric(node, key="metric.x", positive=0)
     if name == "roc_auc":
         theirs = sk.roc_auc_score(expected == 0, scores[:, 0])
