@@ -110,9 +110,8 @@ def check_resume(
         yield _failed_run(whole, code)
         return
     timeout_seconds = 60 + 10 * (time.monotonic() - began)  # for each start of the run
-    chance = random.Random(0)  # noqa: S311 - no secret
     last_step = config["trainer"]["max_steps"] - 1
-    killed, code = _run_with_kills(broken, num_kills, last_step, timeout_seconds, chance, say)
+    killed, code = _run_with_kills(broken, num_kills, last_step, timeout_seconds, say)
     if code:
         yield _failed_run(broken, code)
     elif not killed:
@@ -148,23 +147,19 @@ def count_doubled(folder: Path) -> int:
 
 
 def _run_with_kills(
-    folder: Path,
-    num_kills: int,
-    last_step: int,
-    timeout_seconds: float,
-    generator: random.Random,
-    say: Callable[[str], None],
+    folder: Path, num_kills: int, last_step: int, timeout_seconds: float, say: Callable[[str], None]
 ) -> tuple[list[int], int]:
     """Start a run, kill and resume it, and let it end: the last steps before the kills, and its exit code."""
     killed: list[int] = []
+    chance = random.Random(0)  # noqa: S311 - no secret
     for left in range(num_kills, 0, -1):
         first = max([SAVE_EVERY, *killed]) + 1
         if first > last_step:
             break
-        step = generator.randint(first, first + (last_step - first) // left)
+        step = chance.randint(first, first + (last_step - first) // left)
         process = _start(folder, resume=bool(killed))
         until = time.monotonic() + timeout_seconds
-        if not _reaches(folder, process, step, until, generator):
+        if not _reaches(folder, process, step, until, chance):
             return killed, process.wait()
         _kill(process)
         killed.append(max(recorded_steps(folder)))
@@ -181,7 +176,7 @@ def _run_with_kills(
 
 
 def _reaches(
-    folder: Path, process: subprocess.Popen[bytes], step: int, until: float, generator: random.Random
+    folder: Path, process: subprocess.Popen[bytes], step: int, until: float, chance: random.Random
 ) -> bool:
     """Wait until a random moment of the step after this one; False where the run ended before."""
     while time.monotonic() < until:
@@ -190,7 +185,7 @@ def _reaches(
         times = recorded_steps(folder)
         if max(times, default=0) >= step and any(folder.glob("checkpoints/step-*")):
             *_, before, now = times.values()
-            time.sleep(generator.uniform(0, max(0.0, now - before)))
+            time.sleep(chance.uniform(0, max(0.0, now - before)))
             return process.poll() is None
         time.sleep(POLL_SECONDS)
     _kill(process)

@@ -9,10 +9,10 @@ import threading
 import urllib.error
 import urllib.request
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from runwright.config.addresses import to_address, to_path
@@ -26,9 +26,6 @@ from runwright.tracker.mlflow.database import (
     make_tables,
     missing_driver,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 DATABASE_NAME = "mlflow.db"
 ARTIFACTS_NAME = "mlartifacts"

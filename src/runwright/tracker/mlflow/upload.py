@@ -18,6 +18,7 @@ import logging
 import math
 import posixpath
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,8 +34,6 @@ from runwright.tracker.mlflow.logged_model import is_own, send_model
 from runwright.tracker.mlflow.store import Store, prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from mlflow.entities import Metric, Param, RunTag
     from mlflow.tracking import MlflowClient
 
