@@ -30,15 +30,7 @@ from rich.text import Text
 
 from runwright import build
 from runwright.analysis.steps import LOSS, compare
-from runwright.analysis.verify.parity import (
-    BITS,
-    Finding,
-    Subject,
-    Verdict,
-    check_evaluation,
-    check_parity,
-    judge,
-)
+from runwright.analysis.verify import parity
 from runwright.config.compose import compose_checked
 from runwright.config.permissions import worker_environment
 from runwright.launch.group import WorkerGroup
@@ -101,7 +93,7 @@ def shorten(
 
 def check_resume(
     config: Mapping[str, Any], *, num_kills: int, say: Callable[[str], None]
-) -> Iterator[Finding]:
+) -> Iterator[parity.Finding]:
     """An unbroken run against one that was killed at random moments, batch by batch and bit by bit."""
     whole, broken = (create(config, overrides=(), command=["runwright verify"]) for _ in range(2))
     say("resume: an unbroken run")
@@ -116,12 +108,12 @@ def check_resume(
         yield _failed_run(broken, code)
     elif not killed:
         text = "the run was over before it was killed: more --steps"
-        yield Finding(CHECK, "kills", text, allowed=BITS, verdict="not checked")
+        yield parity.Finding(CHECK, "kills", text, allowed=parity.BITS, verdict="not checked")
     else:
         yield from _judge(config, whole, broken, " and ".join(map(str, killed)))
 
 
-def _judge(config: Mapping[str, Any], whole: Path, broken: Path, steps: str) -> Iterator[Finding]:
+def _judge(config: Mapping[str, Any], whole: Path, broken: Path, steps: str) -> Iterator[parity.Finding]:
     cuda = CUDA if config["trainer"]["device"] != "cpu" and not config["trainer"]["deterministic"] else ""
     advice = ADVICE.format(cuda=cuda, folders=f"{whole} {broken}")
     for comparison in compare(whole, broken):
@@ -129,10 +121,10 @@ def _judge(config: Mapping[str, Any], whole: Path, broken: Path, steps: str) -> 
         text = f"{comparison.where}: {' and '.join(comparison.values)}" if comparison.where else "none"
         text += f"; {comparison.compared}" * (comparison.num_unmatched > 0)
         what = f"{comparison.what} ({comparison.compared}), killed after step {steps}"
-        yield judge(CHECK, what, text, BITS, holds=holds, advice=advice)
+        yield parity.judge(CHECK, what, text, parity.BITS, holds=holds, advice=advice)
     doubled = count_doubled(broken)
     text = f"{doubled} are doubled or contradict each other" if doubled else "each once"
-    yield judge(CHECK, "records of the journal", text, "each once", holds=not doubled, advice="")
+    yield parity.judge(CHECK, "records of the journal", text, "each once", holds=not doubled, advice="")
 
 
 def count_doubled(folder: Path) -> int:
@@ -222,18 +214,18 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _failed_run(folder: Path, code: int) -> Finding:
+def _failed_run(folder: Path, code: int) -> parity.Finding:
     output = folder / OUTPUT_FILE
     tail = "\n".join(output.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:])
     advice = f"The short run itself failed; the end of {output}:\n{tail}"
-    return Finding(CHECK, "a short run", f"exit code {code}", "0", "fails", advice)
+    return parity.Finding(CHECK, "a short run", f"exit code {code}", "0", "fails", advice)
 
 
 MEASURED = ("parity", "evaluation")
 FINDINGS_FILE = "findings.json"
 SILENT_SECONDS = 3600.0  # for the others to wait while the first process measures alone
 GRACE_SECONDS = 5.0
-STYLES: dict[Verdict, str] = {"holds": "green", "fails": "bold red", "reported": "", "not checked": "yellow"}
+STYLES = {"holds": "green", "fails": "bold red", "reported": "", "not checked": "yellow"}
 CONCLUSIONS = {  # of a check in which nothing failed, and of one in which something did
     "parity": (
         "split-invariant: how a batch is cut and shared out does not change an update",
@@ -256,7 +248,7 @@ def verify(
     num_rows: int,
     num_processes: int | None,  # None: as many as the run has, at least two
     allow_shadow: bool = False,
-) -> list[Finding]:
+) -> list[parity.Finding]:
     """Verify an experiment, print the findings, and return them.
 
     Raises ConfigError or DataError where the experiment cannot even begin.
@@ -266,7 +258,7 @@ def verify(
     say("reading the data")
     prepared = build.prepare(config, cache_folder=cache_root() / "examples")
     folder = Path(tempfile.mkdtemp(prefix="runwright-verify-"))
-    findings: list[Finding] = []
+    findings: list[parity.Finding] = []
     try:
         if measured := [check for check in MEASURED if check in checks]:
             findings += _measure(
@@ -299,14 +291,14 @@ def _measure(
     *,
     num_rows: int,
     num_processes: int | None,
-) -> Iterator[Finding]:
+) -> Iterator[parity.Finding]:
     """Findings of a group of processes; `folder` is made for it. Raises KeyboardInterrupt after Ctrl-C."""
     wanted = num_processes = num_processes or max(2, config["launch"]["num_processes"])
     num_gpus = torch.cuda.device_count() if config["trainer"]["device"] != "cpu" else 0
     if 0 < num_gpus < wanted:
         num_processes = 1
         text = f"there are {num_gpus} GPUs; trainer.device=cpu has no such limit"
-        yield Finding(checks[0], f"{wanted} processes", text, allowed="", verdict="not checked")
+        yield parity.Finding(checks[0], f"{wanted} processes", text, allowed="", verdict="not checked")
     say(f"{' and '.join(checks)}: in {num_processes} processes")
     folder.mkdir(parents=True)
     launch = {"num_processes": num_processes, "timeout_seconds": SILENT_SECONDS}
@@ -328,12 +320,12 @@ def _measure(
             outcome = supervise(group, stops, **times, say=lambda _: None)
     if outcome.failure:
         code, advice = f"exit code {outcome.code}", outcome.text
-        yield Finding(checks[0], "the measurement", code, allowed="0", verdict="fails", advice=advice)
+        yield parity.Finding(checks[0], "the measurement", code, allowed="0", verdict="fails", advice=advice)
     elif outcome.code:
         raise KeyboardInterrupt
     else:
         findings = json.loads((folder / FINDINGS_FILE).read_text(encoding="utf-8"))
-        yield from (Finding(*finding) for finding in findings)
+        yield from (parity.Finding(*finding) for finding in findings)
 
 
 def measure_as_worker(folder: Path, *, checks: Sequence[str], num_rows: int, num_threads: int) -> None:
@@ -341,19 +333,19 @@ def measure_as_worker(folder: Path, *, checks: Sequence[str], num_rows: int, num
     config = read_config(folder / CONFIG_FILE)
     ranks = build.join_ranks(config, num_threads=num_threads)
     prepared = build.prepare(config, cache_folder=cache_root() / "examples")
-    subject = Subject(config=config, prepared=prepared, ranks=ranks)
-    findings = list(check_parity(subject)) if "parity" in checks else []
-    findings += check_evaluation(subject, num_rows=num_rows) if "evaluation" in checks else []
+    subject = parity.Subject(config=config, prepared=prepared, ranks=ranks)
+    findings = list(parity.check_parity(subject)) if "parity" in checks else []
+    findings += parity.check_evaluation(subject, num_rows=num_rows) if "evaluation" in checks else []
     if ranks.is_first:
         write_json(folder / FINDINGS_FILE, findings)
     end_ranks(ranks)
 
 
-def _print(findings: Sequence[Finding]) -> None:
+def _print(findings: Sequence[parity.Finding]) -> None:
     """Print one row for each finding, a conclusion for each check, and the advice."""
     console = Console(highlight=False)
     headings, rows = ("check", "what", "difference", "allowed", ""), []
-    checks: dict[str, list[Verdict]] = {}
+    checks: dict[str, list[parity.Verdict]] = {}
     for check, what, difference, allowed, verdict, _ in findings:
         name = Text("" if check in checks else check, style="bold")
         checks.setdefault(check, []).append(verdict)
