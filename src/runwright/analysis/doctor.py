@@ -57,7 +57,6 @@ def examine(output_dir: Path, *, fix: bool) -> Iterator[Finding]:
 
 
 def _check_torch() -> Finding:
-    """Import torch and compare the GPUs that it sees with those of the machine."""
     try:
         import torch
     except Exception as error:  # noqa: BLE001 - a broken installation raises anything
@@ -91,7 +90,6 @@ def _check_dead_runs(output_dir: Path, num_runs: int, *, fix: bool) -> Iterator[
 
 
 def _check_stores(output_dir: Path, runs: Sequence[Path]) -> Iterator[Finding]:
-    """Check the store that new runs use, and those of the runs that are there."""
     try:
         default = locate(None, artifacts=None, output_dir=output_dir)
     except TrackingError as error:

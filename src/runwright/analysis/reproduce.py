@@ -181,7 +181,6 @@ def _changes(
 
 
 def _judge(folder: Path, other: Path, *, tolerance: float) -> Reproduction:
-    """Compare two finished runs of what should be the same."""
     comparisons = compare(folder, other)
     different = [row for row in comparisons if not row.is_equal]
     # of several at one step the data, then the loss

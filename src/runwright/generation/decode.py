@@ -22,6 +22,11 @@ from runwright.model.padding_free import NAME as PADDING_FREE
 from runwright.model.parameters import max_positions, without_adapters
 from runwright.trainer.batches import derive_seed
 
+OURS = {
+    *("repetition_penalty", "no_repeat_ngram_size", "stop_strings", "transformers_version"),
+    *("temperature", "top_k", "top_p", "min_p", "do_sample"),
+}
+
 
 class Penalties(transformers.LogitsProcessor):
     """The penalties of a strategy for each sequence without the padding before it."""
@@ -176,7 +181,11 @@ def _generate(
     ends = {ends} if isinstance(ends, int) else {*(ends or ())}
     first = next((i for i in (config.bos_token_id, *ends, config.pad_token_id) if i is not None), 0)
     input_ids, attention_mask = _padded(input_ids, attention_mask, left=is_decoder, first=first)
-    config, processors = _search_of(strategy, config), transformers.LogitsProcessorList()
+    # The search of transformers, without what our processors and criteria do instead.
+    search = {key: value for key, value in config.to_diff_dict().items() if key not in OURS}
+    if isinstance(strategy, Sample):
+        search.pop("num_return_sequences", None)
+    config, processors = transformers.GenerationConfig(**search), transformers.LogitsProcessorList()
     num_pads = (attention_mask == 0).sum(dim=1).tolist() if is_decoder else [0] * len(input_ids)
     if strategy.repetition_penalty != 1 or strategy.no_repeat_ngram_size:
         repeats = strategy.num_sequences if isinstance(strategy, Sample) else 1
@@ -205,17 +214,6 @@ def _generate(
     texts = [_cut(row, ends, pad=config.pad_token_id) for row in output[:, start:].tolist()]
     size = strategy.num_sequences
     return [texts[first : first + size] for first in range(0, len(texts), size)]
-
-
-def _search_of(strategy: Strategy, config: transformers.GenerationConfig) -> transformers.GenerationConfig:
-    """The search of transformers, without what our processors and criteria do instead."""
-    ours = {"repetition_penalty", "no_repeat_ngram_size", "stop_strings", "transformers_version"}
-    ours |= {"temperature", "top_k", "top_p", "min_p", "do_sample"}
-    if isinstance(strategy, Sample):
-        ours.add("num_return_sequences")
-    return transformers.GenerationConfig(
-        **{k: value for k, value in config.to_diff_dict().items() if k not in ours}
-    )
 
 
 def _padded(input_ids: Tensor, attention_mask: Tensor, *, left: bool, first: int) -> tuple[Tensor, Tensor]:

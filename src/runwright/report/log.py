@@ -49,14 +49,9 @@ def run_logging(
         logging.raiseExceptions = False
         stack.callback(ours.setLevel, ours.level)
         ours.setLevel(logging.DEBUG)
-        for name in LIBRARIES:
-            logger = logging.getLogger(name)
-            for handler in list(logger.handlers):
-                if isinstance(handler, logging.StreamHandler) and not isinstance(
-                    handler, logging.FileHandler
-                ):
-                    logger.removeHandler(handler)
-                    stack.callback(logger.addHandler, handler)
+        for logger in map(logging.getLogger, LIBRARIES):
+            stack.callback(setattr, logger, "handlers", logger.handlers)
+            logger.handlers = [one for one in logger.handlers if type(one) is not logging.StreamHandler]
             stack.callback(setattr, logger, "propagate", logger.propagate)
             logger.propagate = True
         # logging keeps the function it replaced only while it captures.

@@ -178,7 +178,6 @@ def _longest_texts(rows: Dataset, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _label_numbers(surveys: Mapping[str, SplitSurvey], column: str | None) -> dict[str, np.ndarray]:
-    """Labels of each split where they are numbers and not classes."""
     columns = {split: one.columns[column] for split, one in surveys.items() if column in one.columns}
     if not all(column.kind in ("float", "double", "halffloat") for column in columns.values()):
         return {}

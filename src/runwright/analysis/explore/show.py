@@ -164,7 +164,6 @@ def page(exploration: Exploration, findings: Sequence[Finding]) -> str:
 
 
 def _charts(exploration: Exploration) -> dict[str, document.Chart | None]:
-    """The chart of a table, by its name."""
     names = label_names(exploration)
     labels = {split: survey.labels for split, survey in exploration.surveys.items() if survey.labels}
     lengths = {split: tokens.lengths for split, tokens in exploration.tokens.items()}
@@ -177,7 +176,6 @@ def _charts(exploration: Exploration) -> dict[str, document.Chart | None]:
 
 
 def _cell_text(value: object) -> str:
-    """A number as a person reads it; anything else as text."""
     if isinstance(value, int | float) and not isinstance(value, Share):
         return number_text(value)
     return "" if value is None else str(value)

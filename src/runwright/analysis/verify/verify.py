@@ -208,7 +208,6 @@ def _start(folder: Path, *, resume: bool) -> subprocess.Popen[bytes]:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """SIGKILL, for the process and what it started in its group."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -342,7 +341,6 @@ def measure_as_worker(folder: Path, *, checks: Sequence[str], num_rows: int, num
 
 
 def _print(findings: Sequence[parity.Finding]) -> None:
-    """Print one row for each finding, a conclusion for each check, and the advice."""
     console = Console(highlight=False)
     headings, rows = ("check", "what", "difference", "allowed", ""), []
     checks: dict[str, list[parity.Verdict]] = {}
