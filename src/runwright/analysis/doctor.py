@@ -145,9 +145,15 @@ def write_bundle(folder: Path, file: Path) -> list[str]:
 
     Secrets are masked as everywhere, and the home folder is `~`. Links are not followed.
     """
-    redactor, home, names = Redactor(), str(Path.home()), []
+    redactor, home = Redactor(), str(Path.home())
+    findings = examine(folder.parent.parent, fix=False)
+    texts = {"doctor.json": json_text([asdict(finding) for finding in findings])}
+    for path in sorted(path for pattern in FILES for path in folder.glob(pattern)):
+        if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
+            name = str(path.relative_to(folder))
+            texts[name] = path.read_text(encoding="utf-8", errors="backslashreplace")
     with written_whole(file) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in _texts(folder):
+        for name, text in texts.items():
             with suppress(ValueError, yaml.YAMLError):  # a torn file is a text
                 if name.endswith(".json"):
                     text = json_text(redactor.value(json.loads(text)))
@@ -155,13 +161,4 @@ def write_bundle(folder: Path, file: Path) -> list[str]:
                     text = yaml.safe_dump(redactor.value(yaml.safe_load(text)), sort_keys=False)
             masked = redactor.text(text)[-MAX_CHARACTERS:]
             archive.writestr(f"{folder.name}/{name}", masked.replace(home, "~") if len(home) > 1 else masked)
-            names.append(name)
-    return names
-
-
-def _texts(folder: Path) -> Iterator[tuple[str, str]]:
-    findings = examine(folder.parent.parent, fix=False)
-    yield "doctor.json", json_text([asdict(finding) for finding in findings])
-    for path in sorted(path for pattern in FILES for path in folder.glob(pattern)):
-        if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
-            yield str(path.relative_to(folder)), path.read_text(encoding="utf-8", errors="backslashreplace")
+    return list(texts)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from runwright.cli.flags import require_at_least
+
 USAGE = "runwright explore [options] [group=option] [key=value]"
 EXAMPLES = """examples:
   runwright explore  the defaults of conf/train.yaml
@@ -30,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
+    require_at_least(args, sample_rows=1)
     from runwright.store import PAGE, output_path
 
     output = args.output and output_path(args.output, endings=PAGE)

@@ -38,10 +38,6 @@ def explore_config(
 ) -> None:
     """Explore the data that a run with these overrides would train on; print the findings, write the page."""
     composed = checked(compose(overrides, allow_shadow=allow_shadow), idle=GROUPS.keys() - USED_GROUPS)
-    if token_rows < 1:
-        raise ConfigError(
-            f"--sample-rows: given {token_rows}, expected at least 1; --no-tokens leaves them out"
-        )
     config = _without_streams(composed.config)
     name = str(composed.choices.get("experiment") or composed.choices.get("dataset") or "dataset")
     console = result_console()
