@@ -52,11 +52,7 @@ def surrounding_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> It
     if len(names) > MAX_PACKAGES:
         yield f"package: and {len(names) - MAX_PACKAGES} more"
     facts = [
-        {
-            "python": record["python"]["version"],
-            **record["hardware"],
-            "processes": record.get("num_processes"),
-        }
+        record["hardware"] | {"python": record["python"]["version"], "processes": record.get("num_processes")}
         for record in (before, now)
     ]
     for key in ("python", *HARDWARE, "processes"):

@@ -44,7 +44,7 @@ def run_logging(
             file.setFormatter(_Redacting(redact, _FILE_FORMAT))
             handlers.append(file)
         for handler in handlers:
-            handler.addFilter(_is_ours_or_warning)
+            handler.addFilter(lambda log: log.levelno >= logging.WARNING or log.name.split(".")[0] == OURS)
             root.addHandler(handler)
             stack.callback(handler.close)
             stack.callback(root.removeHandler, handler)
@@ -92,10 +92,6 @@ def _terminal(level: str, redact: Callable[[str], str]) -> logging.Handler:
         handler.setFormatter(_Redacting(redact, "%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
     handler.setLevel(level)
     return handler
-
-
-def _is_ours_or_warning(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.WARNING or record.name.partition(".")[0] == OURS
 
 
 class _Lasting(io.FileIO):

@@ -165,17 +165,14 @@ class EvaluationTable:
                 head, line = f"{head}{name:>{width}}", f"{line}{number_text(value):>{width}}"
                 num_shown += 1
         has_more = sum(map(len, by_split.values())) > num_shown
-        self.details = f"step {step:,}: {_details(by_split)}" if has_more else ""
+        details = (
+            f"{split}: {', '.join(f'{name} {number_text(value)}' for name, value in metrics.items())}"
+            for split, metrics in by_split.items()
+        )
+        self.details = f"step {step:,}: {'; '.join(details)}" if has_more else ""
         if self._num_lines == 0:
             yield f"evaluations of {self._split}:"
         if self._num_lines % HEAD_EVERY == 0:
             yield head
         self._num_lines += 1
         yield line + (BEST if is_best else "")
-
-
-def _details(by_split: Mapping[str, Mapping[str, float]]) -> str:
-    return "; ".join(
-        f"{split}: {', '.join(f'{name} {number_text(value)}' for name, value in metrics.items())}"
-        for split, metrics in by_split.items()
-    )
