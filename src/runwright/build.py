@@ -178,9 +178,6 @@ def prepare(
         }
     for split, encoded in examples.items():
         data.notes.extend(task.example_notes(encoded, split=split, num_rows=len(data.splits[split])))
-    for note in dict.fromkeys(each.cache_note for each in examples.values()):
-        if note.startswith("prepared anew") and "the code" not in note:
-            logger.info("%s", note)
     stream = None
     if data.stream is not None:
         inputs_of = partial(task.inputs_of, split="train")

@@ -15,14 +15,14 @@ import os
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from runwright.errors import ConfigError, DataError, listed
+from runwright.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -297,31 +297,3 @@ def _unwritable(entry: Path, error: OSError) -> DataError:
         f"with the environment variable RUNWRIGHT_CACHE",
         file=str(entry.parent),
     )
-
-
-_IN_WORDS = {"code": "the code (Runwright's or your own)", "tokenizer": "the tokenizer"}
-_LONGEST_VALUE = 24  # characters; longer ones are hashes, or of no help
-
-
-def why_missed(entry: Path, key: Mapping[str, Any], *, same: Sequence[str]) -> str:
-    """Names of the keys that changed since the nearest set in the same folder was made.
-
-    Only sets with the same values of the keys in `same`, dotted as `task.max_length` is, are compared; empty
-    where there is none.
-    """
-    new, nearest = flatten(json.loads(json.dumps(key))), None
-    for other in entries(entry.parent):
-        old = flatten((read_manifest(other) or {}).get("key", {}))
-        changes: dict[str, str] = {}
-        for name in sorted(old.keys() | new.keys()):
-            if (before := old.get(name)) != (now := new.get(name)):
-                before, now = ("nothing" if value is None else value for value in (before, now))
-                is_short = name != "code" and max(len(str(before)), len(str(now))) <= _LONGEST_VALUE
-                changes[name] = f"{name} ({before} → {now})" if is_short else _IN_WORDS.get(name, name)
-        comparable = not any(f"{name}.".startswith(f"{whole}.") for name in changes for whole in same)
-        # Of equally near sets the one used last counts; `entries` lists it last.
-        if old and comparable and (nearest is None or len(changes) <= len(nearest)):
-            nearest = changes
-    if not nearest:
-        return "" if nearest is None else "the set that was there is damaged"
-    return f"{listed(nearest.values())} changed since"

@@ -241,7 +241,7 @@ def test_examples_with_the_same_id_are_found(make_subject: Any, monkeypatch: pyt
 
 
 def test_doubled_and_contradicting_records_are_counted(tmp_path: Path) -> None:
-    from runwright.analysis.verify.resume import count_doubled
+    from runwright.analysis.verify.verify import count_doubled
 
     journal = Journal(tmp_path / "journal.jsonl")
     journal.metrics({"train/loss": 0.5, "train/epoch": 1.0}, step=1)

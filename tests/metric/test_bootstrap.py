@@ -18,7 +18,7 @@ from runwright.errors import ConfigError
 from runwright.metric import bootstrap
 from runwright.metric.bootstrap import bootstrap_interval, make_metric
 from runwright.metric.classification import accuracy, roc_auc
-from runwright.metric.correlation import pearson
+from runwright.metric.means import pearson
 from runwright.predictions import select
 from runwright.types import Predictions
 
@@ -128,7 +128,7 @@ def test_a_table_keeps_its_type(single_label: Make) -> None:
 
 
 def test_options_that_a_metric_does_not_take_are_refused() -> None:
-    node = {"_target_": "runwright.metric.correlation.pearson", "power": 2}
+    node = {"_target_": "runwright.metric.means.pearson", "power": 2}
     with pytest.raises(ConfigError, match=r"metric\.own: given arguments that .*pearson does not take"):
         make_metric(node, key="metric.own")
 
@@ -137,7 +137,10 @@ def test_options_that_a_metric_does_not_take_are_refused() -> None:
 def test_metrics_of_class_0_are_scikit_learn_s_with_that_label(single_label: Make, name: str) -> None:
     predictions = single_label(num_classes=2, seed=3)
     expected, scores = np.asarray(predictions.expected), np.asarray(predictions.scores)
-    node = {"_target_": f"runwright.metric.classification.{name}", "average": "binary"}
+    target = {
+        "_target_": f"runwright.metric.classification.{'roc_auc' if name == 'roc_auc' else 'class_score'}"
+    }
+    node = target | {"average": "binary"} | ({} if name == "roc_auc" else {"score": name})
     metric = make_metric(node, key="metric.x", positive=0)
     if name == "roc_auc":
         theirs = sk.roc_auc_score(expected == 0, scores[:, 0])

@@ -16,28 +16,29 @@ from runwright.errors import ConfigError, DataError
 from runwright.metric.bootstrap import make_metric
 from runwright.metric.classification import (
     accuracy,
+    class_score,
     confusion_matrix,
-    f1,
     label_accuracy,
     matthews,
-    precision,
-    recall,
     roc_auc,
 )
-from runwright.metric.correlation import pearson, spearman
-from runwright.metric.means import mean_absolute_error, mean_squared_error
+from runwright.metric.means import mean_absolute_error, mean_squared_error, pearson, spearman
 from runwright.types import Metric, Predictions
 
 Make = Callable[..., Predictions]
-QUOTIENTS = (precision, recall, f1)
+QUOTIENTS = ("precision", "recall", "f1")
 BINARY: list[Metric] = [
-    *(partial(each, average="binary") for each in QUOTIENTS),
+    *(partial(class_score, score=score, average="binary") for score in QUOTIENTS),
     partial(roc_auc, average="binary"),
 ]
 OF_CLASSES: list[Metric] = [
     accuracy,
     matthews,
-    *(partial(each, average=average) for each in QUOTIENTS for average in ("micro", "macro", "weighted")),
+    *(
+        partial(class_score, score=score, average=average)
+        for score in QUOTIENTS
+        for average in ("micro", "macro", "weighted")
+    ),
     *(partial(roc_auc, average=average) for average in ("macro", "micro")),
 ]
 OF_NUMBERS: list[Metric] = [pearson, spearman, mean_absolute_error, mean_squared_error]
@@ -101,7 +102,9 @@ def test_binary_metrics_without_the_positive_class_are_nan(as_predictions: Make)
 def test_classes_that_are_only_expected_count_without_scores(as_predictions: Make) -> None:
     predictions = as_predictions([0, 1, 2], [0, 0, 1])
     assert confusion_matrix(predictions).tolist() == [[1, 1, 0], [0, 0, 1], [0, 0, 0]]
-    assert value(partial(f1, average="macro"), predictions) == pytest.approx((2 / 3 + 0 + 0) / 3)
+    assert value(partial(class_score, score="f1", average="macro"), predictions) == pytest.approx(
+        (2 / 3 + 0 + 0) / 3
+    )
 
 
 def test_binary_metrics_refuse_other_numbers_of_classes(single_label: Make, multi_label: Make) -> None:
@@ -109,7 +112,7 @@ def test_binary_metrics_refuse_other_numbers_of_classes(single_label: Make, mult
         with pytest.raises(ConfigError, match="two classes, not 4"):
             value(metric, single_label())
     with pytest.raises(ConfigError, match="f1_macro"):
-        value(partial(f1, average="binary"), multi_label(num_classes=2))
+        value(partial(class_score, score="f1", average="binary"), multi_label(num_classes=2))
 
 
 def test_rows_without_labels_are_refused(as_predictions: Make) -> None:

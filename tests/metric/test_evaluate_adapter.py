@@ -19,7 +19,7 @@ from runwright.config import permissions
 from runwright.errors import ConfigError, DataError
 from runwright.metric import evaluate_adapter
 from runwright.metric.bootstrap import bootstrap_interval, make_metric
-from runwright.metric.classification import f1, roc_auc
+from runwright.metric.classification import class_score, roc_auc
 from runwright.metric.evaluate_adapter import check_modules, module_metric, module_notes
 from runwright.predictions import Ragged
 from runwright.types import Metric, Predictions
@@ -63,7 +63,7 @@ def test_classes_sets_of_them_and_scores(single_label: Make, multi_label: Make) 
     macro: dict[str, Any] = {"average": "macro"}
     several: dict[str, Any] = {"config_name": "multilabel"}
     for predictions, options in ((single_label(), {}), (multi_label(), several)):
-        wanted = value(partial(f1, average="macro"), predictions)
+        wanted = value(partial(class_score, score="f1", average="macro"), predictions)
         theirs = judged("prf", predictions, key="f1", options=macro, **options)
         assert theirs == pytest.approx(wanted, abs=1e-12)
     two = single_label(num_classes=2)
@@ -146,7 +146,7 @@ def test_resamples_give_our_interval(single_label: Make) -> None:
     theirs = make_metric(node("prf", key="f1", options={"average": "weighted"}), key="metric.evaluate")
     found, wanted = (
         bootstrap_interval(metric, single_label(num_examples=40), num_samples=20, seed=0)
-        for metric in (theirs, partial(f1, average="weighted"))
+        for metric in (theirs, partial(class_score, score="f1", average="weighted"))
     )
     for name in ("value", "low", "high"):
         assert getattr(found, name) == pytest.approx(getattr(wanted, name), abs=1e-12)

@@ -17,9 +17,8 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from runwright.metric.answers import text_exact_match, text_f1
-from runwright.metric.classification import accuracy, f1, matthews, precision, recall, roc_auc
-from runwright.metric.correlation import pearson, spearman
-from runwright.metric.means import mean_absolute_error, mean_squared_error
+from runwright.metric.classification import accuracy, class_score, matthews, roc_auc
+from runwright.metric.means import mean_absolute_error, mean_squared_error, pearson, spearman
 from runwright.types import Predictions
 
 Make = Callable[..., Predictions]
@@ -58,11 +57,9 @@ def test_few_examples_and_absent_classes_are_those_of_scikit_learn(
         assert value(accuracy, predictions) == pytest.approx(sk.accuracy_score(expected, predicted))
         assert value(matthews, predictions) == pytest.approx(sk.matthews_corrcoef(expected, predicted))
         for average in ("micro", "macro", "weighted"):
-            for ours, theirs in (
-                (precision, sk.precision_score), (recall, sk.recall_score), (f1, sk.f1_score),
-            ):  # fmt: skip
-                wanted = theirs(expected, predicted, average=average, zero_division=0)
-                found = value(ours, predictions, average=average)
+            for ours in ("precision", "recall", "f1"):
+                wanted = getattr(sk, f"{ours}_score")(expected, predicted, average=average, zero_division=0)
+                found = value(class_score, predictions, score=ours, average=average)
                 assert found == pytest.approx(wanted, abs=1e-12)
 
 

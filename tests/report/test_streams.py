@@ -10,7 +10,7 @@ from typing import Any
 
 PROGRAM = """
 import contextlib, os, sys
-from runwright.report.streams import guard_streams
+from runwright.report.log import guard_streams
 guard_streams()
 print("größe")
 with contextlib.suppress(OSError):  # where the terminal is closed before this

@@ -6,22 +6,16 @@ import io
 import math
 
 import pytest
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from runwright.report.terminal import duration, mean_text, number_text, print_table, short, shorten
+from runwright.report.terminal import duration, mean_text, number_text, print_table, shorten, table_of
 
 NUMBERS = ["0.123456", "1,234,567", "[0.1234, 0.5678]"]
 
 
 def printed(*, width: int, is_terminal: bool, left: int = 0) -> list[str]:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for heading in ("run", "first", "second", "95 % interval"):
-        table.add_column(heading, no_wrap=True)
-    table.add_row(Text("a [long] name"), *map(Text, NUMBERS))
-    table.add_row(Text("empty"), "1", "", "2")
+    headings = ("run", "first", "second", "95 % interval")
+    table = table_of(headings, [["a [long] name", *NUMBERS], ["empty", "1", "", "2"]])
     file = io.StringIO()
     console = Console(file=file, width=width, force_terminal=is_terminal, color_system=None)
     print_table(table, console=console, above=1, left=left)
@@ -59,20 +53,20 @@ def test_a_file_gets_the_table_however_wide() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text", "in_few_characters"),
+    ("value", "text"),
     [
-        (0.51234, "0.5123", "0.5123"),
-        (2e-5, "2e-05", "2e-05"),
-        (0, "0", "0"),
-        (0.0, "0.0000", "0"),
-        (1431.2, "1,431.2", "1431"),
-        (12345.6, "12,346", "12346"),
-        (64.25, "64.2500", "64.25"),
-        (float("nan"), "nan", "nan"),
+        (0.51234, "0.5123"),
+        (2e-5, "2e-05"),
+        (0, "0"),
+        (0.0, "0.0000"),
+        (1431.2, "1,431.2"),
+        (12345.6, "12,346"),
+        (64.25, "64.2500"),
+        (float("nan"), "nan"),
     ],
 )
-def test_numbers_have_the_digits_that_matter(value: float, text: str, in_few_characters: str) -> None:
-    assert (number_text(value), short(value)) == (text, in_few_characters)
+def test_numbers_have_the_digits_that_matter(value: float, text: str) -> None:
+    assert number_text(value) == text
 
 
 @pytest.mark.parametrize(

@@ -330,7 +330,7 @@ def test_figures_are_those_of_seqeval(tokenizer: Any, sentences: list[list[tuple
 
     from seqeval.metrics import f1_score, precision_score, recall_score
 
-    from runwright.metric.classification import span_f1, span_precision, span_recall, tag_accuracy
+    from runwright.metric.classification import span_score, tag_accuracy
 
     expected = [[tag for tag, _ in sentence] for sentence in sentences]
     predicted = [[tag for _, tag in sentence] for sentence in sentences]
@@ -347,15 +347,16 @@ def test_figures_are_those_of_seqeval(tokenizer: Any, sentences: list[list[tuple
         return found
 
     whole = results(task, rows, logits)
-    pairs = [(span_f1, f1_score), (span_precision, precision_score), (span_recall, recall_score)]
+    pairs = [("f1", f1_score), ("precision", precision_score), ("recall", recall_score)]
     once = np.ones((1, len(sentences)))
     for average in ("micro", "macro", "weighted"):
-        for metric, reference in pairs:
+        for score, reference in pairs:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 wanted = reference(expected, predicted, average=average, zero_division=0)
             wanted = float(np.nan_to_num(wanted))  # without any span
-            assert metric(whole, once, average=average)[0] == pytest.approx(wanted, abs=1e-12)
+            value = span_score(whole, once, score=score, average=average)[0]
+            assert value == pytest.approx(wanted, abs=1e-12)
     flat = [pair for sentence in sentences for pair in sentence]
     assert tag_accuracy(whole, once)[0] == pytest.approx(sum(a == b for a, b in flat) / len(flat))
 

@@ -1,19 +1,27 @@
-"""Checks of `runwright doctor`: torch, runs that died, stores, metrics that were not uploaded."""
+"""Checks of `runwright doctor`: torch, runs that died, stores, metrics that were not uploaded; bug reports.
+
+An archive for a bug report has no data, no weights, and no secrets.
+"""
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
+import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from runwright.config.redaction import MASK, redact
+import yaml
+
+from runwright.config.redaction import MASK, Redactor, redact
 from runwright.errors import TrackingError, listed
 from runwright.runs.folder import find_runs
 from runwright.runs.states import find_dead, is_busy, mark
+from runwright.store import json_text, written_whole
 from runwright.tracker.mlflow.database import LOCKED_ADVICE, find_fault
 from runwright.tracker.mlflow.store import Store, client_settings, locate, probe
 from runwright.tracker.mlflow.upload import read_state, unsent_bytes
@@ -48,7 +56,6 @@ def examine(output_dir: Path, *, fix: bool) -> Iterator[Finding]:
 
 
 def _check_torch() -> Finding:
-    """Import torch and compare the GPUs that it sees with those of the machine."""
     try:
         import torch
     except Exception as error:  # noqa: BLE001 - a broken installation raises anything
@@ -82,7 +89,6 @@ def _check_dead_runs(output_dir: Path, num_runs: int, *, fix: bool) -> Iterator[
 
 
 def _check_stores(output_dir: Path, runs: Sequence[Path]) -> Iterator[Finding]:
-    """Check the store that new runs use, and those of the runs that are there."""
     try:
         default = locate(None, artifacts=None, output_dir=output_dir)
     except TrackingError as error:
@@ -124,3 +130,34 @@ def _is_locked(file: Path) -> bool:
         except sqlite3.OperationalError as error:
             return "locked" in str(error)  # else read-only, for one
     return False
+
+
+FILES = (
+    *("run.json", "config.yaml", "overrides.yaml", "resumes.jsonl", "provenance*.json", "models.json"),
+    *("data.json", "summary.json", "log.txt", "traceback.txt", "workers/*"),
+)
+MAX_CHARACTERS = 2_000_000  # of a file, from its end: there is what went wrong
+
+
+def write_bundle(folder: Path, file: Path) -> list[str]:
+    """Write texts about a run, and the findings of `runwright doctor`, to a zip file; their names.
+
+    Secrets are masked as everywhere, and the home folder is `~`. Links are not followed.
+    """
+    redactor, home = Redactor(), str(Path.home())
+    findings = examine(folder.parent.parent, fix=False)
+    texts = {"doctor.json": json_text([asdict(finding) for finding in findings])}
+    for path in sorted(path for pattern in FILES for path in folder.glob(pattern)):
+        if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
+            name = str(path.relative_to(folder))
+            texts[name] = path.read_text(encoding="utf-8", errors="backslashreplace")
+    with written_whole(file) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in texts.items():
+            with suppress(ValueError, yaml.YAMLError):  # a torn file is a text
+                if name.endswith(".json"):
+                    text = json_text(redactor.value(json.loads(text)))
+                elif name.endswith(".yaml"):
+                    text = yaml.safe_dump(redactor.value(yaml.safe_load(text)), sort_keys=False)
+            masked = redactor.text(text)[-MAX_CHARACTERS:]
+            archive.writestr(f"{folder.name}/{name}", masked.replace(home, "~") if len(home) > 1 else masked)
+    return list(texts)

@@ -1,17 +1,17 @@
-"""`runwright show model`: counts of parameters by layer, positions, and weights that are new or unused."""
+"""A model as `runwright show model` counts it, layer by layer, and the first batch as a training gives it."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
-from itertools import groupby
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate, groupby
 from logging.handlers import BufferingHandler
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.table import Column
+from rich.cells import cell_len, set_cell_size
 
 from runwright import build
 from runwright.config.permissions import code_allowed
@@ -19,9 +19,14 @@ from runwright.config.sources import resolve_source
 from runwright.errors import ConfigError, listed
 from runwright.model.parameters import max_positions, parameter_counts, parameter_depths
 from runwright.model.pretrained import loading
-from runwright.report.terminal import plain_table, print_table, result_console
+from runwright.report.terminal import print_table, result_console, table_of
 from runwright.runs.folder import BEST_MODEL, LATEST, resolve_run
+from runwright.store import cache_root
+from runwright.task.base import MODEL_INPUTS
+from runwright.task.text import IGNORED
 from runwright.tokenizer.pretrained import in_safetensors
+from runwright.trainer.ranks import ALONE
+from runwright.types import Batch
 
 
 def model_of(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,16 +108,88 @@ def show(report: Mapping[str, Any]) -> None:
     positions = "any number of" if report["positions"] is None else f"{report['positions']:,}"
     counts = f"{total:,} parameters, {trainable:,} of them trainable ({trainable / max(total, 1):.1%})"
     console.print(f"{report['model']}: {counts}, {report['layers']} layers, {positions} positions")
-    numbers = [Column(name, justify="right") for name in ("parameters", "trainable")]
-    table = plain_table("part", *numbers, "shapes")
-    layers = re.compile(r"(layer) \d+")
+    numbers, rows = ("parameters", "trainable"), []
     for _, group in groupby(
-        report["parts"], key=lambda p: (layers.sub(r"\1", p["part"]), p["parameters"], p["trainable"])
+        report["parts"], key=lambda p: (re.sub(r"(layer) \d+", r"\1", p["part"]), *(p[n] for n in numbers))
     ):
         first, *others = group
         name = f"{first['part']} to {others[-1]['part'].split()[1]}, each" if others else first["part"]
         shapes = ", ".join(" × ".join(map(str, shape)) for shape in first["shapes"])
-        table.add_row(name, f"{first['parameters']:,}", f"{first['trainable']:,}", shapes)
+        rows.append([name, *(f"{first[number]:,}" for number in numbers), shapes])
+    table = table_of(["part", *numbers, "shapes"], rows, right=numbers)
     print_table(table, console=console, above=1, below=bool(report["notes"]))
     for note in report["notes"]:
         console.print(note, markup=False, soft_wrap=True)
+
+
+WIDTH = 110  # characters of a line
+
+
+def first_batch(config: Mapping[str, Any]) -> Iterator[str]:
+    """Lines on the batch of step 1: its shapes, then the longest and the shortest sequence of a microbatch.
+
+    Reads and encodes the data as a training does, through the same cache.
+    """
+    prepared = build.prepare(config, cache_folder=cache_root() / "examples")
+    step = next(iter(build.build_batches(config, prepared, ranks=ALONE).iterate(0, 1)))
+    batch, count = step.microbatches[0].batch, step.num_microbatches
+    counted = "one microbatch" if count == 1 else f"{count} microbatches"
+    yield (
+        f"batch: step 1 has {step.num_examples} examples in {counted}, "
+        f"{step.real_tokens:,} tokens, {step.padded_tokens:,} with padding"
+    )
+    shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in batch.items())
+    yield f"batch: the microbatch of the longest: {shapes}"
+    for row in sorted({0, len(batch["input_ids"]) - 1}):
+        yield from _sequence(batch, row, prepared.task)
+
+
+def _sequence(batch: Batch, row: int, task: Any) -> Iterator[str]:
+    """One row of `input_ids` with every field that has a number for each token, then the other fields."""
+    ids, name_tokens = batch["input_ids"], task.tokenizer.convert_ids_to_tokens
+    example = row * len(batch["example_ids"]) // len(ids)  # which may have several texts
+    yield f"example {int(batch['example_ids'][example])}"
+    tokens = name_tokens(ids[row].tolist())
+    lines, below = {"tokens": tokens}, [*MODEL_INPUTS[1:], *task.token_fields]
+    for name in [name for name in below if name in batch]:
+        values = batch[name][row].tolist()
+        if name == "labels":  # of each token: the class, or the token that is to be predicted
+            names = task.label_names or name_tokens([max(value, 0) for value in values])
+            values = [
+                value if value < 0 else names[value if task.label_names else position]
+                for position, value in enumerate(values)
+            ]
+        lines[name] = values
+    yield from _aligned(lines)
+    for name in [name for name in batch if name not in ("input_ids", "example_ids", *below)]:
+        values = batch[name][example].tolist()
+        if name == "labels" and task.problem == "texts":
+            yield from _aligned({name: [value if value < 0 else name_tokens(value) for value in values]})
+            continue
+        yield f"  {name}: {_label(values, tokens, task) if name == 'labels' else values}"
+
+
+def _label(value: Any, tokens: Sequence[str], task: Any) -> str:
+    """A class by its name, a set of classes, a number, or the span of an answer."""
+    if task.problem == "answers":
+        first, last = value
+        return "not in this window" if first == IGNORED else f"{first} to {last}: {tokens[first : last + 1]}"
+    if isinstance(value, list):
+        return str([name for name, is_one in zip(task.label_names, value, strict=True) if is_one])
+    return f"{value} ({task.label_names[value]})" if task.label_names and value >= 0 else str(value)
+
+
+def _aligned(lines: Mapping[str, Sequence[Any]]) -> Iterator[str]:
+    """Values below each other, in as many blocks of lines as the width needs."""
+    cells = {name: list(map(str, values)) for name, values in lines.items()}
+    widths = [max(map(cell_len, column)) + 1 for column in zip(*cells.values(), strict=True)]
+    margin = max(map(len, cells)) + 4
+    ends = list(accumulate(widths))
+    start = 0
+    while start < len(widths):
+        before = ends[start - 1] if start else 0
+        stop = max(start + 1, sum(end - before <= WIDTH - margin for end in ends))
+        for name, values in cells.items():
+            row = "".join(set_cell_size(values[i], widths[i]) for i in range(start, stop))
+            yield f"  {name:<{margin - 2}}{row}".rstrip()
+        start = stop

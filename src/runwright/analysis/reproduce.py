@@ -52,11 +52,7 @@ def surrounding_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> It
     if len(names) > MAX_PACKAGES:
         yield f"package: and {len(names) - MAX_PACKAGES} more"
     facts = [
-        {
-            "python": record["python"]["version"],
-            **record["hardware"],
-            "processes": record.get("num_processes"),
-        }
+        record["hardware"] | {"python": record["python"]["version"], "processes": record.get("num_processes")}
         for record in (before, now)
     ]
     for key in ("python", *HARDWARE, "processes"):
@@ -181,7 +177,6 @@ def _changes(
 
 
 def _judge(folder: Path, other: Path, *, tolerance: float) -> Reproduction:
-    """Compare two finished runs of what should be the same."""
     comparisons = compare(folder, other)
     different = [row for row in comparisons if not row.is_equal]
     # of several at one step the data, then the loss

@@ -16,16 +16,8 @@ from typing import Any
 from rich.text import Text
 
 from runwright.errors import ConfigError, did_you_mean, listed
+from runwright.report import terminal
 from runwright.report.summary import print_metrics
-from runwright.report.terminal import (
-    duration,
-    number_text,
-    print_facts,
-    print_table,
-    result_console,
-    shorten,
-    table_of,
-)
 from runwright.runs.folder import CONFIG_FILE, read_run, whole_runs
 from runwright.runs.states import UNENDED, look_at
 from runwright.store import flatten, read_json
@@ -228,17 +220,17 @@ def default_columns(rows: Sequence[RunRow], *, by: str | None = None) -> list[st
 
 def print_rows(rows: Sequence[RunRow], columns: Sequence[str], *, num_hidden: int = 0) -> None:
     """Print a table, in the order of the rows."""
-    console = result_console()
+    console = terminal.result_console()
     common = set.intersection(*(set(row.overrides) for row in rows)) if len(rows) > 1 else set()
     names = {"seconds": "time"}
     numbers = {name for name in columns for row in rows if isinstance(row.value(name), float)} - {"started"}
-    table = table_of(
+    table = terminal.table_of(
         [names.get(column, column) for column in columns],
         ([_cell(row, column, common=common) for column in columns] for row in rows),
         right={"time", "step", *numbers},
         wraps=["overrides"],  # their cells alone may be cut
     )
-    print_table(table, console=console)
+    terminal.print_table(table, console=console)
     if num_hidden:
         console.print(f"… and {num_hidden:,} before these: --limit 0 shows all", style="dim")
     if any(row.status == DIED for row in rows):
@@ -253,22 +245,24 @@ def _cell(row: RunRow, column: str, *, common: set[str]) -> Text:
         case "started":
             return Text(_moment(value)[:16])
         case "seconds":
-            return Text("" if value is None else duration(value))
+            return Text("" if value is None else terminal.duration(value))
         case "overrides":
             text = " ".join(text for text in row.overrides if text not in common) or "-"
             return Text(text, no_wrap=True, overflow="ellipsis")
         case "folder":
             return Text(str(value or "-").removeprefix(f"{Path.cwd()}/"))
-    text = "-" if value is None else number_text(value) if isinstance(value, float) else as_text(value)
-    return Text(shorten(text, MAX_CELL), style=STYLES.get(text, "") if column == "status" else "")
+    text = (
+        terminal.number_text(value) if isinstance(value, float) else as_text("-" if value is None else value)
+    )
+    return Text(terminal.shorten(text, MAX_CELL), style=STYLES.get(text, "") if column == "status" else "")
 
 
 def print_run(row: RunRow, facts: Sequence[tuple[str, str]]) -> None:
     """Print one run in full: facts, and metrics with their intervals."""
-    console = result_console()
+    console = terminal.result_console()
     status = row.status, STYLES.get(row.status, "")
     console.print(Text.assemble((row.name, "bold"), f" {row.run_id} ", status))
-    print_facts(facts, console=console)
+    terminal.print_facts(facts, console=console)
     if row.metrics:
         intervals = {
             name: Interval(**{key: float(value) for key, value in interval.items()})
@@ -281,9 +275,9 @@ def facts_of(row: RunRow) -> Iterator[tuple[str, str]]:
     """Labels and texts of one run, a line each."""
     yield "started", _moment(row.start_time)
     if row.end_time is not None:
-        yield "ended", f"{_moment(row.end_time)}, after {duration(row.seconds or 0.0)}"
+        yield "ended", f"{_moment(row.end_time)}, after {terminal.duration(row.seconds or 0.0)}"
     elif row.seconds is not None:
-        yield "for", duration(row.seconds)
+        yield "for", terminal.duration(row.seconds)
     if row.reason:
         yield "because", row.reason
     if row.step is not None:

@@ -140,7 +140,6 @@ def _compare_curves(one: Curves, other: Curves) -> Comparison:
 
 
 def _compare_weights(one: Path, other: Path) -> Comparison:
-    """Checkpoints of the same steps, and the best models."""
     hashes = _shorten(weight_hashes(one)), _shorten(weight_hashes(other))
     best = best_hash(one), best_hash(other)
     where, values = _first_difference(*hashes)

@@ -7,11 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.table import Column
-from rich.text import Text
-
 from runwright.errors import ConfigError
-from runwright.report.terminal import plain_table, print_table, result_console
+from runwright.report.terminal import print_table, result_console, table_of
 from runwright.runs.folder import LATEST, Need, resolve_run
 from runwright.tokenizer.pretrained import open_saved
 from runwright.tokenizer.statistics import STEPS, describe, encoded, measure
@@ -78,16 +75,14 @@ def show(report: Mapping[str, Any]) -> None:
     width = max(map(len, lines))
     for name, value in lines.items():
         console.print(f"{name:<{width}}  {value}", markup=False, soft_wrap=True)
-    headings = ("token", "id", "type", "word", "characters", "special")
+    headings = ("token", "id", "type", "word", "characters", "special")  # the first four are also keys
     for text in report["texts"]:
-        columns = [Column(name, justify="left" if name == "token" else "right") for name in headings]
-        table = plain_table(*columns)
+        rows = []
         for token in text["tokens"]:
-            span = "" if token["sequence"] is None else f"{token['start']}–{token['end']}"
-            cells = [token["token"], token["id"], token["type"], token["word"], span]
-            cells = ["" if cell is None else str(cell) for cell in cells]
-            table.add_row(*map(Text, cells), "special" if token["special"] else "")
-        print_table(table, console=console, above=1)
+            span = None if token["sequence"] is None else f"{token['start']}–{token['end']}"
+            cells = [*map(token.get, headings[:4]), span, "special" if token["special"] else None]
+            rows.append(["" if cell is None else str(cell) for cell in cells])
+        print_table(table_of(headings, rows, right=headings[1:]), console=console, above=1)
         changes = [f"{was or 'nothing'} → {now or 'nothing'}" for was, now in text["lost"]] or ["nothing"]
         decoded = " | ".join(map(repr, text["decoded"]))
         console.print(f"decoded: {decoded}\nlost: {', '.join(changes)}", markup=False, soft_wrap=True)
@@ -96,12 +91,12 @@ def show(report: Mapping[str, Any]) -> None:
 def show_comparison(reports: Sequence[Mapping[str, Any]]) -> None:
     """Print the result of `compare`."""
     console = result_console()
-    columns = [Column(heading, justify="right", no_wrap=True) for heading, _ in COLUMNS.values()]
-    lines = plain_table(Column("tokenizer", no_wrap=True), *columns)
-    for report in reports:
-        cells = (format(report[name], spec) for name, (_, spec) in COLUMNS.items())
-        lines.add_row(Text(report["name"]), *cells)
-    print_table(lines, console=console)
+    headings = [heading for heading, _ in COLUMNS.values()]
+    rows = (
+        [report["name"], *(format(report[name], spec) for name, (_, spec) in COLUMNS.items())]
+        for report in reports
+    )
+    print_table(table_of(["tokenizer", *headings], rows, right=headings), console=console)
     first = reports[0]
     console.print(
         f"\n{first['num_texts']:,} texts, {first['num_words']:,} words (a Chinese character is one), "

@@ -30,7 +30,7 @@ def execute(args: argparse.Namespace) -> int:
     from runwright.analysis.doctor import examine
 
     if args.bundle:
-        from runwright.analysis.bundle import write_bundle
+        from runwright.analysis.doctor import write_bundle
         from runwright.runs.folder import resolve_run
 
         folder = resolve_run(args.bundle, output_dir=args.output_dir)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from runwright.cli.flags import require_at_least
+
 USAGE = "runwright explore [options] [group=option] [key=value]"
 EXAMPLES = """examples:
   runwright explore  the defaults of conf/train.yaml
   runwright explore experiment=vader
   runwright explore dataset=csv dataset.source.files.train=reviews.csv \\
       task.text_column=review
-  runwright explore experiment=vader_classes --output data.html --json \\
-      > data.json
+  runwright explore experiment=vader_classes --output data.html
 
 Rows are those of a run: after cleaning, with its held-out splits. Looked at:
 lengths, what several max_length cut, what the tokenizer does not know, classes,
@@ -25,13 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     help_text = "the page; default: outputs/explore/<dataset>.html"
     add("--output", metavar="FILE", type=Path, help=help_text)
-    add("--json", action="store_true", help="everything as JSON on standard output")
     add("--no-tokens", action="store_true", help="no tokenizer")
     help_text = "rows of each split whose tokens are counted, evenly from the whole (default: 20000)"
     add("--sample-rows", metavar="N", type=int, default=20_000, help=help_text)
 
 
 def execute(args: argparse.Namespace) -> int:
+    require_at_least(args, sample_rows=1)
     from runwright.store import PAGE, output_path
 
     output = args.output and output_path(args.output, endings=PAGE)
@@ -40,7 +41,6 @@ def execute(args: argparse.Namespace) -> int:
     explore_config(
         args.overrides,
         output=output,
-        as_json=args.json,
         with_tokens=not args.no_tokens,
         token_rows=args.sample_rows,
         allow_shadow=args.allow_shadow,

@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from runwright.cli.flags import add_permission_flags
 from runwright.errors import ConfigError, RunwrightError, did_you_mean, plain, report
-from runwright.report.streams import guard_streams
+from runwright.report.log import guard_streams
 from runwright.version import __version__
 
 COMMANDS = {  # with what they do

@@ -51,7 +51,7 @@ def execute(args: argparse.Namespace) -> int:
             print(line)
     require_files(composed.config)
     if args.show_batch:
-        from runwright.analysis.first_batch import first_batch
+        from runwright.analysis.models import first_batch
 
         for line in first_batch(composed.config):
             print(plain(line))

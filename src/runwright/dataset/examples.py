@@ -1,13 +1,12 @@
 """Encoded examples as Arrow batches: prepared once for each state of their inputs, or streamed.
 
 A prepared set is one Arrow file, read by memory map, and a manifest with the key it was made for, in a folder
-of its own. On a miss the log says why: the parts of the key that changed since the nearest set was made.
+of its own.
 """
 
 from __future__ import annotations
 
 import ctypes
-import logging
 import multiprocessing
 import os
 import signal
@@ -31,10 +30,8 @@ from runwright.dataset.readers.streams import BLOCK_ROWS, Block, Place, RowStrea
 from runwright.errors import DataError
 from runwright.types import Example
 
-_log = logging.getLogger(__name__)
 _FILE = "examples.arrow"
 _FORMAT = 1  # raise when the file's layout changes: older sets are then made anew
-SAME_ROWS = ("data", "rows", "split")  # parts of a key: sets that differ in these have nothing in common
 BATCH_ROWS = 1000
 MAX_CACHE_BYTES = 20 * 2**30
 
@@ -46,7 +43,7 @@ class PreparedExamples:
 
     def __init__(self, batches: Sequence[pa.RecordBatch], *, cache_note: str) -> None:
         self._batches = list(batches)
-        self.cache_note = cache_note  # where they came from, or why the cache had none
+        self.cache_note = cache_note  # where they came from
         self.names = tuple(batches[0].schema.names)  # of the values of each example
         self._starts = np.cumsum([0, *(len(batch) for batch in batches)])
         self._columns = [[_reader(batch.column(name)) for name in self.names] for batch in batches]
@@ -135,9 +132,7 @@ def prepare_examples(
 
     def write(target: Path) -> dict[str, Any]:
         nonlocal note
-        reason = store.why_missed(entry, full_key, same=SAME_ROWS)
-        note = f"prepared anew: {reason}" if reason else "prepared now"
-        _log.debug("%s", note)
+        note = "prepared now"
         first = next(encoded)
         with pa.ipc.new_file(target / _FILE, first.schema) as writer:
             for batch in chain([first], encoded):

@@ -11,20 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import transformers
 from torch import Tensor
-from transformers import (
-    GenerationConfig,
-    LogitsProcessor,
-    LogitsProcessorList,
-    MinPLogitsWarper,
-    NoRepeatNGramLogitsProcessor,
-    RepetitionPenaltyLogitsProcessor,
-    StoppingCriteria,
-    StoppingCriteriaList,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
 from transformers.generation.streamers import BaseStreamer
 
 from runwright.errors import DataError
@@ -34,17 +22,22 @@ from runwright.model.padding_free import NAME as PADDING_FREE
 from runwright.model.parameters import max_positions, without_adapters
 from runwright.trainer.batches import derive_seed
 
+OURS = {
+    *("repetition_penalty", "no_repeat_ngram_size", "stop_strings", "transformers_version"),
+    *("temperature", "top_k", "top_p", "min_p", "do_sample"),
+}
 
-class Penalties(LogitsProcessor):
+
+class Penalties(transformers.LogitsProcessor):
     """The penalties of a strategy for each sequence without the padding before it."""
 
     def __init__(self, strategy: Strategy, *, num_pads: Sequence[int]) -> None:
         self.num_pads = num_pads  # of each prompt
-        self.processors = LogitsProcessorList()
+        self.processors = transformers.LogitsProcessorList()
         if strategy.repetition_penalty != 1:
-            self.processors.append(RepetitionPenaltyLogitsProcessor(strategy.repetition_penalty))
+            self.processors.append(transformers.RepetitionPenaltyLogitsProcessor(strategy.repetition_penalty))
         if strategy.no_repeat_ngram_size:
-            self.processors.append(NoRepeatNGramLogitsProcessor(strategy.no_repeat_ngram_size))
+            self.processors.append(transformers.NoRepeatNGramLogitsProcessor(strategy.no_repeat_ngram_size))
 
     def __call__(self, input_ids: Any, scores: Any) -> Tensor:
         per_prompt = len(scores) // len(self.num_pads)  # beams
@@ -74,7 +67,7 @@ class Stream(BaseStreamer):
         pass
 
 
-class Stops(StoppingCriteria):
+class Stops(transformers.StoppingCriteria):
     """Ends each sequence of which the new text has a stop string."""
 
     def __init__(self, stops: Sequence[str], tokenizer: Any, *, start: int) -> None:
@@ -90,7 +83,7 @@ class Stops(StoppingCriteria):
         return torch.tensor(ended, device=input_ids.device)
 
 
-class Gumbel(LogitsProcessor):
+class Gumbel(transformers.LogitsProcessor):
     """Noise that makes the highest score an exact draw, from one generator for each sequence.
 
     The argmax of log-probabilities plus Gumbel noise is distributed as they say (Gumbel 1954).
@@ -98,15 +91,15 @@ class Gumbel(LogitsProcessor):
 
     def __init__(self, strategy: Sample, *, seeds: Sequence[int]) -> None:
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        self.warpers = LogitsProcessorList()
+        self.warpers = transformers.LogitsProcessorList()
         if strategy.temperature != 1:
-            self.warpers.append(TemperatureLogitsWarper(float(strategy.temperature)))
+            self.warpers.append(transformers.TemperatureLogitsWarper(float(strategy.temperature)))
         if strategy.top_k:
-            self.warpers.append(TopKLogitsWarper(strategy.top_k))
+            self.warpers.append(transformers.TopKLogitsWarper(strategy.top_k))
         if strategy.top_p is not None and strategy.top_p < 1:
-            self.warpers.append(TopPLogitsWarper(float(strategy.top_p)))
+            self.warpers.append(transformers.TopPLogitsWarper(float(strategy.top_p)))
         if strategy.min_p is not None:
-            self.warpers.append(MinPLogitsWarper(float(strategy.min_p)))
+            self.warpers.append(transformers.MinPLogitsWarper(float(strategy.min_p)))
 
     def __call__(self, input_ids: Any, scores: Any) -> Tensor:
         scores = self.warpers(input_ids, scores)
@@ -177,7 +170,7 @@ def _generate(
     input_ids: Tensor,
     attention_mask: Tensor,
     strategy: Strategy,
-    config: GenerationConfig,
+    config: transformers.GenerationConfig,
     tokenizer: Any,
     example_ids: Sequence[int],
     on_tokens: Callable[[list[int]], None] | None,
@@ -188,7 +181,11 @@ def _generate(
     ends = {ends} if isinstance(ends, int) else {*(ends or ())}
     first = next((i for i in (config.bos_token_id, *ends, config.pad_token_id) if i is not None), 0)
     input_ids, attention_mask = _padded(input_ids, attention_mask, left=is_decoder, first=first)
-    config, processors = _search_of(strategy, config), LogitsProcessorList()
+    # The search of transformers, without what our processors and criteria do instead.
+    search = {key: value for key, value in config.to_diff_dict().items() if key not in OURS}
+    if isinstance(strategy, Sample):
+        search.pop("num_return_sequences", None)
+    config, processors = transformers.GenerationConfig(**search), transformers.LogitsProcessorList()
     num_pads = (attention_mask == 0).sum(dim=1).tolist() if is_decoder else [0] * len(input_ids)
     if strategy.repetition_penalty != 1 or strategy.no_repeat_ngram_size:
         repeats = strategy.num_sequences if isinstance(strategy, Sample) else 1
@@ -203,7 +200,7 @@ def _generate(
     if on_tokens is not None and strategy.num_sequences == 1 and not isinstance(strategy, Beam):
         streamer = Stream(on_tokens, ends)
     start = input_ids.shape[1] if is_decoder else 1
-    stopping = StoppingCriteriaList()
+    stopping = transformers.StoppingCriteriaList()
     if strategy.stop_strings:
         stopping.append(Stops(strategy.stop_strings, tokenizer, start=start))
     output = model.generate(
@@ -217,15 +214,6 @@ def _generate(
     texts = [_cut(row, ends, pad=config.pad_token_id) for row in output[:, start:].tolist()]
     size = strategy.num_sequences
     return [texts[first : first + size] for first in range(0, len(texts), size)]
-
-
-def _search_of(strategy: Strategy, config: GenerationConfig) -> GenerationConfig:
-    """The search of transformers, without what our processors and criteria do instead."""
-    ours = {"repetition_penalty", "no_repeat_ngram_size", "stop_strings", "transformers_version"}
-    ours |= {"temperature", "top_k", "top_p", "min_p", "do_sample"}
-    if isinstance(strategy, Sample):
-        ours.add("num_return_sequences")
-    return GenerationConfig(**{k: value for k, value in config.to_diff_dict().items() if k not in ours})
 
 
 def _padded(input_ids: Tensor, attention_mask: Tensor, *, left: bool, first: int) -> tuple[Tensor, Tensor]:
@@ -254,7 +242,7 @@ def _able_to_generate(model: Any) -> Iterator[None]:
     """The model with its usual attention, which can use a cache, and without settings of its own."""
     was_training, own, attention = model.training, model.generation_config, model.config._attn_implementation
     model.eval()
-    model.generation_config = GenerationConfig()
+    model.generation_config = transformers.GenerationConfig()
     if attention == PADDING_FREE:
         model.set_attn_implementation("sdpa")
     try:

@@ -29,8 +29,8 @@ from typing import Literal
 from runwright.config.redaction import redact
 from runwright.errors import RunwrightError
 from runwright.errors import report as report_error
+from runwright.report.log import guard_streams
 from runwright.report.progress import Progress
-from runwright.report.streams import guard_streams
 from runwright.runs.folder import CONFIG_FILE, read_config
 from runwright.store import write_json
 from runwright.trainer import environment

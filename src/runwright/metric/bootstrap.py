@@ -43,13 +43,9 @@ def make_metric(
 
 
 def _call_for_each_row(function: Callable[[Any], Any], predictions: Any, weights: np.ndarray) -> np.ndarray:
-    positions = np.arange(weights.shape[1])
-    counts = weights.astype(np.int64)
-    samples = (
-        predictions if (row == 1).all() else select(predictions, positions.repeat(row)) for row in counts
-    )
-    values = []
-    for sample in samples:
+    values, positions = [], np.arange(weights.shape[1])
+    for row in weights.astype(np.int64):
+        sample = predictions if (row == 1).all() else select(predictions, positions.repeat(row))
         try:
             values.append(function(sample))
         except UndefinedMetricError as error:

@@ -47,21 +47,6 @@ def jaccard(predictions: Predictions, weights: np.ndarray) -> np.ndarray:
     return weighted_mean(ratio(shared, either, undefined=1.0), weights)
 
 
-def precision(predictions: Predictions, weights: np.ndarray, *, average: Average) -> np.ndarray:
-    """Share of the examples predicted as a class that are of that class."""
-    return _of_classes("precision", predictions, weights, average)
-
-
-def recall(predictions: Predictions, weights: np.ndarray, *, average: Average) -> np.ndarray:
-    """Share of the examples of a class that are predicted as it."""
-    return _of_classes("recall", predictions, weights, average)
-
-
-def f1(predictions: Predictions, weights: np.ndarray, *, average: Average) -> np.ndarray:
-    """Harmonic mean of precision and recall of each class; `macro` averages the F1 of the classes."""
-    return _of_classes("f1", predictions, weights, average)
-
-
 def matthews(predictions: Predictions, weights: np.ndarray) -> np.ndarray:
     """Correlation between expected and predicted class, from -1 to 1 (Gorodkin 2004, R_K).
 
@@ -113,17 +98,22 @@ def roc_auc(
     return np.concatenate([_area(scores.ravel(), expected.ravel(), block) for block in pooled])
 
 
-def _of_classes(
-    quotient: Quotient, predictions: Predictions, weights: np.ndarray, average: Average
+def class_score(
+    predictions: Predictions, weights: np.ndarray, *, score: Quotient, average: Average
 ) -> np.ndarray:
+    """Precision, recall or F1 of classes; `macro` averages those of the single classes.
+
+    Precision is the share of the examples predicted as a class that are of it, recall the share of those of
+    it that are predicted so, F1 their harmonic mean.
+    """
     right, predicted, expected = _count_classes(predictions, weights)
     if average == "binary":
         num_classes = None if predictions.scores is None else predictions.scores.shape[1]
         if predictions.predicted.ndim == 2 or num_classes not in (None, 2):
-            problem = f"metric {quotient!r} judges two classes, not {num_classes}"
-            raise ConfigError(f"{problem}; take {quotient}_macro, {quotient}_micro or {quotient}_weighted")
+            problem = f"metric {score!r} judges two classes, not {num_classes}"
+            raise ConfigError(f"{problem}; take {score}_macro, {score}_micro or {score}_weighted")
         right, predicted, expected = right[:, 1:2], predicted[:, 1:2], expected[:, 1:2]
-    return _averaged(quotient, (right, predicted, expected), average=average, undefined=np.nan)
+    return _averaged(score, (right, predicted, expected), average=average, undefined=np.nan)
 
 
 def _count_classes(predictions: Predictions, weights: np.ndarray) -> Counts:
@@ -169,19 +159,10 @@ def _num_classes(predictions: Predictions) -> int:
     return int(labels.max(initial=-1)) + 1
 
 
-def span_precision(predictions: Any, weights: np.ndarray, *, average: SpanAverage) -> np.ndarray:
-    """Share of the predicted spans that are right; 0 where none is, as seqeval has it."""
-    return _of_spans("precision", predictions, weights, average)
-
-
-def span_recall(predictions: Any, weights: np.ndarray, *, average: SpanAverage) -> np.ndarray:
-    """Share of the expected spans that were predicted; 0 where none was, as seqeval has it."""
-    return _of_spans("recall", predictions, weights, average)
-
-
-def span_f1(predictions: Any, weights: np.ndarray, *, average: SpanAverage) -> np.ndarray:
-    """Harmonic mean of precision and recall of spans; 0 where no span is right, as seqeval has it."""
-    return _of_spans("f1", predictions, weights, average)
+def span_score(predictions: Any, weights: np.ndarray, *, score: Quotient, average: SpanAverage) -> np.ndarray:
+    """Precision, recall or F1 of spans; 0 where none is right, as seqeval has it."""
+    counts = np.tensordot(weights, count_spans(predictions).astype(np.float64), axes=1)  # [S, 3, types]
+    return _averaged(score, (counts[:, 0], counts[:, 1], counts[:, 2]), average=average, undefined=0.0)
 
 
 def tag_accuracy(predictions: Any, weights: np.ndarray) -> np.ndarray:
@@ -190,11 +171,6 @@ def tag_accuracy(predictions: Any, weights: np.ndarray) -> np.ndarray:
     right = (predictions.predicted.values == predictions.expected.values).astype(np.float64)
     rows = np.repeat(np.arange(len(lengths)), lengths)
     return weighted_mean(np.bincount(rows, weights=right, minlength=len(lengths)), weights, sizes=lengths)
-
-
-def _of_spans(quotient: Quotient, predictions: Any, weights: np.ndarray, average: SpanAverage) -> np.ndarray:
-    counts = np.tensordot(weights, count_spans(predictions).astype(np.float64), axes=1)  # [S, 3, types]
-    return _averaged(quotient, (counts[:, 0], counts[:, 1], counts[:, 2]), average=average, undefined=0.0)
 
 
 def count_spans(predictions: Any) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
 from itertools import zip_longest
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ from runwright.types import NonNegativeInt, PositiveInt
 
 BleuTokenizer = Literal["13a", "intl", "zh", "char", "none"]
 Variant = Literal["rouge1", "rouge2", "rougeL", "rougeLsum"]
+Score = Callable[[str, Sequence[str]], float]
 Extract = Callable[[Sequence[str], Sequence[Sequence[str]]], Any]
 
 SIGNED = {"bleu": "BLEU", "chrf": "CHRF", "ter": "TER"}  # metrics of sacrebleu, and its names of them
@@ -68,25 +70,25 @@ def rouge(predictions: Any, weights: np.ndarray, *, variant: Variant, stemmer: b
 
     Of words and of longest common subsequences; rougeLsum takes sentences from lines.
     """
+    from rouge_score.rouge_scorer import RougeScorer
 
-    def values(texts: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
-        from rouge_score.rouge_scorer import RougeScorer
+    scorer = RougeScorer([variant], tokenizer=_Words(stemmer=stemmer))
 
-        scorer = RougeScorer([variant], tokenizer=_Words(stemmer=stemmer))
-        pairs = zip(texts, references, strict=True)
-        return [scorer.score_multi(expected, text)[variant].fmeasure for text, expected in pairs]
+    def score(text: str, expected: Sequence[str]) -> float:
+        return scorer.score_multi(expected, text)[variant].fmeasure
 
-    return weighted_mean(_per_example(predictions, ("rouge", variant, stemmer), values)[:, 0], weights)
+    return _mean_score(score, predictions, weights, ("rouge", variant, stemmer))
 
 
 def exact_match(predictions: Any, weights: np.ndarray, *, normalization: Rules) -> np.ndarray:
     """Share of texts that are one of the expected ones; none: without the spaces around them."""
-    return _mean_answer(text_exact_match, predictions, weights, normalization)
+    score = partial(text_exact_match, rules=normalization)
+    return _mean_score(score, predictions, weights, ("exact", normalization))
 
 
 def token_f1(predictions: Any, weights: np.ndarray, *, normalization: Literal["squad", "cmrc"]) -> np.ndarray:
     """Mean F1 of the words with the nearest expected text, from 0 to 1, as for answers to questions."""
-    return _mean_answer(text_f1, predictions, weights, normalization)
+    return _mean_score(partial(text_f1, rules=normalization), predictions, weights, ("f1", normalization))
 
 
 def distinct_n(predictions: Any, weights: np.ndarray, *, n: PositiveInt) -> np.ndarray:
@@ -174,14 +176,9 @@ def _corpus_sums(name: str, predictions: Any, weights: np.ndarray, **options: An
     return scorer, weights @ _per_example(predictions, (name, *options.values()), statistics)
 
 
-def _mean_answer(function: Any, predictions: Any, weights: np.ndarray, rules: Rules) -> np.ndarray:
-    """Mean of a function of a text, its expected texts and rules."""
-
-    def values(texts: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
-        pairs = zip(texts, references, strict=True)
-        return [function(text, expected, rules=rules) for text, expected in pairs]
-
-    return weighted_mean(_per_example(predictions, (function, rules), values)[:, 0], weights)
+def _mean_score(score: Score, predictions: Any, weights: np.ndarray, key: Hashable) -> np.ndarray:
+    values = _per_example(predictions, key, lambda texts, references: [*map(score, texts, references)])
+    return weighted_mean(values[:, 0], weights)
 
 
 def _per_example(predictions: Any, key: Hashable, extract: Extract) -> np.ndarray:

@@ -1,18 +1,22 @@
-"""The log of a run: messages and warnings on the terminal, debug messages in `log.txt` too."""
+"""The log of a run, and the standard streams of a program: open, UTF-8 to files, no error without a terminal.
+
+Messages and warnings of a run go to the terminal, debug messages to `log.txt` too.
+"""
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-
-from rich.logging import RichHandler
+from typing import Any, TextIO
 
 from runwright.errors import plain
-from runwright.report.terminal import console
 
 FILE_NAME = "log.txt"
 OURS = "runwright"
@@ -40,7 +44,7 @@ def run_logging(
             file.setFormatter(_Redacting(redact, _FILE_FORMAT))
             handlers.append(file)
         for handler in handlers:
-            handler.addFilter(_is_ours_or_warning)
+            handler.addFilter(lambda log: log.levelno >= logging.WARNING or log.name.split(".")[0] == OURS)
             root.addHandler(handler)
             stack.callback(handler.close)
             stack.callback(root.removeHandler, handler)
@@ -49,14 +53,9 @@ def run_logging(
         logging.raiseExceptions = False
         stack.callback(ours.setLevel, ours.level)
         ours.setLevel(logging.DEBUG)
-        for name in LIBRARIES:
-            logger = logging.getLogger(name)
-            for handler in list(logger.handlers):
-                if isinstance(handler, logging.StreamHandler) and not isinstance(
-                    handler, logging.FileHandler
-                ):
-                    logger.removeHandler(handler)
-                    stack.callback(logger.addHandler, handler)
+        for logger in map(logging.getLogger, LIBRARIES):
+            stack.callback(setattr, logger, "handlers", logger.handlers)
+            logger.handlers = [one for one in logger.handlers if type(one) is not logging.StreamHandler]
             stack.callback(setattr, logger, "propagate", logger.propagate)
             logger.propagate = True
         # logging keeps the function it replaced only while it captures.
@@ -78,6 +77,10 @@ class _Redacting(logging.Formatter):
 
 
 def _terminal(level: str, redact: Callable[[str], str]) -> logging.Handler:
+    from rich.logging import RichHandler  # deferred: the command line's light path never needs it
+
+    from runwright.report.terminal import console
+
     shared = console()
     if shared.is_terminal:
         handler: logging.Handler = RichHandler(
@@ -91,5 +94,40 @@ def _terminal(level: str, redact: Callable[[str], str]) -> logging.Handler:
     return handler
 
 
-def _is_ours_or_warning(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.WARNING or record.name.partition(".")[0] == OURS
+class _Lasting(io.FileIO):
+    """A standard stream that drops what a closed terminal, or any closed reader of errors, cannot take."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            number = self.fileno()
+            if error.errno != errno.EIO and not (number == 2 and error.errno == errno.EPIPE):
+                raise
+            nowhere = os.open(os.devnull, os.O_WRONLY)  # for what else writes there too
+            os.dup2(nowhere, number)
+            os.close(nowhere)
+            return len(data)
+
+
+def guard_streams() -> None:
+    """Put such streams in the place of this process's own; closed ones are opened to nowhere."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+    sys.stdin = sys.stdin or os.fdopen(0, closefd=False, encoding="utf-8")
+    sys.stdout, sys.stderr = _lasting(1, sys.stdout), _lasting(2, sys.stderr)
+
+
+def _lasting(number: int, before: TextIO | None) -> io.TextIOWrapper:
+    raw = _Lasting(number, "w", closefd=False)
+    is_terminal = raw.isatty()
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=before.encoding if before and is_terminal else "utf-8",
+        errors="backslashreplace" if number == 2 else "replace" if is_terminal else "surrogateescape",
+        line_buffering=is_terminal or number == 2,
+        write_through=number == 2,
+    )

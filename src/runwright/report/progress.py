@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 
 from runwright.report.terminal import console as shared_console
-from runwright.report.terminal import duration, short
+from runwright.report.terminal import duration
 
 logger = logging.getLogger(__name__)
 
@@ -171,8 +171,8 @@ def _bar(bars: Bars, task: Any, console: Console) -> OnProgress:
             shown = time.monotonic()
             # The longest name, the count and the time take 42 columns, a bar of use another 10.
             text, room = "", console.width - 52
-            for name, value in (metrics or {}).items():  # in the order of their importance
-                longer = f"{text}  {name} {short(value)}".lstrip()
+            for metric in _texts(metrics or {}):  # in the order of their importance
+                longer = f"{text}  {metric}".lstrip()
                 if len(longer) > room:
                     break
                 text = longer
@@ -197,7 +197,7 @@ def _lines(name: str, *, start: int, unit: str, note: Callable[[str], None] | No
             say(f"{name}: {done} {unit}s, {rate:.0f}/s")
             return
         words = [f"{name}: {unit} {done}/{total} ({done / max(total, 1):.0%})"]
-        words += [f"{metric} {short(value)}" for metric, value in (metrics or {}).items()]
+        words += _texts(metrics or {})
         if done < total and rate > 0:
             words.append(f"{duration((total - done) / rate)} left")
         say(", ".join(words))
@@ -214,11 +214,17 @@ def _epoch_lines(total: int, steps_per_epoch: int) -> OnProgress:
         losses.append(shown.get("loss", math.nan))
         if not done % steps_per_epoch or done == total:
             words = [f"epoch {done / steps_per_epoch:.4g}: step {done}/{total}"]
-            words += [f"{name} {short(value)}" for name, value in (shown | {"loss": fmean(losses)}).items()]
+            words += _texts(shown | {"loss": fmean(losses)})
             losses.clear()
             logger.info(", ".join(words))
 
     return show
+
+
+def _texts(metrics: Mapping[str, float]) -> list[str]:
+    """Names with numbers in few characters: 0.5123, 2e-05, 64.2, 1431."""
+    short = {name: ".0f" if 1000 <= abs(value) < 1e7 else ".4g" for name, value in metrics.items()}
+    return [f"{name} {value:{short[name]}}" for name, value in metrics.items()]
 
 
 def _make_bars(console: Console) -> Bars:

@@ -96,7 +96,7 @@ def print_summary(summary: RunSummary, *, console: Console | None = None) -> Non
         console=console,
     )
     console.print()
-    print_facts([*_effort(summary), *_files(summary), *_next_commands(summary)], console=console)
+    print_facts([*_effort(summary), *_files(summary)], console=console)
 
 
 def print_metrics(
@@ -204,9 +204,6 @@ def _files(summary: RunSummary) -> Iterator[tuple[str, str]]:
         yield kind, f"{shown_path(paths[0].parent if names else paths[0])}{names}"
     if summary.tracked_at:
         yield "tracked", _relative_store(summary.tracked_at)
-
-
-def _next_commands(summary: RunSummary) -> Iterator[tuple[str, str]]:
     folder = shlex.quote(shown_path(summary.folder))
     yield "next", f"runwright evaluate {folder}"
     yield "", f"runwright predict {folder} 'a text'"

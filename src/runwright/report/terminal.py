@@ -7,6 +7,7 @@ import statistics
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
@@ -34,11 +35,6 @@ def result_console() -> Console:
     return Console(width=width, highlight=False, force_jupyter=False)  # there each line would be an output
 
 
-def plain_table(*columns: Column | str) -> Table:
-    """An empty table without an edge."""
-    return Table(*columns, box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-
-
 def table_of(
     headings: Sequence[str],
     rows: Iterable[Iterable[str | Text]],
@@ -47,7 +43,7 @@ def table_of(
     wraps: Collection[str] = (),
 ) -> Table:
     """A table without an edge; columns of `right` hold numbers, cells of `wraps` may take several lines."""
-    table = plain_table()
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name in headings:
         heading, justify = Text(name.replace("/", "/\n")), "right" if name in right else "left"
         table.add_column(heading, justify=justify, no_wrap=name not in wraps, overflow="fold")
@@ -57,7 +53,7 @@ def table_of(
 
 
 def print_table(table: Table, *, console: Console, above: int = 0, below: int = 0, left: int = 0) -> None:
-    """Print a table without an edge; on a terminal that is too narrow for it a block of lines for each row.
+    """Print a table of `table_of`; on a terminal that is too narrow for it a block of lines for each row.
 
     `above`, `below` and `left` are empty lines and columns around it. A file gets the table, however wide.
     """
@@ -86,26 +82,21 @@ def _needed(column: Column) -> int:
 
     Cells that may be cut need none.
     """
-    if column.width is not None:
-        return column.width
-    texts = [str(text) for text in map(_text, (column.header, *column.cells)) if text.overflow is None]
-    parts = [part for text in texts for part in (text.splitlines() if column.no_wrap else text.split())]
-    return max([column.min_width or 0, *map(cell_len, parts)])
+    texts: Any = column.header, *column.cells
+    texts = [text.plain for text in texts if text.overflow is None]
+    parts = (part for text in texts for part in (text.splitlines() if column.no_wrap else text.split()))
+    return max(map(cell_len, parts), default=0)
 
 
 def _blocks(table: Table) -> Iterator[Text]:
     """For each row its first cell, then each other value on a line of its own after its heading."""
-    headings = [_text(column.header).plain.replace("\n", "") for column in table.columns]
-    for row in zip(*(column.cells for column in table.columns), strict=True):
-        title, *values = map(_text, row)
+    headings = [str(column.header).replace("\n", "") for column in table.columns]
+    rows: Any = zip(*(column.cells for column in table.columns), strict=True)
+    for title, *values in rows:
         yield Text.assemble((f"{headings[0]} ".lstrip(), "dim"), (title.plain, "bold"))
         for heading, value in zip(headings[1:], values, strict=True):
             if value.plain:
                 yield Text.assemble((f"  {heading} ", "dim"), value)
-
-
-def _text(cell: object) -> Text:
-    return cell if isinstance(cell, Text) else Text.from_markup(str(cell))
 
 
 def number_text(value: float | str) -> str:
@@ -125,11 +116,6 @@ def mean_text(values: Sequence[float]) -> str:
         return number_text(values[0]) if values else "-"
     mean = sum(values) / len(values)
     return number_text(mean) + (f" ± {number_text(statistics.stdev(values))}" if math.isfinite(mean) else "")
-
-
-def short(value: float) -> str:
-    """A number in few characters: 0.5123, 2e-05, 64.2, 1431."""
-    return f"{value:.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.4g}"
 
 
 def shorten(text: str, longest: int) -> str:
@@ -179,27 +165,14 @@ class EvaluationTable:
                 head, line = f"{head}{name:>{width}}", f"{line}{number_text(value):>{width}}"
                 num_shown += 1
         has_more = sum(map(len, by_split.values())) > num_shown
-        self.details = f"step {step:,}:\n{_details(by_split)}" if has_more else ""
+        details = (
+            f"{split}: {', '.join(f'{name} {number_text(value)}' for name, value in metrics.items())}"
+            for split, metrics in by_split.items()
+        )
+        self.details = f"step {step:,}: {'; '.join(details)}" if has_more else ""
         if self._num_lines == 0:
             yield f"evaluations of {self._split}:"
         if self._num_lines % HEAD_EVERY == 0:
             yield head
         self._num_lines += 1
         yield line + (BEST if is_best else "")
-
-
-def _details(by_split: Mapping[str, Mapping[str, float]]) -> str:
-    """All metrics as a table: a line for each metric, a column for each split and each of its groups."""
-    columns: dict[str, dict[str, str]] = {}
-    for split, metrics in by_split.items():
-        for name, value in metrics.items():
-            metric, _, group = name.partition("/")
-            columns.setdefault(f"{split}/{group}".rstrip("/"), {})[metric] = number_text(value)
-    names = list(dict.fromkeys(metric for column in columns.values() for metric in column))
-    texts = [["", *names], *([head, *(by.get(name, "") for name in names)] for head, by in columns.items())]
-    widths = [max(map(len, column)) for column in texts]
-    lines = []
-    for name, *cells in zip(*texts, strict=True):
-        padded = (f"  {cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))
-        lines.append(f"{name:<{widths[0]}}" + "".join(padded))
-    return "\n".join(lines)

@@ -33,7 +33,7 @@ from runwright.config.signature import Signature
 from runwright.config.sources import resolve_source
 from runwright.config.targets import check_target, code_of, instantiate, locate
 from runwright.errors import ConfigError, DataError
-from runwright.store import file_sha256, folder_whole, why_missed
+from runwright.store import file_sha256, folder_whole
 from runwright.tokenizer.algorithms import ANY_CHARACTER, Bpe, Corpus, Unigram, WordPiece, Words
 from runwright.tokenizer.pretrained import load_pretrained, open_saved
 from runwright.types import PositiveInt
@@ -41,7 +41,6 @@ from runwright.types import PositiveInt
 log = logging.getLogger(__name__)
 
 MAX_CACHE_BYTES = 2**30
-SAME_TEXTS = ("texts.rows", "texts.files")  # parts of a key: those that differ in these are not compared
 # Settings that transformers has beside the library's tokenizer.
 KEPT_SETTINGS = (
     *("padding_side", "truncation_side", "model_max_length", "model_input_names"),
@@ -162,8 +161,7 @@ def trained_tokenizer(
     entry = store.cache_root() / "tokenizers" / store.digest(key)
 
     def write(folder: Path) -> dict[str, Any]:
-        reason = why_missed(entry, key, same=SAME_TEXTS)
-        log.info("tokenizer: trained now on %s%s", corpus.name, f": {reason}" if reason else "")
+        log.info("tokenizer: trained now on %s", corpus.name)
         instantiate(node, corpus, group="tokenizer", key="tokenizer").save_pretrained(folder)
         return {"key": key}
 

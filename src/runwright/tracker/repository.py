@@ -33,8 +33,6 @@ SUBMODULE = "160000"  # its mode
 # Settings that decide what counts as a difference and that cannot name a program.
 SETTINGS = ("core.autocrlf", "core.eol", "core.filemode")
 
-Entries = dict[str, str]  # `mode oid` by the name of a file, as in a tree or an index
-
 
 class GitError(Exception):
     """Git gave no answer; the text is its reason."""
@@ -117,17 +115,13 @@ def read_repository(folder: Path, *, but: Path | None = None) -> Repository | No
         return None
     repository = Repository(root=root, commit=commit, branch=branch)
     try:
-        repository = replace(repository, untracked=_untracked(root, but))
+        names = sorted(Git(root).ask_fields("ls-files", "--others", "--exclude-standard", "-z"))
+        outside = (_as_utf8(name) for name in names if not (but and (root / name).is_relative_to(but)))
+        repository = replace(repository, untracked=[*islice(outside, MAX_UNTRACKED)])
         diff, not_compared = _compare(Git(root), root, commit)
         return replace(repository, diff=diff, not_compared=not_compared)
     except GitError as error:  # a damaged index, say
         return replace(repository, not_compared=[f"all files ({error})"])
-
-
-def _untracked(root: Path, but: Path | None) -> list[str]:
-    names = Git(root).ask_fields("ls-files", "--others", "--exclude-standard", "-z")
-    outside = (name for name in sorted(names) if not (but and (root / name).is_relative_to(but)))
-    return [_as_utf8(name) for name in islice(outside, MAX_UNTRACKED)]
 
 
 def _as_utf8(name: str) -> str:
@@ -196,7 +190,7 @@ def _difference(shadow: Git, root: Path, tree: str, not_compared: dict[str, str]
     missing = {line.removesuffix(" missing") for line in answer.splitlines() if line.endswith(" missing")}
     filters = shadow.ask_fields("check-attr", "-z", "--stdin", "filter", stdin=_joined(facts))
     pointers = {name for name, value in zip(filters[::3], filters[2::3], strict=True) if value == "lfs"}
-    entries = {}
+    entries = {}  # `mode oid`, as in an index
     for name, (mode, _, old, *_) in facts.items():
         obstacle = _obstacle(root / name)
         if old in missing:  # where a clone is partial
@@ -207,7 +201,11 @@ def _difference(shadow: Git, root: Path, tree: str, not_compared: dict[str, str]
             entries[name], not_compared[name] = f"{mode} {old}", obstacle
         elif obstacle is None:
             entries[name] = f"0 {'0' * len(old)}"  # no entry
-    _stage(shadow, entries)
+    # Entries that count whatever is in the working tree.
+    lines = "".join(f"{entry}\t{name}\0" for name, entry in entries.items())
+    shadow.ask("update-index", "-z", "--index-info", stdin=os.fsencode(lines))
+    whole = (name for name, entry in entries.items() if not entry.startswith("0"))
+    shadow.ask("update-index", "-z", "--skip-worktree", "--stdin", stdin=_joined(whole))
     shadow.settings = [
         *shadow.settings,
         f"core.bigFileThreshold={MAX_SHOWN_BYTES}",
@@ -231,14 +229,6 @@ def _obstacle(path: Path) -> str | None:
     if status.st_size > MAX_TRACKED_BYTES:
         return f"more than {MAX_TRACKED_BYTES:,} bytes"
     return "" if os.access(path, os.R_OK) else "unreadable"
-
-
-def _stage(shadow: Git, entries: Entries) -> None:
-    """Put entries into the index, which count whatever is in the working tree."""
-    lines = "".join(f"{entry}\t{name}\0" for name, entry in entries.items())
-    shadow.ask("update-index", "-z", "--index-info", stdin=os.fsencode(lines))
-    whole = (name for name, entry in entries.items() if not entry.startswith("0"))
-    shadow.ask("update-index", "-z", "--skip-worktree", "--stdin", stdin=_joined(whole))
 
 
 def _joined(names: Iterable[str]) -> bytes:

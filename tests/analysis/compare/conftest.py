@@ -18,7 +18,11 @@ MakeRun = Callable[..., Path]
 LABELS = ("bad", "good", "odd")
 METRICS = {
     "accuracy": {"_target_": "runwright.metric.classification.accuracy"},
-    "f1_macro": {"_target_": "runwright.metric.classification.f1", "average": "macro"},
+    "f1_macro": {
+        "_target_": "runwright.metric.classification.class_score",
+        "score": "f1",
+        "average": "macro",
+    },
 }
 
 

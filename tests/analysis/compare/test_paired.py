@@ -47,7 +47,7 @@ def test_spans_are_compared_without_their_scores_and_tested_by_span_f1(make_run:
         shares.append(np.mean([len(row["predicted"]) == len(row["expected"]) for row in rows]))
         figures.append(2 * num_found / (num_found + num_expected))  # all that was found is right
         by_word = sum(row["loss"] for row in rows) / (4 * len(rows))
-        spans = {"_target_": "runwright.metric.classification.span_f1", "average": "micro"}
+        spans = {"_target_": "runwright.metric.classification.span_score", "score": "f1", "average": "micro"}
         tags = {"_target_": "runwright.metric.classification.tag_accuracy"}
         recorded = {"test/loss": by_word, "test/span_f1": figures[-1], "test/tag_accuracy": 0.9}
         trainer = {"best_metric": "span_f1", "best_mode": "max"}
@@ -176,7 +176,7 @@ def two_classes(seed: int) -> tuple[list[dict[str, Any]], dict[str, float]]:
 
 def runs_of_two_classes(make_run: MakeRun, *, num_left_out: int, roc_auc: float | None = None) -> list[Path]:
     metric = {
-        "f1": {"_target_": "runwright.metric.classification.f1", "average": "binary"},
+        "f1": {"_target_": "runwright.metric.classification.class_score", "score": "f1", "average": "binary"},
         "roc_auc": {"_target_": "runwright.metric.classification.roc_auc", "average": "binary"},
     }
     folders = []

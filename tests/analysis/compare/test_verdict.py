@@ -86,7 +86,7 @@ def test_a_metric_that_is_no_mean_is_resampled_with_the_same_rows(make_run: Make
 def test_numbers_are_judged_by_their_metrics(make_run: MakeRun) -> None:
     generator = np.random.default_rng(3)
     expected = generator.normal(size=300)
-    node = {"pearson": {"_target_": "runwright.metric.correlation.pearson"}}
+    node = {"pearson": {"_target_": "runwright.metric.means.pearson"}}
     folders = []
     for noise in (1.0, 0.5):
         predicted = expected + generator.normal(scale=noise, size=300)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runwright.analysis.explore.oddities import find_odd
+from runwright.analysis.explore.survey import find_odd
 
 GARBLED = ["cafÃ©", "donâ€™t", "Â£5", "bad \ufffd", "ÐŸÑ€Ð¸Ð²ÐµÑ‚", "ä½\xa0å¥½"]
 SOUND = [

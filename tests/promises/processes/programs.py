@@ -175,7 +175,7 @@ def curve(folder: Path, *, num_steps: int) -> None:
 def evaluation(folder: Path) -> None:
     """Figures and predictions of splits of several sizes."""
     from runwright.metric.classification import accuracy
-    from runwright.metric.correlation import pearson
+    from runwright.metric.means import pearson
 
     ranks = join()
     found: dict[str, Any] = {}

@@ -5,7 +5,7 @@ import string
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from runwright.tracker.mlflow.batch import MAX_NAME_LENGTH, MAX_TAG_LENGTH, mlflow_name, mlflow_text
+from runwright.tracker.mlflow.upload import MAX_NAME_LENGTH, MAX_TAG_LENGTH, mlflow_name, mlflow_text
 
 NAMES = st.text(min_size=0, max_size=300) | st.text(
     alphabet=string.ascii_letters + "/._-:@(= \n", max_size=300

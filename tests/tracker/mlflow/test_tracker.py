@@ -18,9 +18,9 @@ import pytest
 from runwright.config.addresses import to_path
 from runwright.errors import TrackingError
 from runwright.tracker.journal import read
-from runwright.tracker.mlflow.batch import mlflow_name
 from runwright.tracker.mlflow.store import client_settings
 from runwright.tracker.mlflow.tracker import MLflowTracker, sync
+from runwright.tracker.mlflow.upload import mlflow_name
 from runwright.types import RunInfo
 
 MakeRun = Callable[..., RunInfo]

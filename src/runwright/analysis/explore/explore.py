@@ -12,7 +12,7 @@ import pyarrow as pa
 from datasets import Dataset
 
 from runwright.analysis.explore import survey
-from runwright.analysis.explore.survey import Noise, Overlap, SplitSurvey, TokenSurvey
+from runwright.analysis.explore.survey import Overlap, SplitSurvey, TokenSurvey
 from runwright.dataset.cleaning.columns import text_of
 from runwright.dataset.load import LoadedData
 from runwright.dataset.readers.raw import ROW_ID
@@ -72,7 +72,7 @@ class Exploration:
     tokenizer_name: str | None
     max_length: int | None
     overlaps: list[Overlap]
-    noise: list[Noise]
+    noise: list[Overlap]
     numbers: dict[str, np.ndarray]  # finite labels by split where they are numbers, not classes
 
     @property
@@ -133,7 +133,7 @@ def explore(
         tokenizer_name=tokenizer_name,
         max_length=max_length,
         overlaps=survey.find_overlaps(surveys),
-        noise=[noise for one in surveys.values() if (noise := survey.find_noise(one))],
+        noise=[noise for one in surveys.values() for noise in survey.find_noise(one)],
         numbers=_label_numbers(surveys, columns.label_column),
     )
 
@@ -178,7 +178,6 @@ def _longest_texts(rows: Dataset, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _label_numbers(surveys: Mapping[str, SplitSurvey], column: str | None) -> dict[str, np.ndarray]:
-    """Labels of each split where they are numbers and not classes."""
     columns = {split: one.columns[column] for split, one in surveys.items() if column in one.columns}
     if not all(column.kind in ("float", "double", "halffloat") for column in columns.values()):
         return {}

@@ -12,19 +12,18 @@ from unicodedata import normalize
 import numpy as np
 
 from runwright.analysis.explore.explore import Exploration
-from runwright.analysis.explore.oddities import ODDITIES
-from runwright.analysis.explore.survey import MAX_EXAMPLES, quantile
+from runwright.analysis.explore.survey import MAX_EXAMPLES, ODDITIES, quantile
 from runwright.errors import listed
 from runwright.task.labels import doubtful_names
 
 MAX_LABELS = 1000  # rows of the table of labels
 NUMBERS = ("mean", "deviation", "lowest", "median", "highest")
 REDUCERS: Any = dict(zip(NUMBERS, (np.mean, np.std, np.min, np.median, np.max), strict=True))
-Rows = Iterator[dict[str, Any]]
+DETAILS = ("columns", "values", "odd")  # tables that are on the page alone
 
 
 class Share(float):
-    """A share of a whole: a number in JSON, percent for people, never 0 for something."""
+    """A share of a whole: sorted as a number, shown in percent, never as 0 for something."""
 
     def __str__(self) -> str:
         return f"{100 * self:.1f} %" if self >= 0.001 or not self else "under 0.1 %"
@@ -55,25 +54,29 @@ def tables(exploration: Exploration) -> list[Table]:
     for oddity in ODDITIES:
         counts = {split: len(survey.odd.get(oddity.name, ())) for split, survey in surveys.items()}
         rows["odd"] += [{"text": oddity.name, **counts}] * any(counts.values())
-    rows["truncation"] += _truncation(exploration)
-    rows["labels"] += _label_rows(exploration, names[:MAX_LABELS])
+    for limit in exploration.limits:
+        rows["truncation"].append(row := {"max_length": limit})
+        for split, tokens in exploration.tokens.items():
+            row[f"{split} rows"], row[f"{split} tokens"] = map(Share, tokens.cut_by(limit))
+    for name in names[:MAX_LABELS]:
+        rows["labels"].append(row := {"label": name})
+        for split, labels in ((split, survey.labels) for split, survey in surveys.items() if survey.labels):
+            row[split], row[f"{split} share"] = labels[name], share(labels[name], labels.total())
     shown = f", {MAX_LABELS:,} shown" if len(names) > MAX_LABELS else ""
-    summary = {
+    titles = {
         "splits": "Splits",
         "lengths": "Lengths of the texts",
         "truncation": "What max_length cuts",
         "tokens": f"Tokens of {exploration.tokenizer_name}",
         "labels": f"{label}, {len(names):,} classes{shown}",
         "numbers": f"{label}, numbers",
-    }
-    details = {
         "columns": "Columns",
         "values": "Most frequent values",
         "odd": "Odd texts",
     }
     return [
-        Table(name=name, title=title, rows=rows[name], is_summary=name in summary)
-        for name, title in (summary | details).items()
+        Table(name=name, title=title, rows=rows[name], is_summary=name not in DETAILS)
+        for name, title in titles.items()
         if rows[name]
     ]
 
@@ -122,23 +125,6 @@ def _rows_of(exploration: Exploration, split: str) -> Iterator[tuple[str, dict[s
         yield "columns", counts | {kind: None if np.isnan(number) else number for kind, number in reduced}
         for value, count in column.common:
             yield "values", {"column": name, "value": value, "rows": count}
-
-
-def _truncation(exploration: Exploration) -> Rows:
-    for limit in exploration.limits:
-        row: dict[str, Any] = {"max_length": limit}
-        for split, tokens in exploration.tokens.items():
-            row[f"{split} rows"], row[f"{split} tokens"] = map(Share, tokens.cut_by(limit))
-        yield row
-
-
-def _label_rows(exploration: Exploration, names: list[str]) -> Rows:
-    counts = {split: survey.labels for split, survey in exploration.surveys.items() if survey.labels}
-    for name in names:
-        row: dict[str, Any] = {"label": name}
-        for split, labels in counts.items():
-            row[split], row[f"{split} share"] = labels[name], share(labels[name], labels.total())
-        yield row
 
 
 FEW_ROWS = 20  # of a split: shares of fewer say nothing

@@ -1,11 +1,8 @@
-"""`runwright explore`: tables on the terminal, one HTML page that loads nothing, and JSON."""
+"""`runwright explore`: tables on the terminal, and one HTML page that loads nothing."""
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +20,8 @@ from runwright.dataset.load import LoadedData
 from runwright.errors import ConfigError, DataError, plain
 from runwright.report.page import charts, document
 from runwright.report.page.document import Section, cell_of
-from runwright.report.terminal import WIDTH_OF_A_FILE, number_text, print_table, shorten, table_of
+from runwright.report.terminal import number_text, print_table, result_console, shorten, table_of
 
-FORMAT = 2  # of the JSON: raise when a key changes its meaning
 MAX_ROWS = 12  # of a table on the terminal
 MAX_EXAMPLES = 2  # of a finding on the terminal
 MAX_LINE = 400  # characters
@@ -36,21 +32,15 @@ def explore_config(
     overrides: Sequence[str],
     *,
     output: Path | None,
-    as_json: bool,
     with_tokens: bool,
     token_rows: int,
     allow_shadow: bool = False,
 ) -> None:
     """Explore the data that a run with these overrides would train on; print the findings, write the page."""
     composed = checked(compose(overrides, allow_shadow=allow_shadow), idle=GROUPS.keys() - USED_GROUPS)
-    if token_rows < 1:
-        raise ConfigError(
-            f"--sample-rows: given {token_rows}, expected at least 1; --no-tokens leaves them out"
-        )
     config = _without_streams(composed.config)
     name = str(composed.choices.get("experiment") or composed.choices.get("dataset") or "dataset")
-    stream = sys.stderr if as_json else sys.stdout
-    console = Console(highlight=False, file=stream, width=None if stream.isatty() else WIDTH_OF_A_FILE)
+    console = result_console()
     with console.status("reading"):
         data = build.load_data(config)
         tokenizer = build.build_tokenizer(config, data) if with_tokens else None
@@ -67,9 +57,6 @@ def explore_config(
         findings = find(exploration)
         file = output or Path(config["output_dir"]) / "explore" / f"{name.replace('/', '-')}.html"
         document.save(page(exploration, findings), file)
-    if as_json:
-        print(to_json(exploration, findings))
-        return
     print_exploration(exploration, findings, _first_look(config, data, task), console=console)
     console.print(f"\n page     {file}", soft_wrap=True)
 
@@ -173,7 +160,6 @@ def page(exploration: Exploration, findings: Sequence[Finding]) -> str:
 
 
 def _charts(exploration: Exploration) -> dict[str, document.Chart | None]:
-    """The chart of a table, by its name."""
     names = label_names(exploration)
     labels = {split: survey.labels for split, survey in exploration.surveys.items() if survey.labels}
     lengths = {split: tokens.lengths for split, tokens in exploration.tokens.items()}
@@ -185,27 +171,7 @@ def _charts(exploration: Exploration) -> dict[str, document.Chart | None]:
     }
 
 
-def to_json(exploration: Exploration, findings: Sequence[Finding]) -> str:
-    """Everything as JSON, each table as a list of rows by column; no NaN in it."""
-    data = exploration.data
-    content = {
-        "format": FORMAT,
-        "name": exploration.name,
-        **{name: getattr(exploration.columns, name) for name in ("text_columns", "label_column")},
-        "tokenizer": exploration.tokenizer_name,
-        "max_length": exploration.max_length,
-        "notes": [*exploration.columns.notes, *data.notes],
-        **{name: getattr(data, name) for name in ("sources", "parts", "fingerprints")},
-        "findings": [finding._asdict() for finding in findings],
-        "overlaps": [asdict(overlap) for overlap in exploration.overlaps],
-        "noise": [asdict(noise) for noise in exploration.noise],
-        "tables": {table.name: table.rows for table in tables(exploration)},
-    }
-    return json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
-
-
 def _cell_text(value: object) -> str:
-    """A number as a person reads it; anything else as text."""
     if isinstance(value, int | float) and not isinstance(value, Share):
         return number_text(value)
     return "" if value is None else str(value)

@@ -1,4 +1,4 @@
-"""Survey of one split: hashes, lengths and tokens of its texts, labels, columns, repeated rows."""
+"""Survey of one split: hashes, lengths, oddities and tokens of its texts, labels, columns, repeated rows."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 from datasets import Dataset
 
-from runwright.analysis.explore.oddities import find_odd
 from runwright.dataset.cleaning.columns import as_text, text_of
 from runwright.dataset.fingerprint import bare, key_of
 from runwright.dataset.readers.raw import ROW_ID
@@ -33,6 +32,72 @@ MAX_CHARACTERS = 100_000  # of one text: beyond, its tokens are not worth the ti
 MAX_PIECES = 100_000  # different unknown ones: a text may be in a script that the tokenizer does not know
 MAX_CLASSES = 10_000  # more different labels are no classes
 NO_VALUE = 0  # in place of a hash
+VERY_LONG = 10_000  # characters
+
+# UTF-8 that was read as Latin-1 or Windows-1252: a leading byte, then trailing ones. Of Latin letters, signs
+# and emoji one is enough; of other characters two in a row, as in any word.
+_TRAIL = "[\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]"
+_GARBLED = (
+    f"Ã{_TRAIL}|Â[\xa0-\xbf]|â[\x80\x82\x84€‚„]{_TRAIL}|ð{_TRAIL}{{3}}|ï¿½|ï»¿"
+    f"|(?:[Â-ß]{_TRAIL}|[à-ï]{_TRAIL}{{2}}){{2}}"
+)
+
+
+class Oddity(NamedTuple):
+    """One way in which a text looks wrong."""
+
+    name: str
+    says: str  # "N texts of SPLIT …"
+    hint: str
+    pattern: str = ""  # of RE2; matches the texts
+
+
+_LINK = r"(https?://|www\.)\S+"
+ODDITIES = (
+    Oddity("empty", "are empty", "DropEmpty drops them"),
+    Oddity(
+        "garbled",
+        "look garbled, as read in the wrong encoding",
+        "dataset.source.encoding is the file's own, or the source is damaged",
+        f"\ufffd|{_GARBLED}",
+    ),
+    Oddity("tags", "have HTML tags", "RemoveTags removes them", r"</?[A-Za-z][^<>]*>"),
+    Oddity(
+        "entities",
+        "have HTML entities",
+        "UnescapeHtml turns them into characters",
+        r"&(#\d{1,6}|#x[0-9a-fA-F]{1,5}|[A-Za-z]{2,8});",
+    ),
+    Oddity(
+        "links",
+        "are links and nothing else",
+        "FilterPattern with keep: false drops them",
+        rf"^\s*{_LINK}(\s+{_LINK})*\s*$",
+    ),
+    Oddity(
+        "controls",
+        "have control characters",
+        "ReplacePattern removes them",
+        r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]",
+    ),
+    Oddity(
+        "invisible",
+        "have invisible characters (zero width, direction marks)",
+        "ReplacePattern removes them",
+        "[\u200b\u200e\u200f\u202a-\u202e\u2060\ufeff]",
+    ),
+    Oddity(
+        "mixed_alphabets",
+        "mix Latin with Cyrillic or Greek letters within a word",
+        "look-alike letters are other tokens; MapCharacters makes them the same",
+        r"[A-Za-z][\x{0370}-\x{04ff}]|[\x{0370}-\x{04ff}][A-Za-z]",
+    ),
+    Oddity(
+        "very_long",
+        f"have more than {VERY_LONG:,} characters",
+        "FilterLength drops them; is a quote not closed?",
+    ),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,25 +149,15 @@ class TokenSurvey:
         return float((beyond > 0).mean()), float(beyond.sum() / self.lengths.sum())
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Overlap:
+class Overlap(NamedTuple):
     """Rows of `split` whose texts are also in `other`; both are the same for rows within a split."""
 
     split: str
     other: str
-    kind: str  # exact, near
+    kind: str  # exact, near; labels: equal texts of a split with different labels
     rows: int  # of `split`; within a split without the first of each
     examples: tuple[tuple[int, int], ...]  # positions in `split` and in `other`, one for each text
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Noise:
-    """Equal texts of a split with different labels."""
-
-    split: str
-    texts: int
-    rows: int
-    examples: tuple[tuple[int, int], ...]  # positions of a row and of an earlier one with the same text
+    texts: int = 0  # with different labels
 
 
 def survey(
@@ -256,26 +311,22 @@ def find_overlaps(surveys: Mapping[str, SplitSurvey]) -> list[Overlap]:
         for kind, matches in (("exact", exact), ("near", near)):
             rows = np.flatnonzero(matches >= 0)
             if len(rows):
-                names = {"split": survey.split, "other": other.split, "kind": kind}
-                overlaps.append(Overlap(**names, rows=len(rows), examples=_pairs(rows, matches[rows])))
+                examples = _pairs(rows, matches[rows])
+                overlaps.append(Overlap(survey.split, other.split, kind, len(rows), examples))
     return overlaps
 
 
-def find_noise(survey: SplitSurvey) -> Noise | None:
-    """Texts that come with more than one label; None without any."""
+def find_noise(survey: SplitSurvey) -> Iterator[Overlap]:
+    """Texts that come with more than one label."""
     labelled = np.flatnonzero(survey.label_hashes != NO_VALUE)
     texts, labels = survey.exact[labelled], survey.label_hashes[labelled]
     first = first_equal(texts, texts, is_within=False)
     differs = labels != labels[first]
-    if not differs.any():
-        return None
-    noisy = np.unique(texts[differs])
-    return Noise(
-        split=survey.split,
-        texts=len(noisy),
-        rows=int(np.isin(survey.exact, noisy).sum()),
-        examples=_pairs(labelled[differs], labelled[first[differs]]),
-    )
+    if differs.any():
+        noisy = np.unique(texts[differs])
+        rows = int(np.isin(survey.exact, noisy).sum())
+        examples = _pairs(labelled[differs], labelled[first[differs]])
+        yield Overlap(survey.split, survey.split, "labels", rows, examples, texts=len(noisy))
 
 
 def first_equal(hashes: np.ndarray, others: np.ndarray, *, is_within: bool) -> np.ndarray:
@@ -300,3 +351,19 @@ def _pairs(later: np.ndarray, earlier: np.ndarray) -> tuple[tuple[int, int], ...
 
 def _lengths(values: Any) -> np.ndarray:
     return pc.fill_null(values, 0).to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def find_odd(texts: pa.Array) -> dict[str, np.ndarray]:
+    """Positions of the texts that have each oddity; nulls have none."""
+    odd: dict[str, np.ndarray] = {}
+    for oddity in ODDITIES:
+        if oddity.name == "empty":  # RE2's white space is that of ASCII
+            hits = pc.equal(pc.utf8_trim_whitespace(texts), "")
+        elif oddity.name == "very_long":
+            hits = pc.greater(pc.utf8_length(texts), VERY_LONG)
+        else:
+            hits = pc.match_substring_regex(texts, oddity.pattern)
+        positions = np.flatnonzero(pc.fill_null(hits, False).to_numpy(zero_copy_only=False))  # noqa: FBT003
+        if len(positions):
+            odd[oddity.name] = positions
+    return odd

@@ -114,91 +114,72 @@ class Gradient:
     parameters: Mapping[str, torch.Tensor]  # by name; one without a gradient is not there
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measurement:
-    """One model at one precision."""
-
-    subject: Subject
-    model: torch.nn.Module
-    limit: float
-    name: str
-
-    def alone(self, cut: Cut, *, seed: int = 0) -> tuple[Gradient | None, str]:
-        """Measure in one process, the first; where the model or the task refuses, the reason."""
-        subject = self.subject
-        if not subject.ranks.is_first:
-            return None, ""
-        try:
-            return measure_gradient(subject, self.model, cut=cut, ranks=subject.alone, dropout_seed=seed), ""
-        except (RuntimeError, TypeError, ValueError) as error:  # kernels that know no float64, for example
-            return None, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-
-    def together(self) -> Gradient:
-        """Measure in all processes."""
-        return measure_gradient(self.subject, self.model, cut=SHARED, ranks=self.subject.ranks)
-
-    def not_checked(self, reason: str) -> Finding:
-        return Finding(PARITY, self.name, reason, allowed=f"{self.limit:.0e}", verdict="not checked")
-
-
 def check_parity(subject: Subject) -> Iterator[Finding]:
     """Every cut against the whole batch, and all processes against one; findings on the first process."""
     exact = None
     for dtype, limit in LIMITS.items():
         model = build.build_model(subject.config, subject.prepared, device=subject.ranks.device).to(dtype)
-        name = str(dtype).removeprefix("torch.")
-        run = Measurement(subject=subject, model=model, limit=limit, name=name)
-        exact = yield from _check(run, exact=exact)
+        exact = yield from _check(subject, model, str(dtype).removeprefix("torch."), limit, exact=exact)
 
 
-def _check(run: Measurement, *, exact: Gradient | None) -> Generator[Finding, None, Gradient | None]:
+def _check(
+    subject: Subject, model: torch.nn.Module, name: str, limit: float, *, exact: Gradient | None
+) -> Generator[Finding, None, Gradient | None]:
     """Findings at one precision; returns the gradient of the uncut batch. `exact` is that of a finer one."""
-    ranks = run.subject.ranks
-    reference, problem = run.alone(SHARED)
+    ranks, several = subject.ranks, subject.ranks.num_ranks > 1
+
+    def alone(cut: Cut, *, seed: int = 0) -> tuple[Gradient | None, str]:
+        """The gradient in one process, the first; where the model or the task refuses, the reason."""
+        if not ranks.is_first:
+            return None, ""
+        try:
+            return measure_gradient(subject, model, cut=cut, ranks=subject.alone, dropout_seed=seed), ""
+        except (RuntimeError, TypeError, ValueError) as error:  # kernels that know no float64, for example
+            return None, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+    def compare(
+        expected: Gradient | None, gradient: Gradient | None, what: str, problem: str = ""
+    ) -> Iterator[Finding]:
+        if expected is None or (gradient is None and not problem):
+            return  # another process than the first, or the only one
+        difference, where = compare_gradients(expected, gradient) if gradient else (math.inf, problem)
+        advice = PROCESSES if "dropout" in what else DEPENDS.format(reason=_diagnose(subject, model))
+        what = f"{name}, {_batch_size(subject)} examples {what}"
+        yield measure(PARITY, what, difference, limit=limit, where=where, advice=advice)
+
+    def not_checked(reason: str) -> Finding:
+        return Finding(PARITY, name, reason, allowed=f"{limit:.0e}", verdict="not checked")
+
+    reference, problem = alone(SHARED)
     if max(ranks.per_rank(float(bool(problem)))):
-        yield run.not_checked(problem or "a process failed")
+        yield not_checked(problem or "a process failed")
         return None
-    several = ranks.num_ranks > 1
-    shared = run.together() if several else None
-    _switch_off_dropout(run.model)
-    (plain, _), (again, _) = run.alone(SHARED), run.alone(SHARED, seed=1)
+    shared = measure_gradient(subject, model, cut=SHARED, ranks=ranks) if several else None
+    _switch_off_dropout(model)
+    (plain, _), (again, _) = alone(SHARED), alone(SHARED, seed=1)
     chance = compare_gradients(plain, again)[0] if plain and again else 0.0
-    can_compare = max(ranks.per_rank(chance)) <= run.limit
-    whole, _ = run.alone(Cut()) if can_compare else (None, "")
+    can_compare = max(ranks.per_rank(chance)) <= limit
+    whole, _ = alone(Cut()) if can_compare else (None, "")
     if exact and whole:
-        run = replace(run, limit=max(run.limit, ROUNDING * compare_gradients(exact, whole)[0]))
-    if several:
-        yield from _compare(run, reference, shared, f"with dropout on {ranks.num_ranks} processes")
+        limit = max(limit, ROUNDING * compare_gradients(exact, whole)[0])
+    yield from compare(reference, shared, f"with dropout on {ranks.num_ranks} processes")
     if not can_compare:
-        yield run.not_checked("the model draws random numbers although dropout is off")
+        yield not_checked("the model draws random numbers although dropout is off")
         return None
     for size in CUTS:
-        cut, problem = run.alone(Cut(microbatch_size=size))
-        yield from _compare(run, whole, cut, f"cut by {size}", problem)
-    if several:
-        yield from _compare(run, whole, run.together(), f"cut by 4 on {ranks.num_ranks} processes")
+        cut, problem = alone(Cut(microbatch_size=size))
+        yield from compare(whole, cut, f"cut by {size}", problem)
+    shared = measure_gradient(subject, model, cut=SHARED, ranks=ranks) if several else None
+    yield from compare(whole, shared, f"cut by 4 on {ranks.num_ranks} processes")
     return whole
 
 
-def _compare(
-    run: Measurement, expected: Gradient | None, gradient: Gradient | None, what: str, problem: str = ""
-) -> Iterator[Finding]:
-    if expected is None or (gradient is None and not problem):
-        return  # another process than the first
-    difference, where = compare_gradients(expected, gradient) if gradient else (math.inf, problem)
-    advice = ""
-    if not difference <= run.limit:
-        advice = PROCESSES if "dropout" in what else DEPENDS.format(reason=_diagnose(run))
-    what = f"{run.name}, {_batch_size(run.subject)} examples {what}"
-    yield measure(PARITY, what, difference, limit=run.limit, where=where, advice=advice)
-
-
-def _diagnose(run: Measurement) -> str:
+def _diagnose(subject: Subject, model: torch.nn.Module) -> str:
     """The likely reason: statistics over the batch, examples that are coupled, padding, or the loss."""
-    modules = run.model.named_modules()
+    modules = model.named_modules()
     if norms := [f"{name}: {type(norm).__name__}" for name, norm in modules if isinstance(norm, _BatchNorm)]:
         return f"the model has statistics over the batch ({', '.join(norms[:3])})"
-    if run.subject.prepared.task.coupled_loss is not None:
+    if subject.prepared.task.coupled_loss is not None:
         return "the outputs of an example depend on the others in its microbatch, or on padding"
     return "padding that is not masked, or a loss that is not a sum over the examples of a microbatch"
 

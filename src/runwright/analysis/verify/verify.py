@@ -1,15 +1,24 @@
 """`runwright verify`: check the promises for a user's own experiment, on a short version of it.
 
+Resume is shown with real processes and real kills.
 `python -m runwright.analysis.verify.verify FOLDER REPORTS ORDER` is one process of the group that measures
 parity and evaluation: one of them alone first, then all together.
 """
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import json
+import os
+import random
 import shutil
+import signal
+import subprocess
 import sys
 import tempfile
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,24 +29,202 @@ from rich.console import Console
 from rich.text import Text
 
 from runwright import build
-from runwright.analysis.verify.parity import Finding, Subject, Verdict, check_evaluation, check_parity
-from runwright.analysis.verify.resume import check_resume, shorten
+from runwright.analysis.steps import LOSS, compare
+from runwright.analysis.verify import parity
 from runwright.config.compose import compose_checked
 from runwright.config.permissions import worker_environment
 from runwright.launch.group import WorkerGroup
 from runwright.launch.local import supervise
 from runwright.launch.worker import work
 from runwright.report.terminal import table_of
-from runwright.runs.folder import CONFIG_FILE, read_config, write_config
+from runwright.runs.folder import CONFIG_FILE, create, read_config, write_config
+from runwright.runs.states import is_busy
 from runwright.store import cache_root, write_json
+from runwright.tracker.journal import FILE_NAME, read
 from runwright.trainer.environment import catch_signals, share_of_cores
 from runwright.trainer.ranks import end_ranks
+
+CHECK, NAME = "resume", "verify"
+SAVE_EVERY, EVALUATE_EVERY = 3, 7  # steps; no multiples of each other, so that every order of events comes up
+TRAINER = dict.fromkeys(
+    ("max_epochs", "max_minutes", "evaluate_every_epochs", "save_every_epochs", "early_stopping_patience")
+) | {
+    "log_every_steps": 1,
+    "evaluate_every_steps": EVALUATE_EVERY,
+    "save_every_steps": SAVE_EVERY,
+    "keep_checkpoints": 2,
+}
+TRACKER = {"_target_": "runwright.tracker.console.JournalTracker", "system_every_seconds": None}
+POLL_SECONDS = 0.002
+OUTPUT_FILE = "output.txt"
+TAIL_LINES = 12
+ADVICE = (
+    "A resumed run is not the same run: something that a later step depends on is in no checkpoint (a "
+    "counter, a cache or random numbers of the model or the task), or an operation is not "
+    "deterministic{cuda}. The first difference is named above; scripts/compare_runs.py shows it again: "
+    "{folders}"
+)
+CUDA = "; on a GPU set trainer.deterministic=true"
+
+
+def shorten(
+    config: Mapping[str, Any],
+    *,
+    num_steps: int,
+    num_rows: int,
+    split_sizes: Mapping[str, int],
+    output_dir: Path,
+) -> dict[str, Any]:
+    """A run of so many steps with the same data, model and updates.
+
+    The training split stays whole, so that the task learns the same classes and the prepared data is found
+    in the cache; other splits keep at most `num_rows` rows where the data set has the option.
+    """
+    short = copy.deepcopy(dict(config))
+    short |= {"name": NAME, "output_dir": str(output_dir), "resume": None, "references": {}}
+    short["tracker"] = TRACKER
+    short["trainer"] |= {**TRAINER, "max_steps": num_steps}
+    short["launch"]["max_restarts"] = 0
+    if isinstance(short["dataset"].get("subset"), dict):
+        large = [split for split, size in split_sizes.items() if split != "train" and size > num_rows]
+        short["dataset"]["subset"] |= dict.fromkeys(large, num_rows)
+    return short
+
+
+def check_resume(
+    config: Mapping[str, Any], *, num_kills: int, say: Callable[[str], None]
+) -> Iterator[parity.Finding]:
+    """An unbroken run against one that was killed at random moments, batch by batch and bit by bit."""
+    whole, broken = (create(config, overrides=(), command=["runwright verify"]) for _ in range(2))
+    say("resume: an unbroken run")
+    began = time.monotonic()
+    if code := _start(whole, resume=False).wait():
+        yield _failed_run(whole, code)
+        return
+    timeout_seconds = 60 + 10 * (time.monotonic() - began)  # for each start of the run
+    last_step = config["trainer"]["max_steps"] - 1
+    killed, code = _run_with_kills(broken, num_kills, last_step, timeout_seconds, say)
+    if code:
+        yield _failed_run(broken, code)
+    elif not killed:
+        text = "the run was over before it was killed: more --steps"
+        yield parity.Finding(CHECK, "kills", text, allowed=parity.BITS, verdict="not checked")
+    else:
+        yield from _judge(config, whole, broken, " and ".join(map(str, killed)))
+
+
+def _judge(config: Mapping[str, Any], whole: Path, broken: Path, steps: str) -> Iterator[parity.Finding]:
+    cuda = CUDA if config["trainer"]["device"] != "cpu" and not config["trainer"]["deterministic"] else ""
+    advice = ADVICE.format(cuda=cuda, folders=f"{whole} {broken}")
+    for comparison in compare(whole, broken):
+        holds = comparison.is_equal and not comparison.num_unmatched
+        text = f"{comparison.where}: {' and '.join(comparison.values)}" if comparison.where else "none"
+        text += f"; {comparison.compared}" * (comparison.num_unmatched > 0)
+        what = f"{comparison.what} ({comparison.compared}), killed after step {steps}"
+        yield parity.judge(CHECK, what, text, parity.BITS, holds=holds, advice=advice)
+    doubled = count_doubled(broken)
+    text = f"{doubled} are doubled or contradict each other" if doubled else "each once"
+    yield parity.judge(CHECK, "records of the journal", text, "each once", holds=not doubled, advice="")
+
+
+def count_doubled(folder: Path) -> int:
+    """Metrics that a journal has more than once for a step, and replayed ones with another value."""
+    times: Counter[tuple[str, int]] = Counter()
+    num_conflicts = 0
+    for record, _ in read(folder / FILE_NAME):
+        times.update((name, record["s"]) for name in record.get("m", {}))
+        times.update([("ledger", record["s"])] if "ledger" in record else [])
+        num_conflicts += len(record.get("conflict", {}))
+    return sum(count > 1 for count in times.values()) + num_conflicts
+
+
+def _run_with_kills(
+    folder: Path, num_kills: int, last_step: int, timeout_seconds: float, say: Callable[[str], None]
+) -> tuple[list[int], int]:
+    """Start a run, kill and resume it, and let it end: the last steps before the kills, and its exit code."""
+    killed: list[int] = []
+    chance = random.Random(0)  # noqa: S311 - no secret
+    for left in range(num_kills, 0, -1):
+        first = max([SAVE_EVERY, *killed]) + 1
+        if first > last_step:
+            break
+        step = chance.randint(first, first + (last_step - first) // left)
+        process = _start(folder, resume=bool(killed))
+        until = time.monotonic() + timeout_seconds
+        if not _reaches(folder, process, step, until, chance):
+            return killed, process.wait()
+        _kill(process)
+        killed.append(max(recorded_steps(folder)))
+        say(f"resume: killed after step {killed[-1]}")
+        until = time.monotonic() + timeout_seconds
+        while is_busy(folder) and time.monotonic() < until:
+            time.sleep(POLL_SECONDS)  # workers of several processes end a moment after their launcher
+    process = _start(folder, resume=True)
+    try:
+        return killed, process.wait(timeout_seconds)
+    except subprocess.TimeoutExpired:
+        _kill(process)
+        return killed, process.wait()
+
+
+def _reaches(
+    folder: Path, process: subprocess.Popen[bytes], step: int, until: float, chance: random.Random
+) -> bool:
+    """Wait until a random moment of the step after this one; False where the run ended before."""
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            return False
+        times = recorded_steps(folder)
+        if max(times, default=0) >= step and any(folder.glob("checkpoints/step-*")):
+            *_, before, now = times.values()
+            time.sleep(chance.uniform(0, max(0.0, now - before)))
+            return process.poll() is None
+        time.sleep(POLL_SECONDS)
+    _kill(process)
+    return False
+
+
+def recorded_steps(folder: Path) -> dict[int, float]:
+    """The steps whose loss is in the journal, and when it was recorded, in seconds."""
+    journal = folder / FILE_NAME
+    if not journal.is_file():
+        return {}
+    records = (record for record, _ in read(journal) if LOSS in record.get("m", {}))
+    return {record["s"]: record["t"] / 1000 for record in records}
+
+
+def _start(folder: Path, *, resume: bool) -> subprocess.Popen[bytes]:
+    """The command that a user would type, in a process of its own; its output goes to a file."""
+    which = ["--resume", str(folder)] if resume else ["--resolved", str(folder / CONFIG_FILE)]
+    with (folder / OUTPUT_FILE).open("ab") as output:
+        return subprocess.Popen(  # noqa: S603 - our own command
+            [sys.executable, "-P", "-m", "runwright", "train", *which],
+            env={**os.environ, **worker_environment()},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _failed_run(folder: Path, code: int) -> parity.Finding:
+    output = folder / OUTPUT_FILE
+    tail = "\n".join(output.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:])
+    advice = f"The short run itself failed; the end of {output}:\n{tail}"
+    return parity.Finding(CHECK, "a short run", f"exit code {code}", "0", "fails", advice)
+
 
 MEASURED = ("parity", "evaluation")
 FINDINGS_FILE = "findings.json"
 SILENT_SECONDS = 3600.0  # for the others to wait while the first process measures alone
 GRACE_SECONDS = 5.0
-STYLES: dict[Verdict, str] = {"holds": "green", "fails": "bold red", "reported": "", "not checked": "yellow"}
+STYLES = {"holds": "green", "fails": "bold red", "reported": "", "not checked": "yellow"}
 CONCLUSIONS = {  # of a check in which nothing failed, and of one in which something did
     "parity": (
         "split-invariant: how a batch is cut and shared out does not change an update",
@@ -60,7 +247,7 @@ def verify(
     num_rows: int,
     num_processes: int | None,  # None: as many as the run has, at least two
     allow_shadow: bool = False,
-) -> list[Finding]:
+) -> list[parity.Finding]:
     """Verify an experiment, print the findings, and return them.
 
     Raises ConfigError or DataError where the experiment cannot even begin.
@@ -70,7 +257,7 @@ def verify(
     say("reading the data")
     prepared = build.prepare(config, cache_folder=cache_root() / "examples")
     folder = Path(tempfile.mkdtemp(prefix="runwright-verify-"))
-    findings: list[Finding] = []
+    findings: list[parity.Finding] = []
     try:
         if measured := [check for check in MEASURED if check in checks]:
             findings += _measure(
@@ -103,14 +290,14 @@ def _measure(
     *,
     num_rows: int,
     num_processes: int | None,
-) -> Iterator[Finding]:
+) -> Iterator[parity.Finding]:
     """Findings of a group of processes; `folder` is made for it. Raises KeyboardInterrupt after Ctrl-C."""
     wanted = num_processes = num_processes or max(2, config["launch"]["num_processes"])
     num_gpus = torch.cuda.device_count() if config["trainer"]["device"] != "cpu" else 0
     if 0 < num_gpus < wanted:
         num_processes = 1
         text = f"there are {num_gpus} GPUs; trainer.device=cpu has no such limit"
-        yield Finding(checks[0], f"{wanted} processes", text, allowed="", verdict="not checked")
+        yield parity.Finding(checks[0], f"{wanted} processes", text, allowed="", verdict="not checked")
     say(f"{' and '.join(checks)}: in {num_processes} processes")
     folder.mkdir(parents=True)
     launch = {"num_processes": num_processes, "timeout_seconds": SILENT_SECONDS}
@@ -132,12 +319,12 @@ def _measure(
             outcome = supervise(group, stops, **times, say=lambda _: None)
     if outcome.failure:
         code, advice = f"exit code {outcome.code}", outcome.text
-        yield Finding(checks[0], "the measurement", code, allowed="0", verdict="fails", advice=advice)
+        yield parity.Finding(checks[0], "the measurement", code, allowed="0", verdict="fails", advice=advice)
     elif outcome.code:
         raise KeyboardInterrupt
     else:
         findings = json.loads((folder / FINDINGS_FILE).read_text(encoding="utf-8"))
-        yield from (Finding(*finding) for finding in findings)
+        yield from (parity.Finding(*finding) for finding in findings)
 
 
 def measure_as_worker(folder: Path, *, checks: Sequence[str], num_rows: int, num_threads: int) -> None:
@@ -145,19 +332,18 @@ def measure_as_worker(folder: Path, *, checks: Sequence[str], num_rows: int, num
     config = read_config(folder / CONFIG_FILE)
     ranks = build.join_ranks(config, num_threads=num_threads)
     prepared = build.prepare(config, cache_folder=cache_root() / "examples")
-    subject = Subject(config=config, prepared=prepared, ranks=ranks)
-    findings = list(check_parity(subject)) if "parity" in checks else []
-    findings += check_evaluation(subject, num_rows=num_rows) if "evaluation" in checks else []
+    subject = parity.Subject(config=config, prepared=prepared, ranks=ranks)
+    findings = list(parity.check_parity(subject)) if "parity" in checks else []
+    findings += parity.check_evaluation(subject, num_rows=num_rows) if "evaluation" in checks else []
     if ranks.is_first:
         write_json(folder / FINDINGS_FILE, findings)
     end_ranks(ranks)
 
 
-def _print(findings: Sequence[Finding]) -> None:
-    """Print one row for each finding, a conclusion for each check, and the advice."""
+def _print(findings: Sequence[parity.Finding]) -> None:
     console = Console(highlight=False)
     headings, rows = ("check", "what", "difference", "allowed", ""), []
-    checks: dict[str, list[Verdict]] = {}
+    checks: dict[str, list[parity.Verdict]] = {}
     for check, what, difference, allowed, verdict, _ in findings:
         name = Text("" if check in checks else check, style="bold")
         checks.setdefault(check, []).append(verdict)

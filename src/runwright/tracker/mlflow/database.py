@@ -212,7 +212,6 @@ def follow_move(file: Path, *, artifacts: str) -> str | None:
 
 
 def _read(file: Path, locked_seconds: float) -> tuple[set[str], str | None]:
-    """The tables of a database, and the version of MLflow's."""
     # Not mode=ro, which refuses what a killed program has left: the next to open a database takes that back.
     connection = sqlite3.connect(to_address(file, "file", query="mode=rw"), uri=True, timeout=locked_seconds)
     with contextlib.closing(connection):

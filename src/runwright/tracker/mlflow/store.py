@@ -9,26 +9,16 @@ import threading
 import urllib.error
 import urllib.request
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from runwright.config.addresses import to_address, to_path
 from runwright.config.redaction import redact, secrets_of_address
 from runwright.errors import TrackingError
-from runwright.tracker.mlflow.database import (
-    ask,
-    find_fault,
-    follow_move,
-    make_store,
-    make_tables,
-    missing_driver,
-)
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from runwright.tracker.mlflow import database
 
 DATABASE_NAME = "mlflow.db"
 ARTIFACTS_NAME = "mlartifacts"
@@ -109,7 +99,7 @@ def default_address(output_dir: Path) -> str:
 
 def require_driver(store: Store) -> None:
     """Raise TrackingError where a package is missing without which the store can never be reached."""
-    missing = missing_driver(store.uri) if store.scheme in DATABASES and not store.file else None
+    missing = database.missing_driver(store.uri) if store.scheme in DATABASES and not store.file else None
     if missing:
         raise TrackingError(f"tracker.uri {redact(store.uri)!r}: {missing}")
 
@@ -171,27 +161,27 @@ def prepare(store: Store, *, timeout_seconds: float) -> None:
     """
     artifacts, file = store.artifacts or ARTIFACTS_NAME, store.file
     if store.scheme == "postgresql":
-        make_tables(store.uri, artifacts=artifacts, timeout_seconds=timeout_seconds)
+        database.make_tables(store.uri, artifacts=artifacts, timeout_seconds=timeout_seconds)
     if file is not None:
         if not file.exists():
-            make_store(file, artifacts=artifacts, timeout_seconds=timeout_seconds)
+            database.make_store(file, artifacts=artifacts, timeout_seconds=timeout_seconds)
         _require_tables(file, address=redact(store.uri))
         if artifacts == to_address(file.parent / ARTIFACTS_NAME, "file") and (
-            former := follow_move(file, artifacts=artifacts)
+            former := database.follow_move(file, artifacts=artifacts)
         ):
             text = "%s was moved or copied, with files from %s: they are looked for and kept beside it now"
             logger.warning(text, file, former)
 
 
 def _require_tables(file: Path, *, address: str) -> None:
-    fault = find_fault(file, address=address)
+    fault = database.find_fault(file, address=address)
     if fault is not None:
         raise TrackingError(": ".join(fault))
 
 
 def _ask(store: Store, timeout_seconds: float) -> str | None:
     if store.scheme in DATABASES:
-        return None if store.file else ask(store.uri, timeout_seconds=timeout_seconds)
+        return None if store.file else database.ask(store.uri, timeout_seconds=timeout_seconds)
     if store.scheme not in ("http", "https"):
         return None  # MLflow knows more of other schemes
     address = urlsplit(store.uri)

@@ -11,9 +11,10 @@ import logging
 import os
 import shlex
 import threading
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from runwright.config.redaction import MASK, redact
 from runwright.errors import TrackingError
@@ -24,11 +25,7 @@ from runwright.tracker.mlflow.store import Store, client_settings, locate
 from runwright.tracker.mlflow.upload import STATE_NAME, Target, Uploader, read_state
 from runwright.tracker.system import PREFIX
 from runwright.trainer.options import USUAL
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from runwright.types import PositiveFloat, RunInfo
+from runwright.types import PositiveFloat, RunInfo
 
 logger = logging.getLogger(__name__)
 
