@@ -17,7 +17,7 @@ import numpy as np
 
 from runwright.config.options import MODULE_METRIC, TARGET, metric_nodes
 from runwright.config.permissions import code_allowed
-from runwright.config.rules.task import problem_of
+from runwright.config.rules.checks import problem_of
 from runwright.config.targets import instantiate
 from runwright.errors import ConfigError, DataError, listed, shown
 from runwright.metric.bootstrap import UndefinedMetricError

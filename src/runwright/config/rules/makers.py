@@ -109,7 +109,7 @@ def only(key: str, allowed: Any, when: When, why: str, hint: str = "") -> Rule:
     return forbids(key, lambda value: not _is(value, (None, *choices)), when, expected, hint)
 
 
-def forbids(key: str, forbidden: Any, when: When, expected: str, hint: str = "") -> Rule:
+def forbids(key: str, forbidden: Any, when: When, expected: str, hint: str = "", *, within: str = "") -> Rule:
     """The option has another value, or fails another condition, when others have their values."""
 
     def check(value: Any, *others: Any) -> Mistakes:
@@ -119,7 +119,7 @@ def forbids(key: str, forbidden: Any, when: When, expected: str, hint: str = "")
             problem = f"{shown(value)} with {' and '.join(texts)}" if texts else shown(value)
             yield Mistake(key, problem, expected, hint)
 
-    return Rule(keys=(key, *when), check=check)
+    return Rule(keys=(key, *when), check=check, within=within)
 
 
 def matches(key: str, pattern: str, expected: str, hint: str = "", when: When | None = None) -> Rule:

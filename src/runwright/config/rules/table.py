@@ -1,10 +1,10 @@
-"""Table of the rules about several options; longer checks are functions in `data.py` and `task.py`."""
+"""Table of the rules about several options; longer checks are functions in `checks.py`."""
 
 # ruff: noqa: FBT003 - true and false are values of options here
 
 from __future__ import annotations
 
-from runwright.config.rules import data, task
+from runwright.config.rules import checks
 from runwright.config.rules.makers import (
     as_list,
     at_most,
@@ -31,6 +31,8 @@ RETRIEVAL = {"task.problem": "retrieval", "task.objective": ("in_batch_negatives
 SCORED = ("cosine_regression", "contrastive", "cosine_embedding")
 RETRIEVAL_BY_SCORES = {"task.problem": "retrieval", "task.objective": SCORED}
 STREAMED = {"dataset.streaming": True}
+COMBINED = {"_target_": ("runwright.dataset.combine.concat", checks.MIX)}
+PRETRAINED = {"model._target_": "runwright.model.pretrained.load", "model.embeddings": "by_number"}
 UNNAMED = {"task.label_file?": None, "task.problem?": (None, "single_label", "multi_label")}
 
 INTERVAL = "an evaluation interval: trainer.evaluate_every_steps or trainer.evaluate_every_epochs"
@@ -48,6 +50,9 @@ NAMES = "the class names, or task.label_file: a stream is not read before it is 
 STEPS = "nobody knows how many steps an epoch of a stream has; set trainer.max_steps"
 FOCAL = "{_target_: runwright.task.losses.Focal, gamma: 2.0, alpha: null}"
 NO_PAIRS = "task.next_sentence=true, which makes pairs"
+PARTS = "as in +dataset@dataset.source.parts.<name>=<option>"
+ITS_OWN = "the tokenizer that a pretrained model was trained with: tokenizer=pretrained"
+OTHER_TOKENIZER = "for any other: model.embeddings=by_token, or model=scratch, which learns from nothing"
 SCORES = "the column with the score of a pair"
 WITHOUT_SCORES = "without scores: task.problem=retrieval task.objective=in_batch_negatives"
 # MLflow takes more; `.` first, quotes and slashes only make trouble. `latest` and `v1` have a meaning there.
@@ -74,27 +79,29 @@ TRAINING = (
     names_target("model.lora", null="null", hint="choose model=lora"),
     only("model.freeze", [], {"model.lora": is_set}, "adapters freeze the rest by themselves"),
     forbids("model.attention", "flex_attention", ON_CPU, "auto or another: it has no gradient on a CPU"),
-    rule(task.decoder_writes_its_own, "model.name", "model.decoder", "task.target_tokenizer", "model.shared"),
-    rule(task.config_follows_from_others, "model.config"),
+    rule(
+        checks.decoder_writes_its_own, "model.name", "model.decoder", "task.target_tokenizer", "model.shared"
+    ),
+    rule(checks.config_follows_from_others, "model.config"),
     at_most("task.max_length", "model.config.max_position_embeddings"),
     at_most("task.max_length", "model.config.n_positions"),
 )
 
 TASKS = (
-    rule(task.best_metric_is_computed, "trainer.best_metric", "metric", "task.problem?", "task._target_?"),
-    rule(task.best_mode_is_the_metrics, "trainer.best_metric", "trainer.best_mode", "metric"),
+    rule(checks.best_metric_is_computed, "trainer.best_metric", "metric", "task.problem?", "task._target_?"),
+    rule(checks.best_mode_is_the_metrics, "trainer.best_metric", "trainer.best_mode", "metric"),
     only("trainer.best_mode", "min", {"trainer.best_metric": "loss"}, "less loss is better"),
     forbids("metric.loss", is_set, {}, "another name for a metric: loss is the task's"),
-    rule(task.metrics_suit_the_task, "metric", "task.problem?", "task._target_"),
+    rule(checks.metrics_suit_the_task, "metric", "task.problem?", "task._target_"),
     only("task.label_smoothing", 0, REGRESSION, "a number is not smoothed towards other classes"),
     only("task.class_weights", None, REGRESSION, "there are no classes"),
     names_target("task.loss", null="null (cross-entropy)", hint=f"such as {FOCAL}"),
     only("task.label_smoothing", 0, {"task.loss": is_set}, "only cross-entropy is smoothed"),
-    rule(task.focal_suits_the_problem, "task.loss", "task.problem?"),
+    rule(checks.focal_suits_the_problem, "task.loss", "task.problem?"),
     at_most_one("task.label_names", "task.label_file"),
     unique("task.label_names", "class name"),
     unique("task.tag_names", "tag"),
-    rule(task.tags_are_of_the_scheme, "task.tag_names", "task.scheme"),
+    rule(checks.tags_are_of_the_scheme, "task.tag_names", "task.scheme"),
     distinct("task.text_column", "task.label_column", "task.text_pair_column", "task.negative_column?"),
     *(
         forbids(f"metric.next_sentence_{name}", is_set, {"task.next_sentence": False}, NO_PAIRS)
@@ -103,9 +110,9 @@ TASKS = (
     at_most("task.evaluation_stride", "task.max_length"),
     at_most("task.pad_to", "task.max_length"),
     # answers to questions
-    rule(task.window_has_room_for_new_text, "task.max_length", "task.max_question_length", "task.overlap"),
+    rule(checks.window_has_room_for_new_text, "task.max_length", "task.max_question_length", "task.overlap"),
     at_most("task.max_answer_length", "task.max_length", less=True),
-    rule(task.threshold_is_tuned, "task.no_answer_threshold", "dataset.holdout", "dataset.source.files"),
+    rule(checks.threshold_is_tuned, "task.no_answer_threshold", "dataset.holdout", "dataset.source.files"),
     # vectors of texts
     forbids("task.label_column", None, SIMILARITY, SCORES, WITHOUT_SCORES),
     forbids("task.label_column", None, RETRIEVAL_BY_SCORES, SCORES, WITHOUT_SCORES),
@@ -119,8 +126,8 @@ TASKS = (
 )
 
 GENERATION = (
-    rule(task.task_generates_texts, "generation", "task._target_"),
-    rule(task.texts_are_generated, "metric", "generation?", "task._target_"),
+    rule(checks.task_generates_texts, "generation", "task._target_"),
+    rule(checks.texts_are_generated, "metric", "generation?", "task._target_"),
     forbids("generation.stop_strings", lambda stops: "" in as_list(stops), {}, "texts that are not empty"),
     at_most("generation.min_new_tokens", "generation.max_new_tokens"),
     at_most("generation.num_return_sequences", "generation.num_beams"),
@@ -130,31 +137,31 @@ GENERATION = (
 )
 
 TOKENIZERS = (
-    rule(task.pretrained_model_has_its_own, "tokenizer._target_", "model._target_", "model.embeddings"),
-    rule(task.special_tokens_have_roles, "tokenizer.special_tokens"),
-    rule(task.delimiters_are_characters, "tokenizer.pre_tokenizer"),
+    forbids("tokenizer._target_", checks.is_trained, PRETRAINED, ITS_OWN, OTHER_TOKENIZER),
+    rule(checks.special_tokens_have_roles, "tokenizer.special_tokens"),
+    rule(checks.delimiters_are_characters, "tokenizer.pre_tokenizer"),
     names_target("tokenizer.model", hint="choose tokenizer=train/bpe, wordpiece, unigram, …"),
-    rule(task.algorithm_can_be_trained, "tokenizer.model._target_"),
-    rule(task.decoder_undoes_the_steps, "tokenizer.pre_tokenizer", "tokenizer.decoder"),
-    rule(task.templates_hold_the_texts, "tokenizer.post_processor"),
+    rule(checks.algorithm_can_be_trained, "tokenizer.model._target_"),
+    rule(checks.decoder_undoes_the_steps, "tokenizer.pre_tokenizer", "tokenizer.decoder"),
+    rule(checks.templates_hold_the_texts, "tokenizer.post_processor"),
     unique("tokenizer.extra_tokens", "token"),
 )
 
 DATA = (
-    rule(data.combination_has_parts, "_target_", "parts", within="dataset"),
-    rule(data.mixture_is_weighted, "_target_", "parts", "weights", "temperature", within="dataset"),
-    rule(data.nothing_is_held_out_of_a_mixture, "source._target_", "holdout", within="dataset"),
-    rule(data.holdout_leaves_something, "holdout", within="dataset"),
-    rule(data.pattern_can_be_read, "pattern", within="dataset"),
-    rule(data.splits_have_plain_names, "files?", "splits?", "holdout?", "subset?", within="dataset"),
+    forbids("parts", lambda parts: not parts, COMBINED, "at least one data set", PARTS, within="dataset"),
+    rule(checks.mixture_is_weighted, "_target_", "parts", "weights", "temperature", within="dataset"),
+    rule(checks.nothing_is_held_out_of_a_mixture, "source._target_", "holdout", within="dataset"),
+    rule(checks.holdout_leaves_something, "holdout", within="dataset"),
+    rule(checks.pattern_can_be_read, "pattern", within="dataset"),
+    rule(checks.splits_have_plain_names, "files?", "splits?", "holdout?", "subset?", within="dataset"),
     at_most("min", "max", within="dataset"),
     at_most("dataset.source.negative_at_most", "dataset.source.positive_at_least", less=True),
     matches("trainer.best_split", r"(?!train$|test)(?s:.*)", "a validation split, or null", FLATTERED),
 )
 
 STREAMS = (
-    rule(data.nothing_is_held_out_of_a_stream, "dataset.streaming", "dataset.holdout", "dataset.source"),
-    rule(data.stream_is_cleaned_row_by_row, "dataset.streaming", "dataset.cleaning"),
+    rule(checks.nothing_is_held_out_of_a_stream, "dataset.streaming", "dataset.holdout", "dataset.source"),
+    rule(checks.stream_is_cleaned_row_by_row, "dataset.streaming", "dataset.cleaning"),
     only("dataset.source.streaming", False, {"dataset.streaming": False}, "dataset.streaming=true sets both"),
     only("dataset.source.streaming", True, STREAMED, "set dataset.streaming alone"),
     only("dataset.source.field", None, STREAMED, "a stream is JSON Lines, not a list in an object"),
