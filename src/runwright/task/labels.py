@@ -13,7 +13,6 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Literal
 
-from runwright.dataset.readers.raw import left_out_of
 from runwright.errors import ConfigError, DataError, did_you_mean, listed
 from runwright.store import local_path
 
@@ -213,15 +212,6 @@ class LabelEncoder:
                 problem += "train has names, which tell no ids: dataset.cleaning MapValues makes ids names, "
                 problem += "or train with task.label_names=[…], the names in the order of the ids"
         raise DataError(problem.rstrip("; "), **where)
-
-
-def missing_column(rows: Any, column: str, *, option: str) -> DataError:
-    """The error for a train split without its column of labels."""
-    if error := left_out_of(rows).get(column):
-        return error
-    names = [name for name in rows.column_names if name != "row_id"]
-    hint = did_you_mean(column, names) or f"{option} names it"
-    return DataError(f"no such column; there are {listed(names)}; {hint}", split="train", column=column)
 
 
 def list_in(text: str) -> list[Any] | None:

@@ -12,6 +12,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone reads
 from datasets import Dataset
 from torch import Tensor
 
+from runwright.dataset.checks import missing_column
 from runwright.errors import DataError
 from runwright.metric.answers import text_exact_match, text_f1
 from runwright.predictions import Ragged
@@ -25,7 +26,6 @@ from runwright.task.answers import (
     tokens_of,
 )
 from runwright.task.base import Task, at_least_float32, model_inputs
-from runwright.task.labels import missing_column
 from runwright.task.text import (
     IGNORED,
     Said,
@@ -95,7 +95,8 @@ class QuestionAnswering(Task):
     def fit(self, splits: Splits) -> None:
         """Check every context and answer; raises DataError naming split, row and column."""
         if "train" in splits and self.answers_column not in splits["train"].column_names:
-            raise missing_column(splits["train"], self.answers_column, option="task.answers_column")
+            option = "task.answers_column"
+            raise missing_column(self.answers_column, splits["train"], split="train", option=option)
         said: dict[str, Said] = {split: {} for split in splits}
         for split, rows in splits.items():
             for row, text in enumerate(rows[self.context_column][:]):

@@ -16,9 +16,10 @@ from datasets import Dataset
 from scipy.special import logsumexp
 from torch import Tensor
 
+from runwright.dataset.checks import missing_column
 from runwright.errors import DataError
 from runwright.task.base import Task, at_least_float32, model_inputs
-from runwright.task.labels import as_number, missing_column
+from runwright.task.labels import as_number
 from runwright.task.losses import one_by_one
 from runwright.task.text import encode_texts, positions_of
 from runwright.types import Batch, Example, LossSum, PerExample, PositiveFloat, PositiveInt, Splits
@@ -117,7 +118,7 @@ class SentenceEmbedding(Task):
         if column is None or (column not in rows.column_names and split != "train"):
             return None
         if column not in rows.column_names:
-            raise missing_column(rows, column, option="task.label_column")
+            raise missing_column(column, rows, split="train", option="task.label_column")
         scores = []
         for row, value in enumerate(rows[column]):
             score = as_number(value)

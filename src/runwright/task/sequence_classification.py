@@ -12,6 +12,7 @@ from typing import Any, Literal
 from datasets import ClassLabel, Dataset
 from torch import Tensor
 
+from runwright.dataset.checks import missing_column
 from runwright.errors import DataError, listed
 from runwright.task import labels
 from runwright.task.base import Task
@@ -135,7 +136,7 @@ class SequenceClassification(Task):
         """The label of each row as it is in the data; of several columns a list."""
         missing = [name for name in self.label_columns if name not in rows.column_names]
         if missing and split == "train":
-            raise labels.missing_column(rows, missing[0], option="task.label_column")
+            raise missing_column(missing[0], rows, split="train", option="task.label_column")
         if missing:
             return None
         columns = [self._column(rows, name) for name in self.label_columns]

@@ -8,10 +8,10 @@ from typing import Any
 from datasets import Dataset
 from torch import Tensor
 
+from runwright.dataset.checks import missing_column
 from runwright.errors import ConfigError, DataError, did_you_mean
 from runwright.model.encoder_decoder import tokenizer_of
 from runwright.task.generating import GeneratingTask
-from runwright.task.labels import missing_column
 from runwright.task.text import IGNORED, as_texts, encode_texts, special_tokens
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
 from runwright.types import Batch, Example, OpenFraction, PositiveInt, Splits
@@ -76,7 +76,8 @@ class SequenceToSequence(GeneratingTask):
         """Check tokenizer and targets; raises DataError naming split, row and column."""
         check_ends(self.tokenizer, ends=self.end or special_tokens(self.targets)[1])
         if "train" in splits and self.target_column not in splits["train"].column_names:
-            raise missing_column(splits["train"], self.target_column, option="task.target_column")
+            option = "task.target_column"
+            raise missing_column(self.target_column, splits["train"], split="train", option=option)
         super().fit(splits)
 
     def state_dict(self) -> dict[str, Any]:

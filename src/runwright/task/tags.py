@@ -14,9 +14,10 @@ import regex
 from datasets import Dataset
 
 from runwright.config.tag_schemes import OUTSIDE, Scheme, misfits, read_tag, scheme_problem, tags_of_type
+from runwright.dataset.checks import missing_column
 from runwright.errors import DataError, did_you_mean, listed
 from runwright.metric.classification import count_spans
-from runwright.task.labels import WRITTEN, looks_written, missing_column, read_written
+from runwright.task.labels import WRITTEN, looks_written, read_written
 from runwright.task.offsets import Unit, are_marks, read_marks, tags_of_marks
 from runwright.task.text import Said, Span, as_texts, say
 
@@ -180,7 +181,7 @@ def learn_tags(reader: RowReader, train: Dataset) -> tuple[str, ...]:
             with suppress(DataError):
                 if are_marks(read := read_written(value)) and read_marks(read, {}):
                     option = f"task.tags_column={name}"
-        raise missing_column(train, column, option=option)
+        raise missing_column(column, train, split="train", option=option)
     names = feature_names(train, column)
     first_rows: dict[str, int | None] = dict.fromkeys(names or ())
     for row, tags in enumerate([] if names else rows):
