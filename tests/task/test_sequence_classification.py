@@ -288,7 +288,7 @@ def test_the_positive_class_is_class_1_or_the_one_that_is_named(make_task: Any) 
 
 
 def test_a_missing_label_column_lists_the_columns(make_task: Any) -> None:
-    with pytest.raises(DataError, match=r"there are text, label; did you mean .label."):
+    with pytest.raises(DataError, match=r"columns: 'text', 'label'; did you mean .label."):
         make_task(label_column="lable").fit(splits(["x", "y"]))
 
 

@@ -84,7 +84,7 @@ def check_deeply(config: dict[str, Any]) -> Iterator[str]:
             place = source if Path(source).exists() else "a name on the hub, which was not looked up"
             yield f"{group}: {name} is {place}"
     from runwright.build import build_task, build_tokenizer, fit_task, load_data, look
-    from runwright.dataset.first_look import describe
+    from runwright.dataset.checks import describe
     from runwright.tokenizer.trained import is_trained, stand_in
 
     data = load_data(config)

@@ -11,8 +11,7 @@ from typing import Any
 
 from runwright.config.folders import GLOBAL_GROUPS
 from runwright.config.options import TARGET, check_value, is_node, walk
-from runwright.config.rules.makers import check_rules
-from runwright.config.rules.table import RULES
+from runwright.config.rules.table import RULES, check_rules
 from runwright.config.signature import Signature, read_signature
 from runwright.config.targets import DOOR_OPENERS, GROUPS, check_target, door_openers, objects_for, options_of
 from runwright.errors import Mistake, did_you_mean, listed, shown

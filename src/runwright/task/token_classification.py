@@ -11,37 +11,23 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone reads
 from datasets import Dataset
 from torch import Tensor
 
-from runwright.config.tag_schemes import (
-    OUTSIDE,
-    Scheme,
-    find_spans,
-    read_tag,
-    scheme_note,
-    span_types,
-    tags_over,
-)
+from runwright.config import tag_schemes
+from runwright.config.tag_schemes import OUTSIDE, Scheme, find_spans, read_tag
 from runwright.predictions import Ragged
 from runwright.task.base import Task
 from runwright.task.labels import learn_class_weights
 from runwright.task.losses import SingleLabel, loss_of_task
-from runwright.task.offsets import Unit
-from runwright.task.tags import (
-    AT_SPACES,
-    RowReader,
-    learn_tags,
-    read_tags,
-    shared_pieces,
-    span_tables,
-    word_of_pieces,
-)
+from runwright.task.tags import AT_SPACES, RowReader, Unit, learn_tags, read_tags, span_tables
 from runwright.task.text import (
     IGNORED,
     Said,
     notes_of,
     positions_of,
     rows_of_windows,
+    shared_pieces,
     sums_of_windows,
     window_examples,
+    word_of_pieces,
 )
 from runwright.types import (
     Batch,
@@ -160,7 +146,7 @@ class TokenClassification(Task):
     def _notes(self, splits: Splits, said: Mapping[str, Said], tags: Sequence[Sequence[int]]) -> list[str]:
         """Notes on values read otherwise than they look, tags of another scheme, spans that do not count."""
         notes = notes_of(said, splits)
-        notes += filter(None, [scheme_note(self.label_names, self.scheme)])
+        notes += filter(None, [tag_schemes.scheme_note(self.label_names, self.scheme)])
         names = [[self.label_names[tag] for tag in row] for row in tags if not self.repair]
         spans = [len(find_spans(row, scheme=self.scheme, repair=True)) for row in names]
         legal = [len(find_spans(row, scheme=self.scheme, repair=False)) for row in names]
@@ -175,7 +161,7 @@ class TokenClassification(Task):
             class_weights=self.class_weights,
             loss_function=loss_of_task(self.loss_option, self.label_names),
         )
-        self.types = span_types(self.label_names, self.scheme)
+        self.types = tag_schemes.span_types(self.label_names, self.scheme)
         self.reader = replace(self.reader, at_spaces=self.at_spaces)
 
     def read_labels(self, rows: Dataset, *, split: str) -> list[list[int]] | None:
@@ -266,7 +252,7 @@ class TokenClassification(Task):
             for run in shared_pieces(texts[row], words_by_row[row], set(words.tolist())):
                 first = int(row_tags[run.start])
                 tag = meanings[first]
-                names = tags_over(tag, len(run), self.scheme) if tag else [self.label_names[first]] * len(run)
+                names = tag_schemes.tags_over(tag, len(run), self.scheme) if tag else [OUTSIDE] * len(run)
                 row_tags[run] = [ids.get(name, first) for name in names]
                 row_confidence[run] = row_confidence[run.start]
         has_tags = self.tags_column in getattr(rows, "column_names", ())  # records to predict have none

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from runwright.config.options import MODULE_METRIC, SPLITS, TARGET, metric_nodes
-from runwright.config.rules.makers import Mistakes, as_dict, as_list, at_most_one, is_number, signature_of
+from runwright.config.signature import Signature, read_signature
 from runwright.config.tag_schemes import LETTERS, misfits, scheme_problem
 from runwright.errors import Mistake, did_you_mean, listed, shown
 
+Mistakes: TypeAlias = Iterator[Mistake]
 # Of the shipped metrics.
 LESS_IS_BETTER = {"mean_absolute_error", "mean_squared_error", "perplexity", "bits_per_byte", "ter"}
 LESS_IS_BETTER |= {"next_sentence_loss"}
@@ -29,6 +31,24 @@ EXAMPLES = {  # of metrics, by the problem of tasks that no default metric suits
     "target_tokens": "perplexity",
 }
 WHOLE = ("byte_level", "metaspace")  # steps that change the text, and the decoders that change it back
+
+
+def signature_of(node: Any) -> Signature | None:
+    """The signature of the class or function that a node names."""
+    module, _, definition = str(node.get(TARGET) if isinstance(node, dict) else "").rpartition(".")
+    return read_signature(module, definition) if module else None
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def as_dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def best_metric_is_computed(best: Any, metrics: Any, problem: Any, target: Any) -> Mistakes:
@@ -202,16 +222,10 @@ def config_follows_from_others(config: Any) -> Mistakes:
 
 MIX = "runwright.dataset.combine.mix"
 STREAM = "dataset.streaming=true"
-_WEIGHTED = at_most_one(
-    "weights", "temperature", none="weights, or a temperature (1: in proportion to the sizes)"
-)
 
 
-def mixture_is_weighted(target: Any, parts: Any, weights: Any, temperature: Any) -> Mistakes:
+def parts_are_weighted(parts: Any, weights: Any) -> Mistakes:
     names = list(as_dict(parts))
-    if target != MIX:
-        return
-    yield from _WEIGHTED.check(weights, temperature)
     if isinstance(weights, dict):
         for name in [name for name in weights if name not in names]:
             hint, expected = did_you_mean(name, names), f"one of {listed(names)}"

@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from runwright.dataset.readers.addresses import files_of_splits
-from runwright.dataset.readers.csv_rows import DELIMITERS, character_of
 from runwright.dataset.readers.reading import Files, Position, Reader, known_encoding, lines_of
 from runwright.dataset.readers.streams import read_files
+from runwright.dataset.readers.text_rows import DELIMITERS, character_of
 from runwright.errors import ConfigError
 from runwright.types import Splits
 

@@ -15,10 +15,10 @@ from datasets import disable_progress_bars
 from runwright import store
 from runwright.dataset.cleaning.columns import MapValues
 from runwright.dataset.cleaning.passes import renamed
-from runwright.dataset.readers.csv_rows import CsvReader
 from runwright.dataset.readers.hub import read_hub
 from runwright.dataset.readers.raw import ROW_ID
 from runwright.dataset.readers.streams import read_files
+from runwright.dataset.readers.text_rows import CsvReader
 from runwright.errors import DataError
 from runwright.types import Splits
 

@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from runwright.dataset.readers.addresses import files_of_splits
-from runwright.dataset.readers.json_rows import json_list
 from runwright.dataset.readers.reading import Files, Position, Reader, counted, known_encoding, whole_text
 from runwright.dataset.readers.streams import read_files
+from runwright.dataset.readers.text_rows import json_list
 from runwright.errors import DataError, did_you_mean
 from runwright.types import Splits
 
