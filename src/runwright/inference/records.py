@@ -19,9 +19,9 @@ from runwright.config.options import TARGET
 from runwright.config.targets import instantiate, locate
 from runwright.dataset.readers import reading
 from runwright.dataset.readers.addresses import files_of_splits, open_bytes, path_of
+from runwright.dataset.readers.annotated import SquadReader
 from runwright.dataset.readers.files import ParquetReader, TextReader
 from runwright.dataset.readers.reading import Position, Reader, counted, known_encoding
-from runwright.dataset.readers.squad import SquadReader
 from runwright.dataset.readers.streams import reader_of
 from runwright.dataset.readers.text_rows import DELIMITERS, QUOTES, CsvReader, JsonReader, character_of
 from runwright.errors import ConfigError, DataError, listed

@@ -6,7 +6,7 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
 from runwright.cli.main import main
-from runwright.dataset.readers.glue import read_glue
+from runwright.dataset.readers.annotated import read_glue
 from runwright.errors import DataError
 
 MNLI_HEAD = (
