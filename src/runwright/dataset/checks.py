@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
@@ -125,14 +126,13 @@ def naming_rows(splits: Splits, *, row_ids: Sequence[int] | None = None) -> Iter
         if error.file is not None or (split != error.split and len(splits) > 1):
             raise
         rows = splits[split]
-        if error.row is None:  # about a whole split: its file, where there is only one
-            files = files_of(rows)
-            file = files[0] if len(files) == 1 else None
-            raise DataError(error.problem, file=file, split=split, column=error.column) from error
-        if row_ids is None:
+        if error.row is not None and row_ids is None:
             raise row_error(error.problem, rows, error.row, split=split, column=error.column) from error
-        where = locate(rows, int(row_ids[error.row]))
-        raise DataError(error.problem, split=split, column=error.column, **where._asdict()) from error
+        files = files_of(rows)  # about a whole split: its file, where there is only one
+        where: dict[str, Any] = {"file": files[0] if len(files) == 1 else None}
+        if error.row is not None and row_ids is not None:
+            where = locate(rows, int(row_ids[error.row]))._asdict()
+        raise DataError(error.problem, split=split, column=error.column, **where) from error
 
 
 def special_token_note(rows: Dataset, columns: Sequence[str], tokens: Sequence[str]) -> str | None:
@@ -163,6 +163,8 @@ class SplitLook(NamedTuple):
 
 def look_at(splits: Splits, *, text_columns: Sequence[str], label_column: str | None) -> dict[str, SplitLook]:
     """Count the rows of every split; equal rows are those whose texts are all equal."""
+    # cp1252 read as Latin-1 has control characters where € and “ were; others are put in for bytes that fail.
+    is_garbled = partial(pc.match_substring_regex, pattern="[\u0080-\u009f\ufffd]")
     heads = {name: rows.select(range(min(len(rows), MOST_ROWS))) for name, rows in splits.items()}
     keys = {name: list(row_keys(rows, text_columns)) for name, rows in heads.items()}
     trained = set(keys.get("train", []))
@@ -173,7 +175,7 @@ def look_at(splits: Splits, *, text_columns: Sequence[str], label_column: str | 
             repeated=len(rows) - len(set(keys[name])),
             in_train=0 if name == "train" else sum(key in trained for key in keys[name]),
             noisy=_num_noisy(keys[name], rows, label_column),
-            garbled=sum(_num_texts(rows, column, _is_garbled) for column in text_columns),
+            garbled=sum(_num_texts(rows, column, is_garbled) for column in text_columns),
         )
         for name, rows in heads.items()
     }
@@ -183,11 +185,6 @@ def _num_texts(rows: Dataset, column: str, test: Callable[[Any], Any]) -> int:
     if getattr(rows.features[column], "dtype", None) not in ("string", "large_string"):
         return 0  # lists of words
     return sum(pc.sum(test(values)).as_py() or 0 for _, values in column_chunks(rows, column))
-
-
-def _is_garbled(texts: Any) -> Any:
-    # cp1252 read as Latin-1 has control characters where € and “ were; others are put in for bytes that fail.
-    return pc.match_substring_regex(texts, "[\u0080-\u009f\ufffd]")
 
 
 def _num_noisy(keys: Sequence[bytes], rows: Dataset, label_column: str | None) -> int:

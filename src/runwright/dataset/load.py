@@ -68,8 +68,7 @@ def load_splits(
     splits, notes = renamed(raw, columns), notes_of(source)
     passes.num_processes.set(num_processes)
     for step in cleaning:
-        notes += [] if stream else _absent_values(splits, step)
-        splits = _cleaned(splits, step, notes)
+        splits = _cleaned(splits, step, notes, is_whole=stream is None)
     if stream is not None:
         del splits["train"]
         subset = {split: size for split, size in subset.items() if split != "train"}
@@ -106,19 +105,16 @@ def _stream(
     return replace(stream, columns=columns, cleaning=cleaning, limit=subset.get("train"))
 
 
-def _absent_values(splits: Splits, step: Any) -> list[str]:
-    """A note where values that a step looks for are in no row: they may be meant otherwise."""
+def _cleaned(splits: Splits, step: Callable[[Splits], Splits], notes: list[str], *, is_whole: bool) -> Splits:
+    name = type(step).__name__
     column, values = getattr(step, "column", ""), getattr(step, "values", ())
     columns = [rows for rows in splits.values() if isinstance(rows.features.get(column), Value | ClassLabel)]
-    present = {as_text(value) for rows in columns for value in rows.unique(column)} if values else set()
-    absent = [repr(text) for text in map(as_text, values) if text not in present]
-    there = f"in {column!r}; there are {listed(sorted(present))}"
-    return [f"{type(step).__name__}: no row has {listed(absent)} {there}"] if columns and absent else []
-
-
-def _cleaned(splits: Splits, step: Callable[[Splits], Splits], notes: list[str]) -> Splits:
+    if columns and values and is_whole:  # values that are in no row may be meant otherwise
+        present = {as_text(value) for rows in columns for value in rows.unique(column)}
+        if absent := [repr(text) for text in map(as_text, values) if text not in present]:
+            there = f"in {column!r}; there are {listed(sorted(present))}"
+            notes.append(f"{name}: no row has {listed(absent)} {there}")
     cleaned = step(splits)
-    name = type(step).__name__
     for split, before in splits.items():
         after = cleaned[split]
         if len(after) < len(before):

@@ -19,18 +19,11 @@ from datasets import disable_progress_bars
 from runwright import store
 from runwright.dataset.cleaning.columns import MapValues
 from runwright.dataset.cleaning.passes import renamed
+from runwright.dataset.readers import reading
 from runwright.dataset.readers.addresses import files_of_splits
 from runwright.dataset.readers.hub import read_hub
 from runwright.dataset.readers.raw import ROW_ID
-from runwright.dataset.readers.reading import (
-    Files,
-    Position,
-    Reader,
-    counted,
-    known_encoding,
-    lines_of,
-    whole_text,
-)
+from runwright.dataset.readers.reading import Files, Position, Reader, known_encoding, lines_of
 from runwright.dataset.readers.streams import read_files
 from runwright.dataset.readers.text_rows import DELIMITERS, CsvReader, character_of, json_list
 from runwright.errors import ConfigError, DataError, did_you_mean
@@ -170,15 +163,15 @@ class SquadReader(Reader):
     exclude_titles: Mapping[str, Sequence[str]]
 
     def schemas(self, files: Files, _: str | None, /) -> dict[str, pa.Schema]:
-        """With answers where the questions of a split have some; raises DataError where only a part has."""
         return {split: self._schema(split, addresses) for split, addresses in files.items()}
 
     def _schema(self, split: str, addresses: Sequence[str]) -> pa.Schema:
+        """With answers where the questions of a split have some; raises DataError where only a part has."""
         titles: set[str] = set()
         first: dict[bool, Position] = {}  # question with answers, and without
         for address in addresses:
             at = Position(address=address, split=split)
-            for *_, answers in counted(self._questions(at, titles), at):
+            for *_, answers in reading.counted(self._questions(at, titles), at):
                 if (answers is not None) not in first:
                     first[answers is not None] = replace(at, row=at.row - 1)
         if len(first) == 2:
@@ -187,12 +180,11 @@ class SquadReader(Reader):
                 "true, or an empty list",
                 column="answers",
             )
-        for option, by_split in (("only_titles", self.only_titles), ("exclude_titles", self.exclude_titles)):
-            for name in by_split.get(split) or ():
-                if name not in titles:
-                    problem = f"no article has the title {name!r} of dataset.source.{option}.{split}; "
-                    problem += did_you_mean(name, sorted(titles))
-                    raise DataError(problem.rstrip("; "), split=split, column="title")
+        for option in ("only_titles", "exclude_titles"):
+            for name in [name for name in getattr(self, option).get(split) or () if name not in titles]:
+                problem = f"no article has the title {name!r} of dataset.source.{option}.{split}; "
+                problem += did_you_mean(name, sorted(titles))
+                raise DataError(problem.rstrip("; "), split=split, column="title")
         if not first:
             raise DataError("no questions in these files", file=addresses[0], split=split)
         return TEXTS.append(pa.field("answers", ANSWERS)) if True in first else TEXTS
@@ -208,7 +200,7 @@ class SquadReader(Reader):
         """Id, title, context, question and answers (None: none are given); adds all titles to `titles`."""
         only = self.only_titles.get(at.split or "")
         exclude = self.exclude_titles.get(at.split or "") or ()
-        for article in json_list(whole_text(at, self.encoding), at, field="data"):
+        for article in json_list(reading.whole_text(at, self.encoding), at, field="data"):
             title = str(_value(article, "title", str, at, default=""))
             titles.add(title)
             if title in exclude or (only is not None and title not in only):
@@ -321,9 +313,9 @@ def read_glue(
     Columns as on the hub: the texts, `label` (a class by name, a number for stsb) and `idx`. `folder` is the
     task's folder in GLUE's own download; null loads `hub_name` at `revision` from the hub.
     """
-    layout = _TASKS[task]
     if folder is None:
         return _from_hub(task, hub_name, revision)
+    layout = _TASKS[task]
     root = store.local_path(folder)
     if not root.is_dir():
         raise DataError(f"no such folder (looked in {root.absolute()})", file=folder)
@@ -354,13 +346,12 @@ def read_glue(
 
 
 def _from_hub(task: str, hub_name: str, revision: str | None) -> Splits:
-    matched = ("validation", "test") if task == "mnli" else ()
-    theirs: dict[str, str | None] = {
-        split: f"{split}_matched" if split in matched else split for split in _TASKS[task].splits
-    }
+    matched = {"validation": "validation_matched", "test": "test_matched"} if task == "mnli" else {}
+    theirs: dict[str, str | None] = {split: matched.get(split, split) for split in _TASKS[task].splits}
     splits = read_hub(name=hub_name, config=task, splits=theirs, revision=revision, streaming=False)
     # stsb's unlabelled test rows have the number -1 there; classes of -1 are left out by the reader.
-    return {
-        split: rows.remove_columns("label") if task == "stsb" and set(rows["label"][:]) == {-1.0} else rows
-        for split, rows in splits.items()
-    }
+    for split in [
+        split for split, rows in splits.items() if task == "stsb" and set(rows["label"][:]) == {-1}
+    ]:
+        splits[split] = splits[split].remove_columns("label")
+    return splits
