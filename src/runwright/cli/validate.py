@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from runwright.config.options import MODULE_METRIC, TARGET, metric_nodes
-from runwright.config.schema import nodes_of
 from runwright.config.sources import resolve_source
-from runwright.config.targets import GROUPS, import_node, instantiate
+from runwright.config.targets import GROUPS, import_node, instantiate, nodes_of
 from runwright.errors import ConfigError, plain
 
 USAGE = "runwright validate [options] [group=option] [key=value]"

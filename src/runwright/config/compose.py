@@ -26,8 +26,7 @@ from runwright.config.loading import YamlLoader, hydra_leaves, load_what_works
 from runwright.config.options import leaves_of, with_values
 from runwright.config.overrides import apply_value, flat_keys, parse_overrides
 from runwright.config.redaction import check_secrets
-from runwright.config.schema import check
-from runwright.config.targets import GROUPS
+from runwright.config.targets import GROUPS, check
 from runwright.errors import Mistake, did_you_mean, raise_if_any, shown
 
 ENDLESS = "which contains itself"

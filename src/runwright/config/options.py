@@ -155,7 +155,6 @@ def _fits(value: Any, of: OptionType) -> bool:
 
 
 def _hint(value: Any, of: OptionType) -> str:
-    """The correct spelling of a value that almost fits the type."""
     if of.kind == "literal" and isinstance(value, str):
         return did_you_mean(value, [choice for choice in of.choices if isinstance(choice, str)])
     if of.kind == "int" and isinstance(value, float) and math.isfinite(value) and value == int(value):

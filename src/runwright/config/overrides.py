@@ -113,7 +113,6 @@ def parse_overrides(
 
 
 def _check_choice(override: Override, folders: ConfFolders) -> list[Mistake]:
-    """Mistakes in a choice of options for a group."""
     text, group, groups = str(override.input_line), override.key_or_group, folders.groups()
     if override.is_force_add():
         return [Mistake(text, "'++' before a group", f"{group}=<option> or +{group}=<option>")]
@@ -191,7 +190,6 @@ def _parse(parser: OverridesParser, text: str, folders: ConfFolders) -> Override
 
 
 def _readable(parser: OverridesParser, text: str) -> str:
-    """Suggest the override to type in place of one that Hydra cannot read."""
     if len(text.split()) > 1 and all(re.match(r"[+~]*[a-z_.]+=", word) for word in text.split()):
         return f"write several words, without quotes around them: {text}"
     typed = text.translate(TYPEWRITER).strip()

@@ -227,7 +227,6 @@ def _common_schema(
 
 
 def _in_schema(table: pa.Table, schema: pa.Schema, source_column: str | None, name: str) -> pa.Table:
-    """Rows of one part as the combination has them, with its name in the source column."""
     columns: list[Any] = []
     for field in schema:
         if field.name == source_column:

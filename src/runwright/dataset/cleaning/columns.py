@@ -168,7 +168,6 @@ def _maker(value: Any) -> tuple[Callable[[Mapping[str, Any]], Any], type]:
 
 
 def _function_of(value: Any) -> tuple[Any, Any]:
-    """A function and the options that are bound to it."""
     return getattr(value, "func", value), getattr(value, "keywords", {})
 
 

@@ -48,19 +48,6 @@ def _escaped(text: str) -> str:
     return 'the row shows \\": set dataset.source.escape=backslash' if '\\"' in text else ""
 
 
-def wrong_number(fields: Sequence[str], names: Sequence[str], at: Position) -> DataError:
-    """The error for a row with too few or too many fields."""
-    text = " | ".join(fields)
-    hint = _escaped(text) or other_dialect(names)
-    if not hint and len(fields) == len(names) + 1 and fields[0].strip("'\"").isdecimal():
-        hint = f"rows are numbered: set dataset.source.column_names=[row,{','.join(names)}]"
-    text = text if len(text) <= 80 else text[:77] + "..."
-    return at.error(
-        f"the row has {len(fields)} fields, expected {len(names)} ({', '.join(names)}): {text!r}; "
-        f"{hint or 'check delimiter and quote'}"
-    )
-
-
 def other_dialect(names: Sequence[str]) -> str:
     """The option to set where the names in a header show that it is read in another format than its own."""
     for mark in ("#", "sep="):
@@ -134,7 +121,13 @@ class CsvReader(Reader):
             elif len(fields) >= len(names) and (self.lenient or not any(fields[len(names) :])):
                 yield fields[: len(names)]
             elif not self.lenient:
-                raise wrong_number(fields, names, at)
+                text = " | ".join(fields)
+                hint = _escaped(text) or other_dialect(names)
+                if not hint and len(fields) == len(names) + 1 and fields[0].strip("'\"").isdecimal():
+                    hint = f"rows are numbered: set dataset.source.column_names=[row,{','.join(names)}]"
+                text = text if len(text) <= 80 else text[:77] + "..."
+                problem = f"the row has {len(fields)} fields, expected {len(names)} ({', '.join(names)}): "
+                raise at.error(f"{problem}{text!r}; {hint or 'check delimiter and quote'}")
 
     def array(self, values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         """An empty number is null, an empty string stays a string."""
@@ -263,8 +256,14 @@ class JsonReader(Reader):
         """All keys in any split with the types of their values; of `sampled` the first 10,000 rows count."""
         types: dict[str, pa.DataType] = {}
         others: set[str] = set()
-        if sampled:
-            self._require_lines(files[sampled], sampled)
+        for address in files[sampled] if sampled else ():
+            with open_bytes(address, split=sampled) as stream:
+                is_list = stream.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+            if is_list or self.field is not None:
+                raise ConfigError(
+                    f"dataset.streaming: {address} is one JSON value, which can only be read as a whole; "
+                    "write it as JSON Lines (an object on each line), or set dataset.streaming=false"
+                )
         for at, batch in batches_to_learn(files, sampled, self._objects):
             for name in dict.fromkeys(name for row in batch for name in row):
                 if self.columns is not None and name not in self.columns:
@@ -289,21 +288,12 @@ class JsonReader(Reader):
             raise pa.ArrowTypeError(f"{odd.pop().__name__} is not {kind}")
         return pa.array(values, kind)
 
-    def _require_lines(self, files: Sequence[str], split: str) -> None:
-        for address in files:
-            with open_bytes(address, split=split) as stream:
-                is_list = stream.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
-            if is_list or self.field is not None:
-                raise ConfigError(
-                    f"dataset.streaming: {address} is one JSON value, which can only be read as a whole; "
-                    "write it as JSON Lines (an object on each line), or set dataset.streaming=false"
-                )
-
 
 def _widened(kind: pa.DataType, values: list[Any]) -> pa.DataType:
     """The narrowest type for these values and those of a type; where there is none, that type."""
-    if _are_spans(values) and (pa.types.is_string(kind) or any(map(_is_mixed, chain(*filter(None, values))))):
-        return pa.string()
+    kinds = [{*map(type, span)} for value in values if value for span in value] if _are_spans(values) else []
+    if kinds and (pa.types.is_string(kind) or any({str, int} <= of_span for of_span in kinds)):
+        return pa.string()  # texts among numbers, for which Arrow has no type
     try:
         pair = [pa.schema([("", kind)]), pa.schema([("", pa.infer_type(values))])]
         return pa.unify_schemas(pair, promote_options="permissive").field(0).type
@@ -316,11 +306,6 @@ def _are_spans(values: Sequence[Any]) -> bool:
     """Return True for lists of lists, which are kept as JSON where one is like [0, 8, "PER"]."""
     lists = [value for value in values if value is not None]
     return bool(lists) and all(isinstance(v, list) and all(isinstance(i, list) for i in v) for v in lists)
-
-
-def _is_mixed(values: list[Any]) -> bool:
-    """Return True for texts among numbers, for which Arrow has no type."""
-    return any(isinstance(value, str) for value in values) and any(isinstance(value, int) for value in values)
 
 
 def json_list(text: str, at: Position, *, field: str | None = None) -> Iterator[dict[str, Any]]:
