@@ -399,7 +399,7 @@ def test_logits_are_float32_at_least(make_task: Any) -> None:
 
 
 def test_names_that_cannot_be_read_or_are_doubled_are_refused(make_task: Any, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no such file"):
+    with pytest.raises(DataError, match="the file of class names cannot be read"):
         make_task(label_file=str(tmp_path / "none.txt"))
     with pytest.raises(ConfigError, match="doubled"):
         make_task(label_names=["a", "a"])

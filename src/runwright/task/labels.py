@@ -13,8 +13,8 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Literal
 
+from runwright.dataset.cleaning.passes import lines_of_file
 from runwright.errors import ConfigError, DataError, did_you_mean, listed
-from runwright.store import local_path
 
 # A quoted text is kept whole; numpy puts no comma between two of them, and a name around each list or value.
 _TOKEN = re.compile(
@@ -102,10 +102,7 @@ def names_from_options(names: list[str] | None, file: str | None) -> tuple[str, 
         return check_label_names(names, where="task.label_names")
     if file is None:
         return ()
-    path = local_path(file)
-    if not path.is_file():
-        raise ConfigError(f"task.label_file={file!r}: no such file (looked for {path.resolve()})")
-    lines = path.read_text(encoding="utf-8").rstrip().splitlines()
+    lines = "\n".join(lines_of_file(file, "the file of class names")).rstrip().splitlines()
     return check_label_names([line.strip() for line in lines], where=f"task.label_file={file!r}")
 
 

@@ -257,10 +257,7 @@ class SequenceClassification(Task):
         """Predictions from logits [B, C], with the plain loss of each example; floats in float64."""
         columns = self.objective.predict(outputs, batch.get("labels"))
         columns |= {"example_ids": batch["example_ids"], "groups": batch.get("groups")}
-        return Predictions(**{name: _numpy(column) for name, column in columns.items()})
-
-
-def _numpy(tensor: Tensor | None) -> Any:
-    if tensor is None:
-        return None
-    return (tensor.double() if tensor.is_floating_point() else tensor).detach().cpu().numpy()
+        arrays: dict[str, Any] = dict.fromkeys(columns)
+        for name, column in [(name, column) for name, column in columns.items() if column is not None]:
+            arrays[name] = (column.double() if column.is_floating_point() else column).detach().cpu().numpy()
+        return Predictions(**arrays)
