@@ -133,9 +133,9 @@ class QuestionAnswering(Task):
         """The answers of each row; None where the rows have no such column."""
         if self.answers_column not in getattr(rows, "column_names", rows):
             return None
-        columns = {"column": self.answers_column, "context_column": self.context_column}
-        lacking: Any = {"may_lack": self.threshold is not None, "misplaced": self.misplaced}
-        return read_answers(rows, split=split, said=said, **columns, **lacking)
+        options: Any = {"column": self.answers_column, "context_column": self.context_column}
+        options |= {"may_lack": self.threshold is not None, "misplaced": self.misplaced}
+        return read_answers(rows, split=split, said=said, **options)
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
         """One example for each window of each context, with the beginning of the question before it.
@@ -206,18 +206,17 @@ class QuestionAnswering(Task):
         chances = _masked(outputs, batch).log_softmax(dim=-1)
         spans, scores, exists = self._best(chances, batch)
         first = _first_token(batch)[:, None, None].expand(-1, 2, 1)
-        losses = counts = None
+        judged: dict[str, Any] = {}
         if "labels" in batch:
-            losses = self._losses(outputs, batch).double().cpu().numpy()
-            counts = (batch["labels"][:, 0] != IGNORED).double().cpu().numpy()
+            judged["losses"] = self._losses(outputs, batch).double().cpu().numpy()
+            judged["loss_counts"] = (batch["labels"][:, 0] != IGNORED).double().cpu().numpy()
         lengths = exists.sum(dim=1).cpu().numpy()
         return SpanPredictions(
             example_ids=batch["example_ids"].cpu().numpy(),
             spans=Ragged(spans[exists].int().cpu().numpy(), lengths),
             scores=Ragged(scores[exists].float().cpu().numpy(), lengths),
             no_answer_scores=chances.gather(2, first).sum(dim=(1, 2)).float().cpu().numpy(),
-            losses=losses,
-            loss_counts=counts,
+            **judged,
         )
 
     def _losses(self, outputs: Tensor, batch: Batch) -> Tensor:
@@ -250,8 +249,7 @@ class QuestionAnswering(Task):
         No answer is given where it is likelier than the best span by more than the threshold; None: never.
         """
         row_ids, firsts = rows_of_windows(predictions.example_ids)
-        order = positions_of(row_ids, rows)
-        contexts = rows[self.context_column][:]
+        order, contexts = positions_of(row_ids, rows), rows[self.context_column][:]
         texts = [str(contexts[row] or "") for row in order]
         spans, scores = predictions.spans.joined(firsts), predictions.scores.joined(firsts)
         ranked = [
