@@ -16,29 +16,11 @@ from runwright.dataset.checks import missing_column
 from runwright.errors import DataError
 from runwright.metric.answers import text_exact_match, text_f1
 from runwright.predictions import Ragged
-from runwright.task.answers import (
-    UNKNOWN,
-    AnswerResults,
-    Answers,
-    answer_table,
-    read_answers,
-    threshold_curve,
-    tokens_of,
-)
+from runwright.task import answers
+from runwright.task import text as windows
+from runwright.task.answers import UNKNOWN, AnswerResults, Answers
 from runwright.task.base import Task, at_least_float32, model_inputs
-from runwright.task.text import (
-    IGNORED,
-    Said,
-    Span,
-    as_texts,
-    notes_of,
-    objects,
-    positions_of,
-    rows_of_windows,
-    sums_of_windows,
-    trimmed,
-    window_examples,
-)
+from runwright.task.text import IGNORED, Said, Span, as_texts, notes_of, objects, positions_of, trimmed
 from runwright.types import Batch, Example, Head, LossSum, NonNegativeInt, PerExample, PositiveInt, Splits
 
 
@@ -113,7 +95,7 @@ class QuestionAnswering(Task):
 
     def tune(self, predictions: SpanPredictions, rows: Any) -> None:
         """Take the threshold with the best F1 over these rows."""
-        if (curve := threshold_curve(self.assemble(predictions, rows))) is not None:
+        if (curve := answers.threshold_curve(self.assemble(predictions, rows))) is not None:
             self.threshold = float(curve.thresholds[curve.best])
 
     @property
@@ -124,8 +106,8 @@ class QuestionAnswering(Task):
     def inputs_of(self, rows: Dataset, *, split: str) -> Dataset:
         """`row_id`, question, context, and where there are answers `from` and `to`, its characters."""
         inputs = super().inputs_of(rows, split=split)
-        if (answers := self._answers(rows, split=split)) is not None:
-            starts, ends = zip(*(answer.span for answer in answers), strict=True)
+        if (labels := self._answers(rows, split=split)) is not None:
+            starts, ends = zip(*(answer.span for answer in labels), strict=True)
             inputs = inputs.add_column("from", list(starts)).add_column("to", list(ends))  # pyright: ignore
         return inputs
 
@@ -135,7 +117,7 @@ class QuestionAnswering(Task):
             return None
         options: Any = {"column": self.answers_column, "context_column": self.context_column}
         options |= {"may_lack": self.threshold is not None, "misplaced": self.misplaced}
-        return read_answers(rows, split=split, said=said, **options)
+        return answers.read_answers(rows, split=split, said=said, **options)
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
         """One example for each window of each context, with the beginning of the question before it.
@@ -160,9 +142,9 @@ class QuestionAnswering(Task):
             fields = {name: encoded[name][row] for name in names}
             fields |= {"starts": [start for start, _ in spans], "ends": [end for _, end in spans]}
             answer = (columns["from"][row], columns["to"][row]) if "from" in columns else None
-            covering = None if answer is None else tokens_of(answer, spans)
-            windows = window_examples(row_id, fields, parts, text=1, overlap=self.overlap, **sizes)
-            for tokens, _, example in windows:
+            covering = None if answer is None else answers.tokens_of(answer, spans)
+            cut = windows.window_examples(row_id, fields, parts, text=1, overlap=self.overlap, **sizes)
+            for tokens, _, example in cut:
                 if answer is not None:
                     example["start"] = example["end"] = IGNORED if answer == UNKNOWN else 0
                 if covering is not None and {*covering} <= {*tokens}:
@@ -248,7 +230,7 @@ class QuestionAnswering(Task):
 
         No answer is given where it is likelier than the best span by more than the threshold; None: never.
         """
-        row_ids, firsts = rows_of_windows(predictions.example_ids)
+        row_ids, firsts = windows.rows_of_windows(predictions.example_ids)
         order, contexts = positions_of(row_ids, rows), rows[self.context_column][:]
         texts = [str(contexts[row] or "") for row in order]
         spans, scores = predictions.spans.joined(firsts), predictions.scores.joined(firsts)
@@ -266,9 +248,9 @@ class QuestionAnswering(Task):
         )
         if self.threshold is not None:
             results.predicted[results.margins > self.threshold] = ""
-        if (answers := self._answers(rows, split="evaluation")) is None:
+        if (labels := self._answers(rows, split="evaluation")) is None:
             return results
-        expected = [answers[row].texts for row in order]
+        expected = [labels[row].texts for row in order]
         judged: dict[str, Any] = {}
         for prefix, answer in (("", results.predicted.tolist()), ("best_", best)):
             for name, judge in (("exact", text_exact_match), ("f1", text_f1)):
@@ -279,8 +261,8 @@ class QuestionAnswering(Task):
             results,
             expected=objects(expected),
             answerable=np.array([bool(texts) for texts in expected], dtype=bool),
-            losses=sums_of_windows(predictions.losses, firsts),
-            loss_counts=sums_of_windows(predictions.loss_counts, firsts),
+            losses=windows.sums_of_windows(predictions.losses, firsts),
+            loss_counts=windows.sums_of_windows(predictions.loss_counts, firsts),
             **judged,
         )
 
@@ -320,8 +302,8 @@ class QuestionAnswering(Task):
         """`answers`: metrics by kind of question; `no_answer`: metrics at every threshold."""
         if not predictions.labelled:
             return {}
-        tables = {"answers": answer_table(predictions)}
-        if self.threshold is not None and (curve := threshold_curve(predictions)) is not None:
+        tables = {"answers": answers.answer_table(predictions)}
+        if self.threshold is not None and (curve := answers.threshold_curve(predictions)) is not None:
             tables["no_answer"] = curve.table(self.threshold, predictions.margins)
         return tables
 

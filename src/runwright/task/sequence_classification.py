@@ -12,24 +12,14 @@ from typing import Any, Literal
 from datasets import ClassLabel, Dataset
 from torch import Tensor
 
+from runwright import types
 from runwright.dataset.checks import missing_column
 from runwright.errors import DataError, listed
 from runwright.task import labels
 from runwright.task.base import Task
 from runwright.task.losses import MultiLabel, Objective, Regression, SingleLabel, loss_of_task
 from runwright.task.text import encode_texts
-from runwright.types import (
-    Batch,
-    Example,
-    Fraction,
-    Head,
-    LossSum,
-    OpenFraction,
-    PositiveFloat,
-    PositiveInt,
-    Predictions,
-    Splits,
-)
+from runwright.types import Batch, Example, Fraction, OpenFraction, PositiveFloat, PositiveInt, Splits
 
 FEW_ROWS = 10  # of the largest class: with fewer, a class with a single row is nothing to point out
 PROBLEM_TYPES = {  # transformers' names, stored in the saved model
@@ -124,7 +114,7 @@ class SequenceClassification(Task):
         )
 
     @property
-    def head(self) -> Head:
+    def head(self) -> types.Head:
         return replace(
             super().head,
             num_labels=len(self.label_names) or 1,
@@ -250,14 +240,14 @@ class SequenceClassification(Task):
         """Number of examples; with class weights of a single-label problem the sum of their weights."""
         return self.objective.count([example["labels"] for example in examples])
 
-    def loss(self, outputs: Tensor, batch: Batch) -> LossSum:
+    def loss(self, outputs: Tensor, batch: Batch) -> types.LossSum:
         return self.objective.loss(outputs, batch["labels"])
 
-    def predictions(self, outputs: Tensor, batch: Batch) -> Predictions:
+    def predictions(self, outputs: Tensor, batch: Batch) -> types.Predictions:
         """Predictions from logits [B, C], with the plain loss of each example; floats in float64."""
         columns = self.objective.predict(outputs, batch.get("labels"))
         columns |= {"example_ids": batch["example_ids"], "groups": batch.get("groups")}
         arrays: dict[str, Any] = dict.fromkeys(columns)
         for name, column in [(name, column) for name, column in columns.items() if column is not None]:
             arrays[name] = (column.double() if column.is_floating_point() else column).detach().cpu().numpy()
-        return Predictions(**arrays)
+        return types.Predictions(**arrays)
