@@ -256,10 +256,10 @@ def holdout_leaves_something(holdout: Any) -> Mistakes:
         yield Mistake("holdout", f"shares that sum to {total:g}", "less than 1: something to train on")
 
 
-def pattern_can_be_read(pattern: Any) -> Mistakes:
+def pattern_can_be_read(pattern: Any, replacement: Any) -> Mistakes:
     try:
-        re.compile(pattern if isinstance(pattern, str) else "")
-    except re.error as error:
+        re.sub(str(pattern), str(replacement or ""), "")
+    except (re.error, IndexError) as error:
         yield Mistake("pattern", shown(pattern), f"a regular expression ({error})")
 
 

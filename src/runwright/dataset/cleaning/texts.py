@@ -154,13 +154,6 @@ class ReplacePattern(TextStep):
     pattern: str
     replacement: str
 
-    def __post_init__(self) -> None:
-        try:
-            re.sub(self.pattern, self.replacement, "")
-        except (re.error, IndexError) as error:
-            pair = f"{self.pattern!r} cannot be replaced by {self.replacement!r}"
-            raise ConfigError(f"ReplacePattern: {pair}: {error}") from error
-
     def change(self, text: str) -> str:
         return re.sub(self.pattern, self.replacement, text)
 
