@@ -257,8 +257,10 @@ def holdout_leaves_something(holdout: Any) -> Mistakes:
 
 
 def pattern_can_be_read(pattern: Any, replacement: Any) -> Mistakes:
+    if not isinstance(pattern, str) or not isinstance(replacement, str | None):
+        return
     try:
-        re.sub(str(pattern), str(replacement or ""), "")
+        re.sub(pattern, replacement or "", "")
     except (re.error, IndexError) as error:
         yield Mistake("pattern", shown(pattern), f"a regular expression ({error})")
 
