@@ -18,9 +18,9 @@ import torch
 
 from runwright.config.options import TARGET, metric_nodes
 from runwright.config.targets import code_of, instantiate
-from runwright.dataset.checks import Kind, missing_column, naming_rows, require_columns, special_token_note
+from runwright.dataset import checks
+from runwright.dataset.checks import Kind, SplitLook, missing_column, naming_rows, require_columns
 from runwright.dataset.examples import EncodedStream, PreparedExamples, prepare_examples
-from runwright.dataset.first_look import SplitLook, look_at, warnings_of
 from runwright.dataset.load import LoadedData
 from runwright.dataset.readers.addresses import file_fingerprint
 from runwright.dataset.readers.raw import ROW_ID, left_out_of, reporting_rows
@@ -189,8 +189,8 @@ def prepare(
 def look(data: LoadedData, task: Any) -> dict[str, SplitLook]:
     """A first look at the rows; what needs a warning is added to the data."""
     texts = task.texts_in(_rows_to_fit(data)["train"].column_names)
-    looks = look_at(data.splits, text_columns=texts, label_column=task.label_column)
-    data.warnings.extend(warnings_of(looks))
+    looks = checks.look_at(data.splits, text_columns=texts, label_column=task.label_column)
+    data.warnings.extend(checks.warnings_of(looks))
     if data.stream is not None:  # whose rows nobody has read yet
         trained = {file_fingerprint(file) for file in data.stream.files}
         for split in data.splits:
@@ -243,7 +243,7 @@ def encode_rows(
             return task.encode(columns)
 
     texts = [name for name in task.texts_in(rows.column_names) if name in rows.column_names]
-    if note := special_token_note(rows, texts, tokenizer.all_special_tokens):
+    if note := checks.special_token_note(rows, texts, tokenizer.all_special_tokens):
         logger.info("data: %s: %s", split, note)
     with naming_rows({split: rows}):
         return prepare_examples(

@@ -200,7 +200,7 @@ MOODS = "review,mood\n" + "".join(f"a film {n},{'pos' if n % 2 else 'neg'}\n" fo
     ("more", "says"),
     [
         (["task.text_column=text"], "no such column; columns: 'review', 'mood'; task.text_column names it"),
-        (["task.label_column=label"], "column 'label': no such column; there are review, mood"),
+        (["task.label_column=label"], "column 'label': no such column; columns: 'review', 'mood'"),
         (["task.label_names=[pos,bad]"], "unknown label 'neg'"),
         (["dataset.source.files={train: null, test: moods.csv}"], "there is no train split to learn from"),
         (["dataset.streaming=true", "task.label_names=[pos,neg]", "task.text_column=text"], "column 'text'"),

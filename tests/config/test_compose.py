@@ -15,9 +15,8 @@ from omegaconf import OmegaConf
 from runwright.config.compose import Composed, all_mistakes, compose, compose_checked
 from runwright.config.folders import GLOBAL_GROUPS, find_conf_folders
 from runwright.config.options import TARGET
-from runwright.config.schema import check_options
 from runwright.config.signature import Signature, find_file
-from runwright.config.targets import GROUPS, check_target
+from runwright.config.targets import GROUPS, check_options, check_target
 from runwright.errors import ConfigError
 
 CONF = Path(__file__).resolve().parents[2] / "conf"

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from runwright.config.rules.makers import Rule, at_most, at_most_one, check_rules, distinct
-from runwright.config.rules.table import RULES
+from runwright.config.rules.table import RULES, Rule, at_most, at_most_one, check_rules, distinct
 from runwright.errors import Mistake
 
 ANYTHING: list[Any] = [

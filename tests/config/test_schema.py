@@ -12,8 +12,8 @@ import pytest
 from runwright.config.compose import compose
 from runwright.config.options import OptionType, check_value
 from runwright.config.permissions import grant, revoke
-from runwright.config.schema import check
 from runwright.config.signature import find_file, read_signature
+from runwright.config.targets import check
 from runwright.types import Range
 
 MODULE = '''

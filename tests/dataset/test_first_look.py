@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from datasets import Dataset
 
-from runwright.dataset import first_look
-from runwright.dataset.first_look import SplitLook, columns_of, describe, look_at, reading_of, warnings_of
+from runwright.dataset import checks
+from runwright.dataset.checks import SplitLook, columns_of, describe, look_at, reading_of, warnings_of
 
 
 def test_leakage_label_noise_repeated_and_blank_texts_are_counted() -> None:
@@ -52,7 +52,7 @@ def test_a_warning_is_given_once_for_all_splits_and_the_same_file_twice_first() 
 
 
 def test_labels_of_many_rows_are_counted_in_a_sample_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(first_look, "LABELS", 4)
+    monkeypatch.setattr(checks, "LABELS", 4)
     rows = Dataset.from_dict({"text": list("abcdefgh"), "label": [0] * 4 + [1] * 4})
     data = SimpleNamespace(splits={"test": rows}, notes=[])
 
@@ -70,7 +70,7 @@ def test_labels_of_many_rows_are_counted_in_a_sample_of_the_whole(monkeypatch: p
 
 
 def test_more_rows_than_are_worth_the_time_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(first_look, "MOST_ROWS", 2)
+    monkeypatch.setattr(checks, "MOST_ROWS", 2)
     looks = look_at(
         {"train": Dataset.from_dict({"text": ["a", "b", "b"]})}, text_columns=["text"], label_column=None
     )

@@ -7,8 +7,7 @@ import pytest
 
 from runwright import store
 from runwright.dataset.cleaning.columns import AddColumn
-from runwright.dataset.cleaning.selection import KeepValues
-from runwright.dataset.cleaning.texts import UnescapeHtml
+from runwright.dataset.cleaning.texts import KeepValues, UnescapeHtml
 from runwright.errors import ConfigError, DataError
 
 LINES = "text,label\n" + "".join(f"text {n},{n % 3}\n" for n in range(300))

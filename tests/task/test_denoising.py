@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 from runwright.errors import ConfigError
 from runwright.model.scratch import build
-from runwright.task.denoising import Denoising
+from runwright.task.sequence_to_sequence import Denoising
 from runwright.tokenizer.trained import stand_in
 
 SENTINELS = [f"<extra_id_{index}>" for index in range(20)]

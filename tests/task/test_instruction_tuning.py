@@ -240,7 +240,7 @@ def test_options_that_cannot_work_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=r"task\.forms\.mine: given the keys prompt, answer"):
         make(forms={"mine": {"prompt": "a", "answer": "b"}})
-    with pytest.raises(ConfigError, match=r"task\.chat_template: cannot read"):
+    with pytest.raises(DataError, match="the chat template cannot be read"):
         encode(make(chat_template=str(tmp_path / "missing.jinja")), rows_of(messages=[CHAT]))
     tokenizer.chat_template = None
     with pytest.raises(ConfigError, match=r"task\.chat_template: the tokenizer has none; give a file"):

@@ -16,8 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runwright.config import permissions
-from runwright.config.schema import check_node
-from runwright.config.targets import instantiate
+from runwright.config.targets import check_node, instantiate
 from runwright.errors import ConfigError
 from runwright.task.losses import (
     IGNORED,

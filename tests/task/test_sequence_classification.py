@@ -288,7 +288,7 @@ def test_the_positive_class_is_class_1_or_the_one_that_is_named(make_task: Any) 
 
 
 def test_a_missing_label_column_lists_the_columns(make_task: Any) -> None:
-    with pytest.raises(DataError, match=r"there are text, label; did you mean .label."):
+    with pytest.raises(DataError, match=r"columns: 'text', 'label'; did you mean .label."):
         make_task(label_column="lable").fit(splits(["x", "y"]))
 
 
@@ -399,7 +399,7 @@ def test_logits_are_float32_at_least(make_task: Any) -> None:
 
 
 def test_names_that_cannot_be_read_or_are_doubled_are_refused(make_task: Any, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no such file"):
+    with pytest.raises(DataError, match="the file of class names cannot be read"):
         make_task(label_file=str(tmp_path / "none.txt"))
     with pytest.raises(ConfigError, match="doubled"):
         make_task(label_names=["a", "a"])

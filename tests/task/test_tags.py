@@ -14,7 +14,8 @@ from runwright.build import build_task
 from runwright.config.compose import compose_checked
 from runwright.config.tag_schemes import LETTERS, Scheme, Tag, find_spans, misfits, scheme_problem, tags_over
 from runwright.errors import DataError
-from runwright.task.tags import RowReader, learn_tags, read_tags, shared_pieces, split_words
+from runwright.task.tags import RowReader, learn_tags, read_tags
+from runwright.task.text import shared_pieces, split_words
 
 BIOES = ["O", *(f"{letter}-{kind}" for letter in "BIES" for kind in "ab")]
 SCHEMES: list[Any] = [scheme for scheme in LETTERS if scheme not in ("plain", "ioe", "bio")]

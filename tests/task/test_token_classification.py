@@ -17,8 +17,7 @@ from runwright.config.sources import resolve_source
 from runwright.config.tag_schemes import find_spans
 from runwright.errors import DataError
 from runwright.predictions import join
-from runwright.task.tags import join_words, split_words, word_of_pieces
-from runwright.task.text import cut_windows
+from runwright.task.text import cut_windows, join_words, split_words, word_of_pieces
 from runwright.task.token_classification import IGNORED, TagResults, TokenClassification
 
 BIO = ["O", "B-a", "I-a", "B-b", "I-b"]

@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone reads
 import transformers
 from torch import Tensor
 
-from runwright.task import token_losses
+from runwright.task import generating as token_losses
 from runwright.task.text import IGNORED
 
 V = 61

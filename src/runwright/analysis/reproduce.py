@@ -15,7 +15,7 @@ from rich.console import Console
 from runwright import build
 from runwright.analysis.steps import LOSS, Comparison, compare, comparison_table, read_record
 from runwright.config.redaction import reveal
-from runwright.config.schema import check
+from runwright.config.targets import check
 from runwright.dataset.fingerprint import RowRecord, row_changes
 from runwright.errors import ConfigError, RunwrightError, listed, raise_if_any, shown
 from runwright.launch.start import start

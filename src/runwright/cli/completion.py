@@ -123,7 +123,7 @@ def _values(loaded: Loaded, key: str) -> list[str]:
     from omegaconf import DictConfig, OmegaConf
 
     from runwright.config.options import ANY, NULL
-    from runwright.config.rules.makers import signature_of
+    from runwright.config.rules.checks import signature_of
 
     parent, _, name = key.rpartition(".")
     node = OmegaConf.select(loaded.config, parent, throw_on_missing=False) if parent else loaded.config

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from runwright.config.options import MODULE_METRIC, TARGET, metric_nodes
-from runwright.config.schema import nodes_of
 from runwright.config.sources import resolve_source
-from runwright.config.targets import GROUPS, import_node, instantiate
+from runwright.config.targets import GROUPS, import_node, instantiate, nodes_of
 from runwright.errors import ConfigError, plain
 
 USAGE = "runwright validate [options] [group=option] [key=value]"
@@ -83,7 +82,7 @@ def check_deeply(config: dict[str, Any]) -> Iterator[str]:
             place = source if Path(source).exists() else "a name on the hub, which was not looked up"
             yield f"{group}: {name} is {place}"
     from runwright.build import build_task, build_tokenizer, fit_task, load_data, look
-    from runwright.dataset.first_look import describe
+    from runwright.dataset.checks import describe
     from runwright.tokenizer.trained import is_trained, stand_in
 
     data, node = load_data(config), config["tokenizer"]

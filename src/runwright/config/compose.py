@@ -26,8 +26,7 @@ from runwright.config.loading import YamlLoader, hydra_leaves, load_what_works
 from runwright.config.options import leaves_of, with_values
 from runwright.config.overrides import apply_value, flat_keys, parse_overrides
 from runwright.config.redaction import check_secrets
-from runwright.config.schema import check
-from runwright.config.targets import GROUPS
+from runwright.config.targets import GROUPS, check
 from runwright.errors import Mistake, did_you_mean, raise_if_any, shown
 
 ENDLESS = "which contains itself"
@@ -153,21 +152,16 @@ def compose(
     if loaded is None:
         return Composed(overrides=tuple(overrides), mistakes=tuple(mistakes))
     composed = put_on_top(loaded.config, parsed.values)
+    leaves: dict[str, Any] = {}
     if (hydra := loaded.hydra) is not None:  # settings that files and overrides may not change are mistakes
         refused = check_hydra(hydra_leaves(hydra), shipped=folders.shipped)
-        typed = [override for override in parsed.hydra if "/" not in override.key_or_group]
-        refused += [mistake for override in typed for mistake in apply_value(override, hydra)]
-        if typed and not refused:
-            keys = {override.key_or_group for override in typed}
-            refused = check_hydra(hydra_leaves(hydra), shipped=folders.shipped, typed=keys)
-        mistakes += refused
-    return replace(
-        composed,
-        choices=loaded.choices,
-        overrides=tuple(overrides),
-        mistakes=(*mistakes, *composed.mistakes),
-        hydra=hydra_leaves(loaded.hydra) if loaded.hydra is not None else {},
-    )
+        typed = {o.key_or_group: o for o in parsed.hydra if "/" not in o.key_or_group}
+        refused += [mistake for override in typed.values() for mistake in apply_value(override, hydra)]
+        leaves = hydra_leaves(hydra)
+        mistakes += refused or check_hydra(leaves, shipped=folders.shipped, typed=typed)
+    mistakes += composed.mistakes
+    options: Any = {"choices": loaded.choices, "overrides": tuple(overrides), "hydra": leaves}
+    return replace(composed, mistakes=tuple(mistakes), **options)
 
 
 def put_on_top(config: DictConfig, values: Sequence[Override]) -> Composed:

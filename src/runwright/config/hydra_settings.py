@@ -84,9 +84,8 @@ def check_hydra(
     expected = {**_shipped_leaves(shipped, *names), **(at_run_time or {})}
     mistakes = []
     for key, value in leaves.items():
-        if (key in expected and value == expected[key]) or _may_be(key, value, expected, typed):
-            continue
-        mistakes.append(_refused(key, shown(value), expected))
+        if not (key in expected and value == expected[key]) and not _may_be(key, value, expected, typed):
+            mistakes.append(_refused(key, shown(value), expected))
     if not mistakes:  # keys are absent where a file replaces one of Hydra's
         gone = [key for key in expected if not any(f"{name}.".startswith(f"{key}.") for name in leaves)]
         hint = "a file for a launcher or sweeper extends the plugin's: defaults: [joblib, _self_]"
@@ -148,10 +147,10 @@ def _may_be(key: str, value: Any, expected: Mapping[str, Any], typed: Collection
         return isinstance(value, str) and PLAIN_NAME.fullmatch(value) is not None
     if key == "hydra.mode":
         return isinstance(value, RunMode)
-    if kind in PLUGINS and _is_typed(key, typed):
+    is_typed = any(f"{key}.".startswith(f"{name}.") for name in typed)
+    is_ours = kind == "sweeper" and expected.get("hydra.sweeper._target_") == OURS  # all is data
+    if kind in PLUGINS and (is_typed or is_ours):
         return any(f"{name}.".startswith(f"hydra.{kind}.{names[0]}.") for name in expected)
-    if kind == "sweeper" and expected.get("hydra.sweeper._target_") == OURS:
-        return any(f"{name}.".startswith(f"hydra.sweeper.{names[0]}.") for name in expected)  # all is data
     if kind in PLUGINS and key in expected:
         if isinstance(value, str):
             return option in TEXT_OPTIONS and PLAIN_TEXT.fullmatch(value) is not None
@@ -167,10 +166,6 @@ def _refused(key: str, problem: str, expected: Mapping[str, Any]) -> Mistake:
     allowed = f"{listed(sorted(_installed(kind).values()))}, with plain values of its options"
     hint = f"options: {listed(sorted(options)) or 'none'}; other text on the command line only: {key}=…"
     return Mistake(key, problem, f"an installed {kind}: {allowed}", hint)
-
-
-def _is_typed(key: str, typed: Collection[str]) -> bool:
-    return any(f"{key}.".startswith(f"{name}.") for name in typed)
 
 
 def _installed(kind: str) -> dict[str, str]:

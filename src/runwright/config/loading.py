@@ -273,10 +273,9 @@ def _check_kinds(loader: Loader, defaults: list[ResultDefault]) -> None:
             kind = type(value)
             if kinds.setdefault(key, kind) is not kind and {kind, kinds[key]} == {list, dict}:
                 names = {list: "a list", dict: "a mapping of names to values"}
-                chosen = "; choose under defaults: - override /metric: [name, …]" if key == "metric" else ""
-                raise WrongFile(
-                    key, f"{names[kind]} in {default.config_path}.yaml", f"{names[kinds[key]]}{chosen}"
-                )
+                hint = "choose under defaults: - override /metric: [name, …]" if key == "metric" else ""
+                problem = f"{names[kind]} in {default.config_path}.yaml"
+                raise WrongFile(key, problem, names[kinds[key]], hint)
 
 
 def explain(error: Exception, folders: ConfFolders) -> Mistake:

@@ -15,8 +15,6 @@ WHY_NOT_DEEPSPEED = (
     "DeepSpeed accumulates, clips and steps by itself, so the numbers could not be kept; "
     "launch.strategy=fsdp shards weights, gradients and optimizer state too"
 )
-
-
 TARGET = "_target_"
 MODULE_METRIC = "runwright.metric.evaluate_adapter.module_metric"
 # What others offer and Runwright refuses, with the reason and what to use instead.
@@ -35,8 +33,6 @@ NOUNS = {
 SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 TYPES: dict[str, type | tuple[type, ...]] = {"bool": bool, "int": int, "float": (int, float), "str": str}
 CONTAINERS = {"list": list, "dict": dict}
-
-
 SPLITS = {  # names that others have for the splits
     **dict.fromkeys(("training", "trn"), "train"),
     **dict.fromkeys(("valid", "val", "dev", "development", "eval", "evaluation"), "validation"),
@@ -159,7 +155,6 @@ def _fits(value: Any, of: OptionType) -> bool:
 
 
 def _hint(value: Any, of: OptionType) -> str:
-    """The correct spelling of a value that almost fits the type."""
     if of.kind == "literal" and isinstance(value, str):
         return did_you_mean(value, [choice for choice in of.choices if isinstance(choice, str)])
     if of.kind == "int" and isinstance(value, float) and math.isfinite(value) and value == int(value):

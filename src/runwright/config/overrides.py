@@ -24,13 +24,6 @@ from runwright.errors import Mistake, did_you_mean, listed, nearest, shown
 
 # AssertionError is OmegaConf's, of a key below null.
 WRONG_VALUE = (ValueError, TypeError, AttributeError, AssertionError, IndexError)
-_KEY = r"([+~]{0,2}[a-zA-Z_][\w./@]*)"
-SLIPS = (  # what a shell cut into several words, and what other tools write; words end with a null character
-    rf"{_KEY}(?:\0=\0?|=\0)([^\0=~][^\0=]*)(?=\0|$)",  # key = value
-    rf"{_KEY}:\0?([^\0=]+)(?=\0|$)",  # key: value
-    rf"{_KEY}=([\[{{][^\]}}=]*\0[^\]}}=]*[\]}}])(?=\0|$)",  # key=[a, b]
-    r"([a-z_]+(?:\.\w+)+|experiment|debug)\0([^\0=~]+)(?=\0|$)",  # key value
-)
 # What word processors and web pages make of the characters of a command line.
 TYPEWRITER = str.maketrans(
     {**dict.fromkeys("–—−‑", "-"), **dict.fromkeys("“”„«»", '"'), **dict.fromkeys("‘’", "'")}
@@ -84,16 +77,7 @@ def parse_overrides(
     parser, groups, parsed = OverridesParser.create(), set(folders.groups()), Parsed()
     mistakes: list[Mistake] = []
     seen: dict[str, str] = {}
-    place = 0
-    while place < len(overrides):
-        rest = "\0".join(overrides[place:])
-        slip = next((match for pattern in SLIPS if (match := re.match(pattern, rest))), None)
-        text = slip[0].replace("\0", " ") if slip else overrides[place]
-        place += 1 + (slip[0].count("\0") if slip else 0)
-        if slip:
-            meant = shlex.quote(f"{slip[1]}={slip[2]}".replace("\0", " "))
-            mistakes.append(Mistake(text, "no key=value", "it in one word", f"write {meant}"))
-            continue
+    for text in overrides:
         override = _parse(parser, text, folders)
         if isinstance(override, Mistake):
             mistakes.append(override)
@@ -122,14 +106,13 @@ def parse_overrides(
                 mistakes.append(Mistake(text, f"a second choice after {before!r}", expected))
             wrong = _check_choice(override, folders)
             mistakes += wrong
-            parsed.choices.extend([override] if not wrong else [])
+            parsed.choices.extend([] if wrong else [override])
         else:
             parsed.values.append(override)
     return parsed, mistakes
 
 
 def _check_choice(override: Override, folders: ConfFolders) -> list[Mistake]:
-    """Mistakes in a choice of options for a group."""
     text, group, groups = str(override.input_line), override.key_or_group, folders.groups()
     if override.is_force_add():
         return [Mistake(text, "'++' before a group", f"{group}=<option> or +{group}=<option>")]
@@ -207,7 +190,6 @@ def _parse(parser: OverridesParser, text: str, folders: ConfFolders) -> Override
 
 
 def _readable(parser: OverridesParser, text: str) -> str:
-    """Suggest the override to type in place of one that Hydra cannot read."""
     if len(text.split()) > 1 and all(re.match(r"[+~]*[a-z_.]+=", word) for word in text.split()):
         return f"write several words, without quotes around them: {text}"
     typed = text.translate(TYPEWRITER).strip()

@@ -76,7 +76,6 @@ def revoke() -> None:
 
 
 def code_allowed() -> bool:
-    """Return True if code that comes with data, metrics or models may run."""
     return granted().trust_remote_code
 
 

@@ -247,10 +247,7 @@ def reveal(config: Mapping[str, Any], *, but: str = "") -> dict[str, Any]:
 
 def keep_references(config: Any) -> Any:
     """Unresolved containers in which references to variables are escaped, so that resolving keeps them."""
-    return with_values(
-        config,
-        lambda _, value: value.replace("${", "\\${") if _VARIABLE.search(str(value)) else value,
-    )
+    return with_values(config, lambda _, v: v.replace("${", "\\${") if _VARIABLE.search(str(v)) else v)
 
 
 def _with_references(text: str, variables: Mapping[str, str], secrets: Sequence[str] = ()) -> str:

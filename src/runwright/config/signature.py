@@ -159,7 +159,6 @@ def read_annotation(node: ast.expr | None, source: Source, hops: int = MAX_HOPS)
 
 
 def _read_generic(name: str, parts: list[ast.expr], source: Source, hops: int) -> OptionType:
-    """The type that `name[parts]` stands for."""
     if name == "Literal":
         return OptionType(kind="literal", choices=tuple(map(ast.literal_eval, parts)))
     if name == "Annotated":

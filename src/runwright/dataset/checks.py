@@ -1,23 +1,30 @@
-"""Checks of rows before weights are loaded: errors that name file and line."""
+"""Checks of rows before weights are loaded: errors that name file and line, and a first look at them all."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute
 from datasets import Dataset
 
-from runwright.dataset.fingerprint import column_chunks
-from runwright.dataset.readers.csv_rows import other_dialect
+from runwright.dataset.fingerprint import column_chunks, row_keys
 from runwright.dataset.readers.raw import ROW_ID, files_of, left_out_of, locate
-from runwright.errors import DataError, did_you_mean
+from runwright.dataset.readers.text_rows import other_dialect
+from runwright.errors import DataError, did_you_mean, plain
 from runwright.types import Splits
 
 pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
+
+MOST_ROWS = 1_000_000  # of a split are looked at: a hash of each is held in memory
+LABELS = 100_000  # rows of a split whose labels are counted
+LEAK = 0.5  # of the rows of a split: no accident, but the same file
+MOST_CLASSES = 5  # named with their counts
+READING = ("delimiter", "separator", "quote", "escape", "encoding", "header", "field", "unit", "label_from")
 
 Kind = Literal["text", "any"]
 
@@ -119,14 +126,13 @@ def naming_rows(splits: Splits, *, row_ids: Sequence[int] | None = None) -> Iter
         if error.file is not None or (split != error.split and len(splits) > 1):
             raise
         rows = splits[split]
-        if error.row is None:  # about a whole split: its file, where there is only one
-            files = files_of(rows)
-            file = files[0] if len(files) == 1 else None
-            raise DataError(error.problem, file=file, split=split, column=error.column) from error
-        if row_ids is None:
+        if error.row is not None and row_ids is None:
             raise row_error(error.problem, rows, error.row, split=split, column=error.column) from error
-        where = locate(rows, int(row_ids[error.row]))
-        raise DataError(error.problem, split=split, column=error.column, **where._asdict()) from error
+        files = files_of(rows)  # about a whole split: its file, where there is only one
+        where: dict[str, Any] = {"file": files[0] if len(files) == 1 else None}
+        if error.row is not None and row_ids is not None:
+            where = locate(rows, int(row_ids[error.row]))._asdict()
+        raise DataError(error.problem, split=split, column=error.column, **where) from error
 
 
 def special_token_note(rows: Dataset, columns: Sequence[str], tokens: Sequence[str]) -> str | None:
@@ -139,3 +145,143 @@ def special_token_note(rows: Dataset, columns: Sequence[str], tokens: Sequence[s
                 counts[token] += pc.sum(pc.match_substring(texts, token)).as_py() or 0
     named = ", ".join(f"{token} in {count:,}" for token, count in counts.items() if count)
     return f"special tokens of the tokenizer stand in texts and count as such: {named}" if named else None
+
+
+# --- a first look -----------------------------------------------------------------------------------------
+
+
+class SplitLook(NamedTuple):
+    """Counts of one split, over at most its first MOST_ROWS rows."""
+
+    num_rows: int
+    empty: int = 0  # texts of white space alone
+    repeated: int = 0  # rows whose texts an earlier row of the split has
+    in_train: int = 0  # rows whose texts a row of train has
+    noisy: int = 0  # rows whose text comes with several labels
+    garbled: int = 0  # texts with characters that a wrong encoding leaves
+
+
+def look_at(splits: Splits, *, text_columns: Sequence[str], label_column: str | None) -> dict[str, SplitLook]:
+    """Count the rows of every split; equal rows are those whose texts are all equal."""
+    # cp1252 read as Latin-1 has control characters where € and “ were; others are put in for bytes that fail.
+    is_garbled = partial(pc.match_substring_regex, pattern="[\u0080-\u009f\ufffd]")
+    heads = {name: rows.select(range(min(len(rows), MOST_ROWS))) for name, rows in splits.items()}
+    keys = {name: list(row_keys(rows, text_columns)) for name, rows in heads.items()}
+    trained = set(keys.get("train", []))
+    return {
+        name: SplitLook(
+            num_rows=len(rows),
+            empty=sum(_num_texts(rows, column, is_blank) for column in text_columns),
+            repeated=len(rows) - len(set(keys[name])),
+            in_train=0 if name == "train" else sum(key in trained for key in keys[name]),
+            noisy=_num_noisy(keys[name], rows, label_column),
+            garbled=sum(_num_texts(rows, column, is_garbled) for column in text_columns),
+        )
+        for name, rows in heads.items()
+    }
+
+
+def _num_texts(rows: Dataset, column: str, test: Callable[[Any], Any]) -> int:
+    if getattr(rows.features[column], "dtype", None) not in ("string", "large_string"):
+        return 0  # lists of words
+    return sum(pc.sum(test(values)).as_py() or 0 for _, values in column_chunks(rows, column))
+
+
+def _num_noisy(keys: Sequence[bytes], rows: Dataset, label_column: str | None) -> int:
+    labels_of: dict[bytes, set[str]] = {}
+    has_labels = label_column in rows.column_names
+    for key, label in zip(keys, rows[label_column][:] if has_labels else (), strict=has_labels):
+        labels_of.setdefault(key, set()).add(repr(label))
+    return sum(len(labels_of.get(key, ())) > 1 for key in keys)
+
+
+def warnings_of(looks: Mapping[str, SplitLook]) -> list[str]:
+    """Warnings of what may spoil training or metrics, worst first, each once with the splits it concerns."""
+
+    def of_splits(counts: Mapping[str, int]) -> str:
+        found = [(name, count) for name, count in counts.items() if count]
+        return ", ".join(f"{count:,} of {looks[name].num_rows:,} rows of {name}" for name, count in found)
+
+    empty, leaks, noisy, garbled = (
+        {name: getattr(look, kind) for name, look in looks.items()}
+        for kind in ("empty", "in_train", "noisy", "garbled")
+    )
+    same = {name: count for name, count in leaks.items() if count > LEAK * looks[name].num_rows}
+    few = {name: count for name, count in leaks.items() if name not in same}
+    sentences = {
+        "are rows of train too: is it the same file? Metrics of what was trained on say nothing": same,
+        "have the same text as a row of train (dataset.cleaning: DropDuplicates with across: true)": few,
+        "have a text that comes with different labels": noisy,
+        "have characters that a wrong encoding leaves (dataset.source.encoding, such as cp1252)": garbled,
+        "have an empty text (dataset.cleaning: DropEmpty)": empty,
+    }
+    return [f"{found} {what}" for what, counts in sentences.items() if (found := of_splits(counts))]
+
+
+def describe(
+    data: Any, task: Any, looks: Mapping[str, SplitLook], *, source: Any, cut: Mapping[str, float]
+) -> Iterator[str]:
+    """Lines of a first look at loaded data: how it was read, its columns, what was done to it, its splits.
+
+    `source` is the configuration of its files; `cut` holds shares of truncated inputs by split.
+    """
+    name, rows = next(iter((data.splits or {"train": data.stream.head()}).items()))
+    label = task.label_column or getattr(task, "tags_column", getattr(task, "answers_column", None))
+    labels, used = getattr(task, "label_columns", (label,)), task.columns_in(rows.column_names)
+    yield f"read as {reading_of(source)}; {name}: {columns_of(rows, used=used, label_columns=labels)}"
+    yield from map(plain, data.notes)
+    lines = [["split", "rows", "empty", "repeated", "in train", "cut", "labels"]]
+    for name, look in looks.items():
+        size = len(data.splits[name])
+        rows = f"{size:,}" + f" ({look.num_rows:,} looked at)" * (look.num_rows < size)
+        numbers = [f"{look.empty:,}", f"{look.repeated:,}", f"{look.in_train:,}" if name != "train" else ""]
+        share = f"{cut[name]:.1%}" if name in cut else ""
+        lines.append([name, rows, *numbers, share, _classes(data.splits[name], name, task)])
+    kept = [column for column in zip(*lines, strict=True) if any(column[1:])]
+    widths = [max(map(len, column)) for column in kept]
+    for cells in zip(*kept, strict=True):
+        yield "  ".join(map(str.ljust, cells, widths)).rstrip()
+
+
+def _classes(rows: Dataset, split: str, task: Any) -> str:
+    """Classes with their counts; of many rows a sample, evenly from the whole."""
+    sampled = rows.select(range(0, len(rows), 1 + len(rows) // LABELS))
+    counts = task.label_counts(sampled, split=split) or []
+    of = f" in {len(sampled):,} rows" if len(sampled) < len(rows) else ""
+    if len(counts) > MOST_CLASSES:
+        return f"{len(counts)} classes, {min(counts):,} to {max(counts):,} each{of}"
+    named = zip(task.label_names, counts, strict=False)
+    return ", ".join(f"{plain(name)} {count:,}" for name, count in named) + of * bool(counts)
+
+
+def columns_of(rows: Dataset, *, used: Sequence[str], label_columns: Sequence[str | None]) -> str:
+    """The columns with their types and the form of the labels, then those that are not used."""
+    kinds = {name: str(rows.features.arrow_schema.field(name).type) for name in rows.column_names}
+    for name in label_columns:
+        if name in kinds:
+            kinds[name] += f", {_form(rows[:1000][name])}"
+    named = [name for name in dict.fromkeys([*used, *label_columns]) if name in kinds]
+    rest = [plain(name) for name in kinds if name not in (*named, ROW_ID)]
+    text = ", ".join(f"{plain(str(name))} ({kinds[str(name)].replace('large_', '')})" for name in named)
+    return f"{text}; not used: {', '.join(rest[:8])}{', …' * (len(rest) > 8)}" if rest else text
+
+
+def _form(values: Sequence[Any]) -> str:
+    """The form of labels: names, ids, numbers, 0/1 vectors, lists."""
+    present = [value for value in values if value is not None and value != ""]
+    if all(isinstance(value, list) for value in present):
+        widths, members = {len(value) for value in present}, {str(one) for value in present for one in value}
+        return f"0/1 vectors of {max(widths)}" if len(widths) == 1 and members <= {"0", "1"} else "lists"
+    kinds = {type(value) for value in present}
+    if kinds == {str} and all(value.lstrip()[:1] in "[{(" for value in present):
+        return "lists as text"
+    return "ids" if kinds == {int} else "numbers" if kinds == {float} else "names"
+
+
+def reading_of(node: Any) -> str:
+    """Format, separator and encoding with which the files of a data set are read, from its configuration."""
+    if parts := node.get("parts"):
+        return "; ".join(f"{name}: {reading_of(part.get('source') or {})}" for name, part in parts.items())
+    options = [f"{name} {node[name]}".lower() for name in READING if node.get(name) is not None]
+    name = str(node.get("_target_", "")).rpartition(".")[2].removeprefix("read_")
+    return f"{name} ({', '.join(options)})" if options else name

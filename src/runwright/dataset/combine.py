@@ -44,8 +44,7 @@ def concat(*, parts: dict[str, Any], columns: list[str] | None, source_column: s
     `columns` are kept, null: those that every part has. `source_column` names a new column with the name of
     the part that a row came from.
     """
-    loaded = {name: _loaded(name, part) for name, part in parts.items()}
-    return _combined(loaded, _by_split(loaded), columns, source_column, notes=[])
+    return _combined(*_opened(parts), columns, source_column, notes=[])
 
 
 def mix(
@@ -66,8 +65,7 @@ def mix(
     with no row twice. A part that has to give more rows than it has repeats them all equally often, to within
     one. Splits that are not named in `splits` are not mixed: each of their rows comes once.
     """
-    loaded = {name: _loaded(name, part) for name, part in parts.items()}
-    selected = _by_split(loaded)
+    loaded, selected = _opened(parts)
     if unknown := [split for split in splits if split not in selected]:
         raise ConfigError(f"dataset.source.splits names {unknown[0]!r}; splits: {', '.join(selected)}")
     notes: list[str] = []
@@ -111,30 +109,27 @@ def largest_without_repeats(shares: np.ndarray, sizes: np.ndarray) -> int:
     return total
 
 
-def _loaded(name: str, part: Any) -> LoadedData:
-    """A part as a data set; raises ConfigError for what is none."""
-    key = f"dataset.source.parts.{name}"
-    if isinstance(part, LoadedData):
+def _opened(parts: Mapping[str, Any]) -> tuple[dict[str, LoadedData], dict[str, Selected]]:
+    """The parts as data sets, and all their rows by split; raises ConfigError for what is no data set."""
+    loaded: dict[str, LoadedData] = {}
+    selected: dict[str, Selected] = {}
+    for name, part in parts.items():
+        key = f"dataset.source.parts.{name}"
+        if isinstance(part, Mapping):
+            part = LoadedData(
+                splits=dict(part),
+                fingerprints={split: content_fingerprint(rows) for split, rows in part.items()},
+                notes=notes_of(part),
+                sources={split: files_of(rows) for split, rows in part.items()},
+            )
+        if not isinstance(part, LoadedData):
+            raise ConfigError(f"{key}: expected a data set or a reader, given {type(part).__name__}")
         if part.stream is not None:
             raise ConfigError(f"{key}: a combination cannot hold a stream; set its streaming to false")
-        return part
-    if not isinstance(part, Mapping):
-        raise ConfigError(f"{key}: expected a data set or a reader, given {type(part).__name__}")
-    return LoadedData(
-        splits=dict(part),
-        fingerprints={split: content_fingerprint(rows) for split, rows in part.items()},
-        notes=notes_of(part),
-        sources={split: files_of(rows) for split, rows in part.items()},
-    )
-
-
-def _by_split(loaded: Mapping[str, LoadedData]) -> dict[str, Selected]:
-    """All rows of each split by the name of the part."""
-    by_split: dict[str, Selected] = {}
-    for name, part in loaded.items():
+        loaded[name] = part
         for split, rows in part.splits.items():
-            by_split.setdefault(split, {})[name] = rows, None
-    return by_split
+            selected.setdefault(split, {})[name] = rows, None
+    return loaded, selected
 
 
 def _combined(
@@ -232,7 +227,6 @@ def _common_schema(
 
 
 def _in_schema(table: pa.Table, schema: pa.Schema, source_column: str | None, name: str) -> pa.Table:
-    """Rows of one part as the combination has them, with its name in the source column."""
     columns: list[Any] = []
     for field in schema:
         if field.name == source_column:

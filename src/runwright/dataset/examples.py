@@ -80,7 +80,6 @@ class PreparedExamples:
 
 
 def _reader(column: Any) -> Callable[[int], Any]:
-    """A function from a row's number to its value as Python has it."""
     if pa.types.is_list(column.type) and not column.null_count:
         values, offsets = column.values.to_numpy(), column.offsets.to_numpy()
         return lambda row: values[offsets[row] : offsets[row + 1]].tolist()

@@ -62,15 +62,15 @@ def load_splits(
     which a subset is the beginning.
     """
     disable_progress_bars()
-    stream = _stream(source, columns, cleaning, subset) if streaming else None
+    stream = _stream(source, subset) if streaming else None
     # Of a stream the first rows stand for all while columns are renamed and other splits cleaned.
-    raw = source if stream is None else {**source, "train": stream.raw_head()}
+    raw = source if stream is None else {**source, "train": stream.head()}
     splits, notes = renamed(raw, columns), notes_of(source)
     passes.num_processes.set(num_processes)
     for step in cleaning:
-        notes += [] if stream else _absent_values(splits, step)
-        splits = _cleaned(splits, step, notes)
+        splits = _cleaned(splits, step, notes, is_whole=stream is None)
     if stream is not None:
+        stream = replace(stream, columns=columns, cleaning=cleaning)
         del splits["train"]
         subset = {split: size for split, size in subset.items() if split != "train"}
         notes = [note.replace(" rows of train", " first rows of train") for note in notes]
@@ -96,29 +96,24 @@ def load_splits(
     )
 
 
-def _stream(
-    source: Any, columns: dict[str, str], cleaning: list[Any], subset: Mapping[str, int | None]
-) -> RowStream:
+def _stream(source: Any, subset: Mapping[str, int | None]) -> RowStream:
     stream = source.get("train")
     if not isinstance(stream, RowStream):
         problem = "dataset.streaming: given true, but train of this source is not read as a stream"
         raise ConfigError(f"{problem}; csv, json, parquet, text and hub are, with source.streaming: true")
-    return replace(stream, columns=columns, cleaning=cleaning, limit=subset.get("train"))
+    return replace(stream, limit=subset.get("train"))
 
 
-def _absent_values(splits: Splits, step: Any) -> list[str]:
-    """A note where values that a step looks for are in no row: they may be meant otherwise."""
+def _cleaned(splits: Splits, step: Callable[[Splits], Splits], notes: list[str], *, is_whole: bool) -> Splits:
+    name = type(step).__name__
     column, values = getattr(step, "column", ""), getattr(step, "values", ())
     columns = [rows for rows in splits.values() if isinstance(rows.features.get(column), Value | ClassLabel)]
-    present = {as_text(value) for rows in columns for value in rows.unique(column)} if values else set()
-    absent = [repr(text) for text in map(as_text, values) if text not in present]
-    there = f"in {column!r}; there are {listed(sorted(present))}"
-    return [f"{type(step).__name__}: no row has {listed(absent)} {there}"] if columns and absent else []
-
-
-def _cleaned(splits: Splits, step: Callable[[Splits], Splits], notes: list[str]) -> Splits:
+    if columns and values and is_whole:  # values that are in no row may be meant otherwise
+        present = {as_text(value) for rows in columns for value in rows.unique(column)}
+        if absent := [repr(text) for text in map(as_text, values) if text not in present]:
+            there = f"in {column!r}; there are {listed(sorted(present))}"
+            notes.append(f"{name}: no row has {listed(absent)} {there}")
     cleaned = step(splits)
-    name = type(step).__name__
     for split, before in splits.items():
         after = cleaned[split]
         if len(after) < len(before):

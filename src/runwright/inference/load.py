@@ -16,7 +16,7 @@ from runwright import build
 from runwright.config.compose import compose
 from runwright.config.options import TARGET
 from runwright.config.redaction import reveal
-from runwright.config.rules.task import generates_texts
+from runwright.config.rules.checks import generates_texts
 from runwright.dataset.examples import PreparedExamples, record_batch
 from runwright.errors import CheckpointError, ConfigError, DataError
 from runwright.inference.records import Columns, Records, in_chunks, texts_of

@@ -19,12 +19,11 @@ from runwright.config.options import TARGET
 from runwright.config.targets import instantiate, locate
 from runwright.dataset.readers import reading
 from runwright.dataset.readers.addresses import files_of_splits, open_bytes, path_of
-from runwright.dataset.readers.csv_rows import DELIMITERS, QUOTES, CsvReader, character_of
+from runwright.dataset.readers.annotated import SquadReader
 from runwright.dataset.readers.files import ParquetReader, TextReader
-from runwright.dataset.readers.json_rows import JsonReader
 from runwright.dataset.readers.reading import Position, Reader, counted, known_encoding
-from runwright.dataset.readers.squad import SquadReader
 from runwright.dataset.readers.streams import reader_of
+from runwright.dataset.readers.text_rows import DELIMITERS, QUOTES, CsvReader, JsonReader, character_of
 from runwright.errors import ConfigError, DataError, listed
 
 FORMATS = {f".{name}": name for name in ("csv", "tsv", "jsonl", "parquet")}

@@ -35,7 +35,7 @@ from runwright.config.loading import HYDRA, ROOT_NAME, config_loader, explain, r
 from runwright.config.overrides import parse_overrides, quoted
 from runwright.config.permissions import worker_environment
 from runwright.config.redaction import conceal_overrides, redact
-from runwright.config.schema import check
+from runwright.config.targets import check
 from runwright.dataset.readers.addresses import require_files
 from runwright.errors import ConfigError, Mistake, RunwrightError, raise_if_any, report
 from runwright.launch.group import blocked

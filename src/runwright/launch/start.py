@@ -12,7 +12,7 @@ from typing import Any
 
 from runwright.config.options import LaunchOptions
 from runwright.config.redaction import conceal, reveal
-from runwright.config.schema import check
+from runwright.config.targets import check
 from runwright.errors import ConfigError, TrackingError, raise_if_any
 from runwright.launch.local import launch
 from runwright.launch.worker import die_with_parent, import_execute

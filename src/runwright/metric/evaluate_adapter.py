@@ -20,7 +20,7 @@ from datasets import Features, List, Value
 from runwright.config.folders import find_conf_folders
 from runwright.config.options import MODULE_METRIC, TARGET, metric_nodes
 from runwright.config.permissions import code_allowed
-from runwright.config.rules.task import problem_of
+from runwright.config.rules.checks import problem_of
 from runwright.config.tag_schemes import Scheme, find_spans, span_types
 from runwright.config.targets import instantiate
 from runwright.errors import ConfigError, DataError, did_you_mean, listed, shown

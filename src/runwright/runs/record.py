@@ -17,7 +17,7 @@ from typing import Any
 from runwright import build
 from runwright.config.permissions import granted
 from runwright.config.redaction import redact
-from runwright.dataset.first_look import describe
+from runwright.dataset.checks import describe
 from runwright.dataset.load import LoadedData
 from runwright.report.progress import Progress
 from runwright.report.summary import RunSummary, peak_memory_bytes, write_summary

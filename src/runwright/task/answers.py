@@ -103,7 +103,6 @@ def _pairs(value: Any, start: Any, where: Mapping[str, Any]) -> list[tuple[str, 
 
 
 def _span(text: str, start: int | None, context: str, misplaced: str, where: Mapping[str, Any]) -> Span:
-    """Characters of an answer without the spaces around it."""
     there = context[start : start + len(text)] if start is not None and start >= 0 else ""
     if there == text and start is not None:
         return trimmed(context, start, start + len(text))

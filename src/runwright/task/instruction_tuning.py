@@ -13,9 +13,9 @@ from datasets import Dataset
 from jinja2 import TemplateError
 from torch import Tensor
 
+from runwright.dataset.cleaning.passes import lines_of_file
 from runwright.dataset.readers.raw import left_out_of
 from runwright.errors import ConfigError, DataError, listed
-from runwright.store import local_path
 from runwright.task.base import model_inputs
 from runwright.task.generating import GeneratingTask
 from runwright.task.text import IGNORED, Said, notes_of, say
@@ -77,7 +77,10 @@ class InstructionTuning(GeneratingTask):
             raise left_out[column]
         if (answers := self.form.get("response", "")) not in ("", *first.column_names):
             raise DataError("no answers to learn from", split=split, column=answers)
-        self.template = read_template(self.template_option) or self.tokenizer.chat_template
+        option = self.template_option
+        if option is not None and "{{" not in option and "{%" not in option:  # a file that holds it
+            option = "\n".join(lines_of_file(option, "the chat template"))
+        self.template = option or self.tokenizer.chat_template
         if not self.template:
             problem = (
                 "the tokenizer has none; give a file with one, or its text (docs/language-models.md has one)"
@@ -319,17 +322,6 @@ def naming_the_template() -> Iterator[None]:
     except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError) as error:
         reason = str(error).strip() or type(error).__name__
         raise DataError(f"the chat template fails: {reason.splitlines()[0]}") from error
-
-
-def read_template(option: str | None) -> str | None:
-    """The text of a chat template: the option itself, or what the file that it names holds."""
-    if option is None or "{{" in option or "{%" in option:
-        return option
-    try:
-        return local_path(option).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigError(f"task.chat_template: cannot read {option!r}: {reason}") from error
 
 
 def without_oldest(chat: Sequence[Message]) -> list[Message] | None:

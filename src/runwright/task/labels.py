@@ -13,9 +13,8 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Literal
 
-from runwright.dataset.readers.raw import left_out_of
+from runwright.dataset.cleaning.passes import lines_of_file
 from runwright.errors import ConfigError, DataError, did_you_mean, listed
-from runwright.store import local_path
 
 # A quoted text is kept whole; numpy puts no comma between two of them, and a name around each list or value.
 _TOKEN = re.compile(
@@ -103,10 +102,7 @@ def names_from_options(names: list[str] | None, file: str | None) -> tuple[str, 
         return check_label_names(names, where="task.label_names")
     if file is None:
         return ()
-    path = local_path(file)
-    if not path.is_file():
-        raise ConfigError(f"task.label_file={file!r}: no such file (looked for {path.resolve()})")
-    lines = path.read_text(encoding="utf-8").rstrip().splitlines()
+    lines = "\n".join(lines_of_file(file, "the file of class names")).rstrip().splitlines()
     return check_label_names([line.strip() for line in lines], where=f"task.label_file={file!r}")
 
 
@@ -213,15 +209,6 @@ class LabelEncoder:
                 problem += "train has names, which tell no ids: dataset.cleaning MapValues makes ids names, "
                 problem += "or train with task.label_names=[…], the names in the order of the ids"
         raise DataError(problem.rstrip("; "), **where)
-
-
-def missing_column(rows: Any, column: str, *, option: str) -> DataError:
-    """The error for a train split without its column of labels."""
-    if error := left_out_of(rows).get(column):
-        return error
-    names = [name for name in rows.column_names if name != "row_id"]
-    hint = did_you_mean(column, names) or f"{option} names it"
-    return DataError(f"no such column; there are {listed(names)}; {hint}", split="train", column=column)
 
 
 def list_in(text: str) -> list[Any] | None:

@@ -12,33 +12,15 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone reads
 from datasets import Dataset
 from torch import Tensor
 
+from runwright.dataset.checks import missing_column
 from runwright.errors import DataError
 from runwright.metric.answers import text_exact_match, text_f1
 from runwright.predictions import Ragged
-from runwright.task.answers import (
-    UNKNOWN,
-    AnswerResults,
-    Answers,
-    answer_table,
-    read_answers,
-    threshold_curve,
-    tokens_of,
-)
+from runwright.task import answers
+from runwright.task import text as windows
+from runwright.task.answers import UNKNOWN, AnswerResults, Answers
 from runwright.task.base import Task, at_least_float32, model_inputs
-from runwright.task.labels import missing_column
-from runwright.task.text import (
-    IGNORED,
-    Said,
-    Span,
-    as_texts,
-    notes_of,
-    objects,
-    positions_of,
-    rows_of_windows,
-    sums_of_windows,
-    trimmed,
-    window_examples,
-)
+from runwright.task.text import IGNORED, Said, Span, as_texts, notes_of, objects, positions_of, trimmed
 from runwright.types import Batch, Example, Head, LossSum, NonNegativeInt, PerExample, PositiveInt, Splits
 
 
@@ -95,7 +77,8 @@ class QuestionAnswering(Task):
     def fit(self, splits: Splits) -> None:
         """Check every context and answer; raises DataError naming split, row and column."""
         if "train" in splits and self.answers_column not in splits["train"].column_names:
-            raise missing_column(splits["train"], self.answers_column, option="task.answers_column")
+            option = "task.answers_column"
+            raise missing_column(self.answers_column, splits["train"], split="train", option=option)
         said: dict[str, Said] = {split: {} for split in splits}
         for split, rows in splits.items():
             for row, text in enumerate(rows[self.context_column][:]):
@@ -112,7 +95,7 @@ class QuestionAnswering(Task):
 
     def tune(self, predictions: SpanPredictions, rows: Any) -> None:
         """Take the threshold with the best F1 over these rows."""
-        if (curve := threshold_curve(self.assemble(predictions, rows))) is not None:
+        if (curve := answers.threshold_curve(self.assemble(predictions, rows))) is not None:
             self.threshold = float(curve.thresholds[curve.best])
 
     @property
@@ -123,8 +106,8 @@ class QuestionAnswering(Task):
     def inputs_of(self, rows: Dataset, *, split: str) -> Dataset:
         """`row_id`, question, context, and where there are answers `from` and `to`, its characters."""
         inputs = super().inputs_of(rows, split=split)
-        if (answers := self._answers(rows, split=split)) is not None:
-            starts, ends = zip(*(answer.span for answer in answers), strict=True)
+        if (labels := self._answers(rows, split=split)) is not None:
+            starts, ends = zip(*(answer.span for answer in labels), strict=True)
             inputs = inputs.add_column("from", list(starts)).add_column("to", list(ends))  # pyright: ignore
         return inputs
 
@@ -132,9 +115,9 @@ class QuestionAnswering(Task):
         """The answers of each row; None where the rows have no such column."""
         if self.answers_column not in getattr(rows, "column_names", rows):
             return None
-        columns = {"column": self.answers_column, "context_column": self.context_column}
-        lacking: Any = {"may_lack": self.threshold is not None, "misplaced": self.misplaced}
-        return read_answers(rows, split=split, said=said, **columns, **lacking)
+        options: Any = {"column": self.answers_column, "context_column": self.context_column}
+        options |= {"may_lack": self.threshold is not None, "misplaced": self.misplaced}
+        return answers.read_answers(rows, split=split, said=said, **options)
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
         """One example for each window of each context, with the beginning of the question before it.
@@ -159,9 +142,9 @@ class QuestionAnswering(Task):
             fields = {name: encoded[name][row] for name in names}
             fields |= {"starts": [start for start, _ in spans], "ends": [end for _, end in spans]}
             answer = (columns["from"][row], columns["to"][row]) if "from" in columns else None
-            covering = None if answer is None else tokens_of(answer, spans)
-            windows = window_examples(row_id, fields, parts, text=1, overlap=self.overlap, **sizes)
-            for tokens, _, example in windows:
+            covering = None if answer is None else answers.tokens_of(answer, spans)
+            cut = windows.window_examples(row_id, fields, parts, text=1, overlap=self.overlap, **sizes)
+            for tokens, _, example in cut:
                 if answer is not None:
                     example["start"] = example["end"] = IGNORED if answer == UNKNOWN else 0
                 if covering is not None and {*covering} <= {*tokens}:
@@ -205,18 +188,17 @@ class QuestionAnswering(Task):
         chances = _masked(outputs, batch).log_softmax(dim=-1)
         spans, scores, exists = self._best(chances, batch)
         first = _first_token(batch)[:, None, None].expand(-1, 2, 1)
-        losses = counts = None
+        judged: dict[str, Any] = {}
         if "labels" in batch:
-            losses = self._losses(outputs, batch).double().cpu().numpy()
-            counts = (batch["labels"][:, 0] != IGNORED).double().cpu().numpy()
+            judged["losses"] = self._losses(outputs, batch).double().cpu().numpy()
+            judged["loss_counts"] = (batch["labels"][:, 0] != IGNORED).double().cpu().numpy()
         lengths = exists.sum(dim=1).cpu().numpy()
         return SpanPredictions(
             example_ids=batch["example_ids"].cpu().numpy(),
             spans=Ragged(spans[exists].int().cpu().numpy(), lengths),
             scores=Ragged(scores[exists].float().cpu().numpy(), lengths),
             no_answer_scores=chances.gather(2, first).sum(dim=(1, 2)).float().cpu().numpy(),
-            losses=losses,
-            loss_counts=counts,
+            **judged,
         )
 
     def _losses(self, outputs: Tensor, batch: Batch) -> Tensor:
@@ -248,9 +230,8 @@ class QuestionAnswering(Task):
 
         No answer is given where it is likelier than the best span by more than the threshold; None: never.
         """
-        row_ids, firsts = rows_of_windows(predictions.example_ids)
-        order = positions_of(row_ids, rows)
-        contexts = rows[self.context_column][:]
+        row_ids, firsts = windows.rows_of_windows(predictions.example_ids)
+        order, contexts = positions_of(row_ids, rows), rows[self.context_column][:]
         texts = [str(contexts[row] or "") for row in order]
         spans, scores = predictions.spans.joined(firsts), predictions.scores.joined(firsts)
         ranked = [
@@ -267,9 +248,9 @@ class QuestionAnswering(Task):
         )
         if self.threshold is not None:
             results.predicted[results.margins > self.threshold] = ""
-        if (answers := self._answers(rows, split="evaluation")) is None:
+        if (labels := self._answers(rows, split="evaluation")) is None:
             return results
-        expected = [answers[row].texts for row in order]
+        expected = [labels[row].texts for row in order]
         judged: dict[str, Any] = {}
         for prefix, answer in (("", results.predicted.tolist()), ("best_", best)):
             for name, judge in (("exact", text_exact_match), ("f1", text_f1)):
@@ -280,8 +261,8 @@ class QuestionAnswering(Task):
             results,
             expected=objects(expected),
             answerable=np.array([bool(texts) for texts in expected], dtype=bool),
-            losses=sums_of_windows(predictions.losses, firsts),
-            loss_counts=sums_of_windows(predictions.loss_counts, firsts),
+            losses=windows.sums_of_windows(predictions.losses, firsts),
+            loss_counts=windows.sums_of_windows(predictions.loss_counts, firsts),
             **judged,
         )
 
@@ -321,8 +302,8 @@ class QuestionAnswering(Task):
         """`answers`: metrics by kind of question; `no_answer`: metrics at every threshold."""
         if not predictions.labelled:
             return {}
-        tables = {"answers": answer_table(predictions)}
-        if self.threshold is not None and (curve := threshold_curve(predictions)) is not None:
+        tables = {"answers": answers.answer_table(predictions)}
+        if self.threshold is not None and (curve := answers.threshold_curve(predictions)) is not None:
             tables["no_answer"] = curve.table(self.threshold, predictions.margins)
         return tables
 

@@ -16,9 +16,10 @@ from datasets import Dataset
 from scipy.special import logsumexp
 from torch import Tensor
 
+from runwright.dataset.checks import missing_column
 from runwright.errors import DataError
 from runwright.task.base import Task, at_least_float32, model_inputs
-from runwright.task.labels import as_number, missing_column
+from runwright.task.labels import as_number
 from runwright.task.losses import one_by_one
 from runwright.task.text import encode_texts, positions_of
 from runwright.types import Batch, Example, LossSum, PerExample, PositiveFloat, PositiveInt, Splits
@@ -84,6 +85,8 @@ class SentenceEmbedding(Task):
         self.scale = scale
         self.symmetric = symmetric
         self.margin = margin
+        of_scores = {"contrastive": contrastive, "cosine_embedding": cosine_embedding}
+        self._loss_of_scores = of_scores.get(objective, cosine_regression)  # of pairs, [N]
         if objective == "in_batch_negatives":  # the others are sums over examples: one forward is enough
             self.coupled_loss = self._loss_of_whole_batch
 
@@ -117,7 +120,7 @@ class SentenceEmbedding(Task):
         if column is None or (column not in rows.column_names and split != "train"):
             return None
         if column not in rows.column_names:
-            raise missing_column(rows, column, option="task.label_column")
+            raise missing_column(column, rows, split="train", option="task.label_column")
         scores = []
         for row, value in enumerate(rows[column]):
             score = as_number(value)
@@ -185,15 +188,8 @@ class SentenceEmbedding(Task):
         elif self.objective == "triplet":
             losses = triplet(outputs, margin=self.margin)
         else:
-            losses = self._scored(outputs, batch["labels"])
+            losses = self._loss_of_scores(outputs, batch["labels"], margin=self.margin)
         return LossSum(total=losses.sum(), count=float(len(losses)))
-
-    def _scored(self, vectors: Tensor, scores: Tensor) -> Tensor:
-        """The losses of pairs with scores, [N]."""
-        losses = {"contrastive": contrastive, "cosine_embedding": cosine_embedding}
-        if (loss := losses.get(self.objective)) is None:
-            return cosine_regression(vectors, scores)
-        return loss(vectors, scores, margin=self.margin)
 
     def _loss_of_whole_batch(self, outputs: Tensor) -> LossSum:
         """In-batch negatives over the vectors [N, K, D] of the whole global batch."""
@@ -206,7 +202,7 @@ class SentenceEmbedding(Task):
         expected = batch["labels"].cpu().numpy() if "labels" in batch else None
         losses = None
         if self.problem == "similarity" and expected is not None:
-            losses = self._scored(vectors, batch["labels"])
+            losses = self._loss_of_scores(vectors, batch["labels"], margin=self.margin)
         elif self.objective == "triplet" and num_texts == 3:
             losses = triplet(vectors, margin=self.margin)
         return Embedded(
@@ -326,7 +322,7 @@ def cosine(vectors: Tensor) -> Tensor:
     return F.cosine_similarity(vectors[:, 0], vectors[:, 1], dim=-1)
 
 
-def cosine_regression(vectors: Tensor, scores: Tensor) -> Tensor:
+def cosine_regression(vectors: Tensor, scores: Tensor, *, margin: float = 0.0) -> Tensor:  # noqa: ARG001
     """Squared differences between cosines and scores [N], which lie between 0 and 1."""
     return (cosine(vectors) - scores.to(vectors)).square()
 

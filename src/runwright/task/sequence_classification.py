@@ -12,23 +12,14 @@ from typing import Any, Literal
 from datasets import ClassLabel, Dataset
 from torch import Tensor
 
+from runwright import types
+from runwright.dataset.checks import missing_column
 from runwright.errors import DataError, listed
 from runwright.task import labels
 from runwright.task.base import Task
 from runwright.task.losses import MultiLabel, Objective, Regression, SingleLabel, loss_of_task
 from runwright.task.text import encode_texts
-from runwright.types import (
-    Batch,
-    Example,
-    Fraction,
-    Head,
-    LossSum,
-    OpenFraction,
-    PositiveFloat,
-    PositiveInt,
-    Predictions,
-    Splits,
-)
+from runwright.types import Batch, Example, Fraction, OpenFraction, PositiveFloat, PositiveInt, Splits
 
 FEW_ROWS = 10  # of the largest class: with fewer, a class with a single row is nothing to point out
 PROBLEM_TYPES = {  # transformers' names, stored in the saved model
@@ -123,7 +114,7 @@ class SequenceClassification(Task):
         )
 
     @property
-    def head(self) -> Head:
+    def head(self) -> types.Head:
         return replace(
             super().head,
             num_labels=len(self.label_names) or 1,
@@ -135,7 +126,7 @@ class SequenceClassification(Task):
         """The label of each row as it is in the data; of several columns a list."""
         missing = [name for name in self.label_columns if name not in rows.column_names]
         if missing and split == "train":
-            raise labels.missing_column(rows, missing[0], option="task.label_column")
+            raise missing_column(missing[0], rows, split="train", option="task.label_column")
         if missing:
             return None
         columns = [self._column(rows, name) for name in self.label_columns]
@@ -249,17 +240,14 @@ class SequenceClassification(Task):
         """Number of examples; with class weights of a single-label problem the sum of their weights."""
         return self.objective.count([example["labels"] for example in examples])
 
-    def loss(self, outputs: Tensor, batch: Batch) -> LossSum:
+    def loss(self, outputs: Tensor, batch: Batch) -> types.LossSum:
         return self.objective.loss(outputs, batch["labels"])
 
-    def predictions(self, outputs: Tensor, batch: Batch) -> Predictions:
+    def predictions(self, outputs: Tensor, batch: Batch) -> types.Predictions:
         """Predictions from logits [B, C], with the plain loss of each example; floats in float64."""
         columns = self.objective.predict(outputs, batch.get("labels"))
         columns |= {"example_ids": batch["example_ids"], "groups": batch.get("groups")}
-        return Predictions(**{name: _numpy(column) for name, column in columns.items()})
-
-
-def _numpy(tensor: Tensor | None) -> Any:
-    if tensor is None:
-        return None
-    return (tensor.double() if tensor.is_floating_point() else tensor).detach().cpu().numpy()
+        arrays: dict[str, Any] = dict.fromkeys(columns)
+        for name, column in [(name, column) for name, column in columns.items() if column is not None]:
+            arrays[name] = (column.double() if column.is_floating_point() else column).detach().cpu().numpy()
+        return types.Predictions(**arrays)

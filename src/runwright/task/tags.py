@@ -1,79 +1,41 @@
-"""Words and tags of token classification: read from rows and checked, found in texts; tables of spans."""
+"""Words and tags of token classification: read from rows and checked; tables of spans.
+
+Spans of characters beside a text, as annotation tools export them, are turned into tags of words.
+"""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Literal
 
 import numpy as np
-import regex
 from datasets import Dataset
 
-from runwright.config.tag_schemes import OUTSIDE, Scheme, misfits, read_tag, scheme_problem, tags_of_type
+from runwright.config import tag_schemes
+from runwright.config.tag_schemes import OUTSIDE, Scheme, Tag, read_tag, tags_of_type, tags_over
+from runwright.dataset.checks import missing_column
 from runwright.errors import DataError, did_you_mean, listed
 from runwright.metric.classification import count_spans
-from runwright.task.labels import WRITTEN, looks_written, missing_column, read_written
-from runwright.task.offsets import Unit, are_marks, read_marks, tags_of_marks
-from runwright.task.text import Said, Span, as_texts, say
+from runwright.task.labels import WRITTEN, looks_written, read_written
+from runwright.task.text import Said, Span, as_texts, join_words, say, split_words
 
-# Characters that belong to the one before them: vowel signs, accents, joiners.
-_MARK = r"[\p{M}\u200c\u200d]"
-_UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"  # no spaces between words
-_LETTER = rf"(?:(?!{_UNSPACED})[\p{{L}}\p{{N}}_])"
-_WORD = regex.compile(
-    rf"{_UNSPACED}{_MARK}*|{_LETTER}+(?:{_MARK}+{_LETTER}*)*(?:[.,]\d+{_MARK}*)*"
-    rf"|[^\p{{L}}\p{{N}}_\s\x1c-\x1f]{_MARK}*"
+Unit = Literal["characters", "utf16", "bytes"]
+_SIZES: dict[str, Callable[[str], int]] = {  # of a character
+    "characters": lambda _: 1,
+    "utf16": lambda character: 1 + (character > "\uffff"),
+    "bytes": lambda character: len(character.encode()),
+}
+# Names of start, end, type and text, in the order in which they are looked for.
+_NAMES = (
+    ("start", "start_offset", "begin", "startOffset"),
+    ("end", "end_offset", "stop", "endOffset"),
+    ("label", "labels", "type", "entity_group", "entity", "tag"),
+    ("text",),
 )
-
-
-def split_words(text: str, *, at_spaces: bool = False) -> list[Span]:
-    """Spans of the words of a text: runs of letters and digits, and each other character but spaces.
-
-    Of scripts that put no space between words each letter is one. Numbers keep their points and
-    commas, and every character the marks that combine with it. Or words are what spaces separate.
-    """
-    return [match.span() for match in (re.finditer(r"\S+", text) if at_spaces else _WORD.finditer(text))]
-
-
-def shared_pieces(text: str, words: Sequence[Span], begun: Collection[int]) -> list[range]:
-    """Runs of words of which only the first is `begun` by a piece, which holds the others as well.
-
-    Such pieces are of scripts without spaces, whose words are letters.
-    """
-    runs: list[range] = []
-    for word in range(1, len(words)) if len(begun) < len(words) else ():
-        start = words[word][0]
-        if word not in begun and words[word - 1][1] == start and regex.match(_UNSPACED, text[start]):
-            first = runs.pop().start if runs and runs[-1].stop == word else word - 1
-            runs.append(range(first, word + 1))
-    return [run for run in runs if run.start in begun]
-
-
-def join_words(words: Sequence[str]) -> tuple[str, list[Span]]:
-    """The words with a space between them, and the span of each."""
-    spans, start = [], 0
-    for word in words:
-        spans.append((start, start + len(word)))
-        start += len(word) + 1
-    return " ".join(words), spans
-
-
-def word_of_pieces(pieces: Sequence[Span], words: Sequence[Span]) -> list[int]:
-    """The word in which each piece of a tokenizer begins, -1 where it covers none.
-
-    Both are in the order of the text. A piece may begin with the space before its word.
-    """
-    numbers, word = [], 0
-    for start, end in pieces:
-        while word < len(words) and words[word][1] <= start:
-            word += 1
-        covered = word < len(words) and words[word][0] < end and start < end
-        numbers.append(word if covered else -1)
-    return numbers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -180,14 +142,14 @@ def learn_tags(reader: RowReader, train: Dataset) -> tuple[str, ...]:
             with suppress(DataError):
                 if are_marks(read := read_written(value)) and read_marks(read, {}):
                     option = f"task.tags_column={name}"
-        raise missing_column(train, column, option=option)
+        raise missing_column(column, train, split="train", option=option)
     names = feature_names(train, column)
     first_rows: dict[str, int | None] = dict.fromkeys(names or ())
     for row, tags in enumerate([] if names else rows):
         for tag in tags:
             first_rows.setdefault(tag, row)
-    if wrong := misfits(first_rows, scheme):
-        problem = scheme_problem(wrong[0], first_rows, scheme)
+    if wrong := tag_schemes.misfits(first_rows, scheme):
+        problem = tag_schemes.scheme_problem(wrong[0], first_rows, scheme)
         raise DataError(problem, split="train", row=first_rows[wrong[0]], column=column)
     if names:
         return tuple(names)
@@ -195,7 +157,10 @@ def learn_tags(reader: RowReader, train: Dataset) -> tuple[str, ...]:
     outside = next((each for each in first_rows if read_tag(each, scheme) is None), OUTSIDE)
     # All tags of a type, since another split may have the one that this one lacks.
     types = dict(sorted((tag.type, tag.form) for tag in read))
-    return (outside, *(tag for kind, form in types.items() for tag in tags_of_type(kind, scheme, form=form)))
+    return (
+        outside,
+        *(tag for kind, form in types.items() for tag in tags_of_type(kind, scheme, form=form)),
+    )
 
 
 def read_tags(
@@ -300,3 +265,94 @@ def _pairs(
         best = same[0] if same else overlapping[int(np.argmax(sizes))] if overlapping else (None,) * 3
         pairs.append((wanted[2], best[2], "same" if same else "other" if overlapping else ""))
     return pairs + [(None, span[2], "") for span in predicted if span not in touched]
+
+
+# --- spans of characters ----------------------------------------------------------------------------------
+
+
+def are_marks(values: Any) -> bool:
+    """Return True for the spans of a row in any of the forms that `tags_of_marks` takes."""
+    return isinstance(values, Mapping) or (
+        isinstance(values, list | tuple) and any(isinstance(item, list | tuple | Mapping) for item in values)
+    )
+
+
+def tags_of_marks(
+    text: str,
+    words: Sequence[Span],
+    values: Any,
+    *,
+    scheme: Scheme,
+    unit: Unit,
+    misplaced: Literal["refuse", "mend"],
+    where: Mapping[str, Any],
+) -> tuple[list[str], bool]:
+    """The tag of each word, and whether a span had to be mended for it.
+
+    Spans are lists of start, end and type, or records that name them, as doccano, spaCy, Prodigy and Label
+    Studio write them (of the latter also all `annotations`) and as our own predictions are; or a mapping of
+    lists. One that cuts a word takes all of it, and of spans that overlap the longest counts; or, as for all
+    else that is wrong with a span, DataError is raised.
+    """
+    marks = read_marks(values, where)
+    tags, wrong = _tags(text, words, marks, scheme, unit)
+    others = [each for each in _SIZES if wrong and not _tags(text, words, marks, scheme, each)[1]]
+    can_mend = not others and all(wrong.values())
+    if not wrong or (can_mend and misplaced == "mend"):
+        return tags, bool(wrong)
+    hint = f"; counted in {others[0]} it fits: set task.offsets={others[0]}" if others else ""
+    hint += "; task.misplaced_spans=mend takes whole words, and of spans that overlap the longest" * can_mend
+    raise DataError(next(iter(wrong)) + hint, **where)
+
+
+def read_marks(values: Any, where: Mapping[str, Any]) -> list[tuple[int, int, str, str | None]]:
+    """Start, end, type and text, where it is given, of each span."""
+    if isinstance(values, Mapping):
+        columns = {name: column for name, column in values.items() if isinstance(column, list)}
+        if len({*map(len, columns.values())}) > 1 or not (columns or None in values.values()):
+            raise DataError(f"expected lists of as many start, end and label, given {values!r:.80}", **where)
+        values = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    results = [item["result"] for item in values or () if isinstance(item, Mapping) and "result" in item]
+    if len(results) > 1:
+        raise DataError(f"{len(results)} annotations of one text; keep one of them", **where)
+    marks = {}
+    for item in results[0] or () if results else values or ():
+        fields = item
+        if isinstance(item, Mapping):
+            inner = item.get("value") if results else item
+            if inner is None:
+                continue  # a relation between spans
+            fields = [next((inner[n] for n in names if inner.get(n) is not None), None) for names in _NAMES]
+        match fields:
+            case [int(start), int(end), str(kind) | [str(kind)], *text] if kind:
+                marks[start, end, kind, text[0] if text else None] = True
+            case _:
+                raise DataError(f"expected a span [start, end, type], given {item!r:.80}", **where)
+    return list(marks)
+
+
+def _tags(
+    text: str, words: Sequence[Span], marks: Sequence[tuple], scheme: Scheme, unit: str
+) -> tuple[list[str], dict[str, bool]]:
+    """Tags with all spans mended, and what is wrong with the spans, with whether it can be mended."""
+    positions = {at: index for index, at in enumerate(accumulate(map(_SIZES[unit], text), initial=0))}
+    form = "{type}" if scheme == "plain" else "{letter}-{type}"
+    tags, wrong = [OUTSIDE] * len(words), {}
+    for first, last, kind, expected in sorted(marks, key=lambda mark: (mark[0] - mark[1], mark[0])):
+        start, end = positions.get(first, -1), positions.get(last, -1)
+        shown = f"the span {first} to {last} ({kind})" + f", {text[start:end]!r:.60}," * (0 <= start < end)
+        covered = [n for n, (begin, stop) in enumerate(words) if begin < end and start < stop]
+        if not 0 <= start < end:
+            wrong[f"{shown} is not in the text of {max(positions)} {unit}"] = False
+        elif expected is not None and expected.strip() != text[start:end].strip():
+            wrong[f"{shown} should be {expected!r:.60}"] = False
+        elif not covered:
+            wrong[f"{shown} holds no word"] = False
+        elif any(tags[word] != OUTSIDE for word in covered):
+            wrong[f"{shown} overlaps another one"] = True
+        else:
+            tags[covered[0] : covered[-1] + 1] = tags_over(Tag("S", kind, form), len(covered), scheme)
+            begin, stop = words[covered[0]][0], words[covered[-1]][1]
+            if begin < start or end < stop:
+                wrong[f"{shown} cuts a word of {text[begin:stop]!r:.60}"] = True
+    return tags, wrong

@@ -1,12 +1,14 @@
-"""From texts to token ids: truncated with the loss counted, cut into windows, padded to a batch."""
+"""From texts to token ids: truncated with the loss counted, cut into windows, padded; and to words."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
+import regex
 import torch
 
 from runwright.errors import DataError
@@ -212,3 +214,61 @@ def positions_of(row_ids: np.ndarray, rows: Any) -> list[int]:
     """Positions in `rows`, a Dataset or lists by name, of the rows with these ids."""
     positions = {int(row_id): position for position, row_id in enumerate(rows["row_id"])}
     return [positions[int(row_id)] for row_id in row_ids]
+
+
+# --- words ------------------------------------------------------------------------------------------------
+
+# Characters that belong to the one before them: vowel signs, accents, joiners.
+_MARK = r"[\p{M}\u200c\u200d]"
+_UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"  # no spaces between words
+_LETTER = rf"(?:(?!{_UNSPACED})[\p{{L}}\p{{N}}_])"
+_WORD = regex.compile(
+    rf"{_UNSPACED}{_MARK}*|{_LETTER}+(?:{_MARK}+{_LETTER}*)*(?:[.,]\d+{_MARK}*)*"
+    rf"|[^\p{{L}}\p{{N}}_\s\x1c-\x1f]{_MARK}*"
+)
+
+
+def split_words(text: str, *, at_spaces: bool = False) -> list[Span]:
+    """Spans of the words of a text: runs of letters and digits, and each other character but spaces.
+
+    Of scripts that put no space between words each letter is one. Numbers keep their points and
+    commas, and every character the marks that combine with it. Or words are what spaces separate.
+    """
+    return [match.span() for match in (re.finditer(r"\S+", text) if at_spaces else _WORD.finditer(text))]
+
+
+def shared_pieces(text: str, words: Sequence[Span], begun: Collection[int]) -> list[range]:
+    """Runs of words of which only the first is `begun` by a piece, which holds the others as well.
+
+    Such pieces are of scripts without spaces, whose words are letters.
+    """
+    runs: list[range] = []
+    for word in range(1, len(words)) if len(begun) < len(words) else ():
+        start = words[word][0]
+        if word not in begun and words[word - 1][1] == start and regex.match(_UNSPACED, text[start]):
+            first = runs.pop().start if runs and runs[-1].stop == word else word - 1
+            runs.append(range(first, word + 1))
+    return [run for run in runs if run.start in begun]
+
+
+def join_words(words: Sequence[str]) -> tuple[str, list[Span]]:
+    """The words with a space between them, and the span of each."""
+    spans, start = [], 0
+    for word in words:
+        spans.append((start, start + len(word)))
+        start += len(word) + 1
+    return " ".join(words), spans
+
+
+def word_of_pieces(pieces: Sequence[Span], words: Sequence[Span]) -> list[int]:
+    """The word in which each piece of a tokenizer begins, -1 where it covers none.
+
+    Both are in the order of the text. A piece may begin with the space before its word.
+    """
+    numbers, word = [], 0
+    for start, end in pieces:
+        while word < len(words) and words[word][1] <= start:
+            word += 1
+        covered = word < len(words) and words[word][0] < end and start < end
+        numbers.append(word if covered else -1)
+    return numbers

@@ -11,52 +11,21 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone reads
 from datasets import Dataset
 from torch import Tensor
 
-from runwright.config.tag_schemes import (
-    OUTSIDE,
-    Scheme,
-    find_spans,
-    read_tag,
-    scheme_note,
-    span_types,
-    tags_over,
-)
+from runwright import types
+from runwright.config import tag_schemes
+from runwright.config.tag_schemes import OUTSIDE, Scheme, find_spans, read_tag
 from runwright.predictions import Ragged
+from runwright.task import text as windows
 from runwright.task.base import Task
 from runwright.task.labels import learn_class_weights
 from runwright.task.losses import SingleLabel, loss_of_task
-from runwright.task.offsets import Unit
-from runwright.task.tags import (
-    AT_SPACES,
-    RowReader,
-    learn_tags,
-    read_tags,
-    shared_pieces,
-    span_tables,
-    word_of_pieces,
-)
-from runwright.task.text import (
-    IGNORED,
-    Said,
-    notes_of,
-    positions_of,
-    rows_of_windows,
-    sums_of_windows,
-    window_examples,
-)
-from runwright.types import (
-    Batch,
-    Example,
-    LossSum,
-    OpenFraction,
-    PerExample,
-    PositiveFloat,
-    PositiveInt,
-    Splits,
-)
+from runwright.task.tags import AT_SPACES, RowReader, Unit, learn_tags, read_tags, span_tables
+from runwright.task.text import IGNORED, Said, notes_of, positions_of, shared_pieces, word_of_pieces
+from runwright.types import Batch, Example, LossSum, OpenFraction, PositiveFloat, PositiveInt, Splits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PiecePredictions(PerExample):
+class PiecePredictions(types.PerExample):
     """Predictions for the pieces that count in each of N windows; losses are sums over tagged pieces."""
 
     words: Ragged  # [N] rows of [T] int32, the word in the row
@@ -64,7 +33,7 @@ class PiecePredictions(PerExample):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TagResults(PerExample):
+class TagResults(types.PerExample):
     """Tags and spans of N rows; spans are [S, 3]: first word, one past the last, index of the type."""
 
     predicted: Ragged  # [N] rows of [W] int64 tags
@@ -75,7 +44,7 @@ class TagResults(PerExample):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PieceTags(PerExample):
+class PieceTags(types.PerExample):
     """Tags of the pieces of N texts that are not outside."""
 
     pieces: list[list[dict[str, Any]]]
@@ -155,18 +124,14 @@ class TokenClassification(Task):
         options = {"names": self.label_names, "column": self.tags_column, "problem": self.problem}
         self.class_weights = learn_class_weights(self.weights_option, tags["train"], **options)
         self.use_learned()
-        self.notes = self._notes(splits, said, tags["train"] or [])
-
-    def _notes(self, splits: Splits, said: Mapping[str, Said], tags: Sequence[Sequence[int]]) -> list[str]:
-        """Notes on values read otherwise than they look, tags of another scheme, spans that do not count."""
         notes = notes_of(said, splits)
-        notes += filter(None, [scheme_note(self.label_names, self.scheme)])
-        names = [[self.label_names[tag] for tag in row] for row in tags if not self.repair]
+        notes += filter(None, [tag_schemes.scheme_note(self.label_names, self.scheme)])
+        names = [[self.label_names[tag] for tag in row] for row in tags["train"] or () if not self.repair]
         spans = [len(find_spans(row, scheme=self.scheme, repair=True)) for row in names]
         legal = [len(find_spans(row, scheme=self.scheme, repair=False)) for row in names]
         if ignored := sum(spans) - sum(legal):
             notes.append(f"train: task.repair=false ignores {ignored:,} of {sum(spans):,} spans")
-        return notes
+        self.notes = notes
 
     def use_learned(self) -> None:
         """Make the objective and the span types of the tags."""
@@ -175,7 +140,7 @@ class TokenClassification(Task):
             class_weights=self.class_weights,
             loss_function=loss_of_task(self.loss_option, self.label_names),
         )
-        self.types = span_types(self.label_names, self.scheme)
+        self.types = tag_schemes.span_types(self.label_names, self.scheme)
         self.reader = replace(self.reader, at_spaces=self.at_spaces)
 
     def read_labels(self, rows: Dataset, *, split: str) -> list[list[int]] | None:
@@ -196,7 +161,7 @@ class TokenClassification(Task):
             fields = {"input_ids": encoded["input_ids"][row], "words": words}
             if "labels" in columns:
                 fields["labels"] = self._labels(words, columns["labels"][row])
-            for tokens, own, example in window_examples(
+            for tokens, own, example in windows.window_examples(
                 row_id, fields, encoded.sequence_ids(row), text=0, **sizes
             ):
                 for name in [name for name in self.token_fields if name in fields]:
@@ -248,7 +213,7 @@ class TokenClassification(Task):
 
         A word without a piece is outside, or has part in that of the word before, see `shared_pieces`.
         """
-        row_ids, firsts = rows_of_windows(predictions.example_ids)
+        row_ids, firsts = windows.rows_of_windows(predictions.example_ids)
         order = positions_of(row_ids, rows)
         words_of_pieces, scores = predictions.words.joined(firsts), predictions.scores.joined(firsts)
         texts, words_by_row = self.reader.words(rows)
@@ -266,7 +231,7 @@ class TokenClassification(Task):
             for run in shared_pieces(texts[row], words_by_row[row], set(words.tolist())):
                 first = int(row_tags[run.start])
                 tag = meanings[first]
-                names = tags_over(tag, len(run), self.scheme) if tag else [self.label_names[first]] * len(run)
+                names = tag_schemes.tags_over(tag, len(run), self.scheme) if tag else [OUTSIDE] * len(run)
                 row_tags[run] = [ids.get(name, first) for name in names]
                 row_confidence[run] = row_confidence[run.start]
         has_tags = self.tags_column in getattr(rows, "column_names", ())  # records to predict have none
@@ -277,8 +242,8 @@ class TokenClassification(Task):
             judged = {
                 "expected": Ragged.of(expected, dtype=np.int64),
                 "expected_spans": self._spans(expected),
-                "losses": sums_of_windows(predictions.losses, firsts),
-                "loss_counts": sums_of_windows(predictions.loss_counts, firsts),
+                "losses": windows.sums_of_windows(predictions.losses, firsts),
+                "loss_counts": windows.sums_of_windows(predictions.loss_counts, firsts),
             }
         return TagResults(
             example_ids=row_ids,
@@ -292,7 +257,7 @@ class TokenClassification(Task):
         """The same; with `by_piece` the tag and probability of each piece on its own."""
         if not self.by_piece:
             return self.assemble(predictions, columns)
-        row_ids, firsts = rows_of_windows(predictions.example_ids)
+        row_ids, firsts = windows.rows_of_windows(predictions.example_ids)
         texts, words_by_row = self.reader.words(columns)
         encoded = self.tokenizer(texts, return_offsets_mapping=True, verbose=False)
         by_row: list[list[dict[str, Any]]] = []

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runwright.config.targets import instantiate
-from runwright.dataset.cleaning.selection import (
+from runwright.dataset.cleaning.texts import (
     DropNearDuplicates,
     FilterPattern,
     FilterRange,
@@ -94,7 +94,7 @@ def test_a_sample_of_a_class_does_not_depend_on_other_rows():
 
 def test_a_sample_gets_the_seed_of_the_data_from_the_configuration():
     node = {
-        "_target_": "runwright.dataset.cleaning.selection.SamplePerClass",
+        "_target_": "runwright.dataset.cleaning.texts.SamplePerClass",
         "column": "a",
         "count": 1,
         "within": [],

@@ -3,7 +3,7 @@
 import pytest
 from datasets import Dataset
 
-from runwright.dataset.cleaning.selection import FilterRange, Within
+from runwright.dataset.cleaning.texts import FilterRange, Within
 from runwright.errors import ConfigError
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runwright.dataset.readers.conll import read_conll
+from runwright.dataset.readers.annotated import read_conll
 from runwright.errors import ConfigError, DataError
 
 

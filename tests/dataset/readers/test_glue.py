@@ -6,7 +6,7 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
 from runwright.cli.main import main
-from runwright.dataset.readers.glue import read_glue
+from runwright.dataset.readers.annotated import read_glue
 from runwright.errors import DataError
 
 MNLI_HEAD = (
@@ -168,9 +168,11 @@ def test_an_experiment_trains_on_the_files_of_its_task(task, tmp_path, monkeypat
 
 
 def test_wrong_files_are_named(glue, tmp_path):
-    with pytest.raises(DataError, match="row 0, column 'label': expected one of 0, 1, found 'good'"):
+    with pytest.raises(
+        DataError, match="row 0, column 'label': 'good' is none of the values to map: '0', '1'"
+    ):
         glue("sst2", **{"train.tsv": "sentence\tlabel\nfine\tgood\n"})
-    with pytest.raises(DataError, match="column 'sentence': no such column; columns: index, text"):
+    with pytest.raises(DataError, match="column 'sentence': no such column; columns: 'index', 'text'"):
         glue("cola", **{"test.tsv": "index\ttext\n0\ta\n"})
     with pytest.raises(DataError, match="no such folder"):
         read_glue(task="rte", folder=str(tmp_path / "none"), hub_name="nyu-mll/glue", revision=None)

@@ -108,4 +108,4 @@ def test_a_folder_of_save_to_disk_is_read(tmp_path):
     for name, splits in (("several", SPLITS), ("one", {"train": "train"})):
         assert read(str(tmp_path / name), splits=splits)["train"]["label"][:] == ["pos", "neg"]
     stream = read(str(tmp_path / "several"), splits={"train": "train"}, streaming=True)["train"]
-    assert stream.raw_head()["text"][:] == ["a", "b"]
+    assert stream.head()["text"][:] == ["a", "b"]

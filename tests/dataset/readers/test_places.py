@@ -14,11 +14,9 @@ from datasets import Dataset
 
 from runwright.dataset.checks import naming_rows
 from runwright.dataset.cleaning.texts import DropDuplicates, FilterLength
-from runwright.dataset.readers.conll import read_conll
-from runwright.dataset.readers.glue import read_glue
+from runwright.dataset.readers.annotated import read_conll, read_glue, read_squad
 from runwright.dataset.readers.hub import read_hub
 from runwright.dataset.readers.raw import Where, locate
-from runwright.dataset.readers.squad import read_squad
 from runwright.dataset.readers.streams import Place, RowStream
 from runwright.errors import DataError
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runwright.dataset.readers.squad import read_squad
+from runwright.dataset.readers.annotated import read_squad
 from runwright.errors import DataError
 
 

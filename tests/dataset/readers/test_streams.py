@@ -65,7 +65,7 @@ def test_a_stream_has_the_rows_of_the_files(files: Any, read: Read) -> None:
     expected = read(reader, {"train": paths})["train"]
     stream = read(reader, {"train": paths}, streaming=True)["train"]
     assert rows_of(stream) == expected.to_list()
-    assert stream.raw_head().features == expected.features
+    assert stream.head().features == expected.features
 
 
 def test_reading_from_a_place_gives_the_rest(files: Any, read: Read) -> None:

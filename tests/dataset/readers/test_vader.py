@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from runwright.dataset.readers import vader
-from runwright.dataset.readers.vader import read_vader
+from runwright.dataset.readers import hub as vader
+from runwright.dataset.readers.hub import read_vader
 from runwright.errors import ConfigError, DataError
 
 DOMAINS = ["tweets", "products", "movies", "news"]

@@ -18,12 +18,11 @@ from transformers import AutoConfig, PreTrainedTokenizerFast
 
 from runwright.task.answers import NO_ANSWER
 from runwright.task.causal_language_modeling import CausalLanguageModeling
-from runwright.task.denoising import Denoising
 from runwright.task.masked_language_modeling import MaskedLanguageModeling
 from runwright.task.question_answering import QuestionAnswering
 from runwright.task.sentence_embedding import SentenceEmbedding
 from runwright.task.sequence_classification import SequenceClassification
-from runwright.task.sequence_to_sequence import SequenceToSequence
+from runwright.task.sequence_to_sequence import Denoising, SequenceToSequence
 from runwright.task.token_classification import TokenClassification
 from runwright.trainer.batches import Batches, Cut, StepBatch
 from runwright.trainer.evaluate import evaluate, predict

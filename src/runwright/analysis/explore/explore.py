@@ -20,7 +20,7 @@ from runwright.errors import DataError
 from runwright.report.terminal import shorten
 from runwright.task import labels
 from runwright.task.labels import read_written
-from runwright.task.offsets import are_marks, read_marks
+from runwright.task.tags import are_marks, read_marks
 
 USUAL_LABELS = ("label", "labels", "tags", "class", "target", "score")
 USUAL_LIMITS = (32, 64, 128, 256, 512, 1024, 2048, 4096)  # tokens

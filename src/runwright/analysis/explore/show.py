@@ -15,7 +15,7 @@ from runwright.analysis.explore.explore import Exploration, choose_columns, expl
 from runwright.analysis.explore.findings import Finding, Share, Table, find, label_names, tables
 from runwright.config.compose import checked, compose
 from runwright.config.targets import GROUPS
-from runwright.dataset.first_look import describe
+from runwright.dataset.checks import describe
 from runwright.dataset.load import LoadedData
 from runwright.errors import ConfigError, DataError, plain
 from runwright.report.page import charts, document

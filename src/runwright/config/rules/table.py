@@ -1,24 +1,173 @@
-"""Table of the rules about several options; longer checks are functions in `data.py` and `task.py`."""
+"""Rules about several options: makers (`at_most_one`, `forbids`, …), the check by a list of them, the table.
+
+Longer checks are functions in `checks.py`. A class of the user's may give other types to names that shipped
+classes use, so a rule compares what can be compared and lets everything else pass.
+"""
 
 # ruff: noqa: FBT003 - true and false are values of options here
 
 from __future__ import annotations
 
-from runwright.config.rules import data, task
-from runwright.config.rules.makers import (
-    as_list,
-    at_most,
-    at_most_one,
-    distinct,
-    forbids,
-    is_number,
-    is_set,
-    matches,
-    names_target,
-    only,
-    rule,
-    unique,
-)
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from runwright.config.options import TARGET, is_node, walk
+from runwright.config.rules import checks
+from runwright.config.rules.checks import Mistakes, as_dict, as_list, is_number
+from runwright.errors import Mistake, listed, shown
+
+When: TypeAlias = Mapping[str, Any]  # key: its value, a tuple of values, or a condition
+_ABSENT = object()
+
+
+def is_set(value: Any) -> bool:
+    return value is not None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """A check of the values of some keys, skipped where one is absent or already has a mistake.
+
+    `key?` is None where it is absent. `within` a group the keys are those of each node in it, and of the
+    mistakes.
+    """
+
+    keys: tuple[str, ...]
+    check: Callable[..., Mistakes]
+    within: str = ""
+
+
+def check_rules(
+    rules: Iterable[Rule], config: Mapping[str, Any], reported: Iterable[Mistake]
+) -> list[Mistake]:
+    """The mistakes that the rules find beside those that are reported already."""
+    wrong = {mistake.key for mistake in reported}
+    mistakes: list[Mistake] = []
+    for rule in rules:
+        nodes: list[tuple[str, Any]] = [("", config)]
+        if rule.within:
+            inner = walk(config.get(rule.within), rule.within)
+            nodes = [(f"{key}.", value) for key, value in inner if is_node(value)]
+        for prefix, node in nodes:
+            values = [_value(node, prefix, key, wrong) for key in rule.keys]
+            if not any(value is _ABSENT for value in values):
+                mistakes += [replace(m, key=f"{prefix}{m.key}") for m in rule.check(*values)]
+    return mistakes
+
+
+def at_most_one(*keys: str, none: str = "", within: str = "") -> Rule:
+    """Of these options at most one is set; 0 is not. `none` is expected where all are null."""
+
+    def check(*values: Any) -> Mistakes:
+        options = {key: value for key, value in zip(keys, values, strict=True) if value not in (None, 0)}
+        if none and all(value is None for value in values):
+            yield Mistake(keys[0], f"null, with {keys[1]} null too", none)
+        if len(options) > 1:
+            both = " and ".join(f"{key}={shown(value)}" for key, value in options.items())
+            yield Mistake(list(options)[-1], both, "at most one of them", "set the other to null")
+
+    return Rule(keys=keys, check=check, within=within)
+
+
+def rule(check: Callable[..., Mistakes], *keys: str, within: str = "") -> Rule:
+    return Rule(keys=keys, check=check, within=within)
+
+
+def at_most(key: str, other: str, *, less: bool = False, hint: str = "", within: str = "") -> Rule:
+    """The first number is at most (or `less` than) the second."""
+
+    def check(value: Any, bound: Any) -> Mistakes:
+        if is_number(value) and is_number(bound) and (value > bound or (less and value == bound)):
+            expected = f"{'less than' if less else 'at most'} {other}, which is {shown(bound)}"
+            yield Mistake(key, shown(value), expected, hint)
+
+    return Rule(keys=(key, other), check=check, within=within)
+
+
+def only(key: str, allowed: Any, when: When, why: str, hint: str = "") -> Rule:
+    """The option is null, or one of the allowed values, when others have theirs."""
+    choices = allowed if isinstance(allowed, tuple) else (allowed,)
+    expected = f"{' or '.join(shown(choice) for choice in choices)}: {why}"
+    return forbids(key, lambda value: not _is(value, (None, *choices)), when, expected, hint)
+
+
+def forbids(key: str, forbidden: Any, when: When, expected: str, hint: str = "", *, within: str = "") -> Rule:
+    """The option has another value, or fails another condition, when others have their values."""
+
+    def check(value: Any, *others: Any) -> Mistakes:
+        if all(map(_is, (value, *others), (forbidden, *when.values()))):
+            named = [pair for pair in zip(when, others, strict=True) if not pair[0].endswith("?")]
+            texts = [n if callable(when[n]) else f"{n}={shown(other).strip(chr(39))}" for n, other in named]
+            problem = f"{shown(value)} with {' and '.join(texts)}" if texts else shown(value)
+            yield Mistake(key, problem, expected, hint)
+
+    return Rule(keys=(key, *when), check=check, within=within)
+
+
+def matches(key: str, pattern: str, expected: str, hint: str = "", when: When | None = None) -> Rule:
+    """The text fits the pattern (when others have their values)."""
+
+    def is_other(value: Any) -> bool:
+        return isinstance(value, str) and re.fullmatch(pattern, value) is None
+
+    return forbids(key, is_other, when or {}, expected, hint)
+
+
+def distinct(*keys: str) -> Rule:
+    """No two of these options name the same column."""
+
+    def check(*values: Any) -> Mistakes:
+        seen: dict[str, str] = {}
+        for key, value in zip([key.removesuffix("?") for key in keys], values, strict=True):
+            if isinstance(value, str) and seen.setdefault(value, key) != key:
+                yield Mistake(key, f"{shown(value)}, the same as {seen[value]}", "another column")
+
+    return Rule(keys=keys, check=check)
+
+
+def unique(key: str, noun: str) -> Rule:
+    """The list names nothing twice, and nothing without a name."""
+
+    def check(value: Any) -> Mistakes:
+        names = [str(name) for name in as_list(value)]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated or not all(name.strip() for name in names):
+            problem = f"{listed(repeated)} twice" if repeated else "an empty text"
+            yield Mistake(key, problem, f"each {noun} once, and none that is empty")
+
+    return Rule(keys=(key,), check=check)
+
+
+def names_target(key: str, *, null: str = "", hint: str) -> Rule:
+    """The option is a node with a target; `null` describes null if that is allowed too."""
+
+    def is_other(value: Any) -> bool:
+        return not (value is None and bool(null)) and TARGET not in as_dict(value)
+
+    return forbids(key, is_other, {}, f"{null and f'{null} or '}a node with a {TARGET}", hint)
+
+
+def _is(value: Any, wanted: Any) -> bool:
+    if isinstance(wanted, tuple):
+        return any(_is(value, other) for other in wanted)
+    return bool(wanted(value) if callable(wanted) else value == wanted)
+
+
+def _value(node: Any, prefix: str, key: str, wrong: set[str]) -> Any:
+    name = key.removesuffix("?")
+    # A mistake in the node's target says nothing about the node's other keys.
+    full = f"{prefix}{name}"
+    if any(bad == full or bad.startswith(f"{full}.") for bad in wrong):
+        return _ABSENT
+    value = node
+    for part in name.split("."):
+        value = value[part] if isinstance(value, dict) and part in value else _ABSENT
+    return None if value is _ABSENT and name != key else value
+
+
+# --- the table --------------------------------------------------------------------------------------------
 
 # Conditions: keys with their values.
 NEVER_EVALUATED = {"trainer.evaluate_every_steps": None, "trainer.evaluate_every_epochs": None}
@@ -31,6 +180,8 @@ RETRIEVAL = {"task.problem": "retrieval", "task.objective": ("in_batch_negatives
 SCORED = ("cosine_regression", "contrastive", "cosine_embedding")
 RETRIEVAL_BY_SCORES = {"task.problem": "retrieval", "task.objective": SCORED}
 STREAMED = {"dataset.streaming": True}
+COMBINED = {"_target_": ("runwright.dataset.combine.concat", checks.MIX)}
+PRETRAINED = {"model._target_": "runwright.model.pretrained.load", "model.embeddings": "by_number"}
 UNNAMED = {"task.label_file?": None, "task.problem?": (None, "single_label", "multi_label")}
 
 INTERVAL = "an evaluation interval: trainer.evaluate_every_steps or trainer.evaluate_every_epochs"
@@ -48,6 +199,10 @@ NAMES = "the class names, or task.label_file: a stream is not read before it is 
 STEPS = "nobody knows how many steps an epoch of a stream has; set trainer.max_steps"
 FOCAL = "{_target_: runwright.task.losses.Focal, gamma: 2.0, alpha: null}"
 NO_PAIRS = "task.next_sentence=true, which makes pairs"
+WEIGHTED = "weights, or a temperature (1: in proportion to the sizes)"
+PARTS = "as in +dataset@dataset.source.parts.<name>=<option>"
+ITS_OWN = "the tokenizer that a pretrained model was trained with: tokenizer=pretrained"
+OTHER_TOKENIZER = "for any other: model.embeddings=by_token, or model=scratch, which learns from nothing"
 SCORES = "the column with the score of a pair"
 WITHOUT_SCORES = "without scores: task.problem=retrieval task.objective=in_batch_negatives"
 # MLflow takes more; `.` first, quotes and slashes only make trouble. `latest` and `v1` have a meaning there.
@@ -74,27 +229,29 @@ TRAINING = (
     names_target("model.lora", null="null", hint="choose model=lora"),
     only("model.freeze", [], {"model.lora": is_set}, "adapters freeze the rest by themselves"),
     forbids("model.attention", "flex_attention", ON_CPU, "auto or another: it has no gradient on a CPU"),
-    rule(task.decoder_writes_its_own, "model.name", "model.decoder", "task.target_tokenizer", "model.shared"),
-    rule(task.config_follows_from_others, "model.config"),
+    rule(
+        checks.decoder_writes_its_own, "model.name", "model.decoder", "task.target_tokenizer", "model.shared"
+    ),
+    rule(checks.config_follows_from_others, "model.config"),
     at_most("task.max_length", "model.config.max_position_embeddings"),
     at_most("task.max_length", "model.config.n_positions"),
 )
 
 TASKS = (
-    rule(task.best_metric_is_computed, "trainer.best_metric", "metric", "task.problem?", "task._target_?"),
-    rule(task.best_mode_is_the_metrics, "trainer.best_metric", "trainer.best_mode", "metric"),
+    rule(checks.best_metric_is_computed, "trainer.best_metric", "metric", "task.problem?", "task._target_?"),
+    rule(checks.best_mode_is_the_metrics, "trainer.best_metric", "trainer.best_mode", "metric"),
     only("trainer.best_mode", "min", {"trainer.best_metric": "loss"}, "less loss is better"),
     forbids("metric.loss", is_set, {}, "another name for a metric: loss is the task's"),
-    rule(task.metrics_suit_the_task, "metric", "task.problem?", "task._target_"),
+    rule(checks.metrics_suit_the_task, "metric", "task.problem?", "task._target_"),
     only("task.label_smoothing", 0, REGRESSION, "a number is not smoothed towards other classes"),
     only("task.class_weights", None, REGRESSION, "there are no classes"),
     names_target("task.loss", null="null (cross-entropy)", hint=f"such as {FOCAL}"),
     only("task.label_smoothing", 0, {"task.loss": is_set}, "only cross-entropy is smoothed"),
-    rule(task.focal_suits_the_problem, "task.loss", "task.problem?"),
+    rule(checks.focal_suits_the_problem, "task.loss", "task.problem?"),
     at_most_one("task.label_names", "task.label_file"),
     unique("task.label_names", "class name"),
     unique("task.tag_names", "tag"),
-    rule(task.tags_are_of_the_scheme, "task.tag_names", "task.scheme"),
+    rule(checks.tags_are_of_the_scheme, "task.tag_names", "task.scheme"),
     distinct("task.text_column", "task.label_column", "task.text_pair_column", "task.negative_column?"),
     *(
         forbids(f"metric.next_sentence_{name}", is_set, {"task.next_sentence": False}, NO_PAIRS)
@@ -103,9 +260,9 @@ TASKS = (
     at_most("task.evaluation_stride", "task.max_length"),
     at_most("task.pad_to", "task.max_length"),
     # answers to questions
-    rule(task.window_has_room_for_new_text, "task.max_length", "task.max_question_length", "task.overlap"),
+    rule(checks.window_has_room_for_new_text, "task.max_length", "task.max_question_length", "task.overlap"),
     at_most("task.max_answer_length", "task.max_length", less=True),
-    rule(task.threshold_is_tuned, "task.no_answer_threshold", "dataset.holdout", "dataset.source.files"),
+    rule(checks.threshold_is_tuned, "task.no_answer_threshold", "dataset.holdout", "dataset.source.files"),
     # vectors of texts
     forbids("task.label_column", None, SIMILARITY, SCORES, WITHOUT_SCORES),
     forbids("task.label_column", None, RETRIEVAL_BY_SCORES, SCORES, WITHOUT_SCORES),
@@ -119,8 +276,8 @@ TASKS = (
 )
 
 GENERATION = (
-    rule(task.task_generates_texts, "generation", "task._target_"),
-    rule(task.texts_are_generated, "metric", "generation?", "task._target_"),
+    rule(checks.task_generates_texts, "generation", "task._target_"),
+    rule(checks.texts_are_generated, "metric", "generation?", "task._target_"),
     forbids("generation.stop_strings", lambda stops: "" in as_list(stops), {}, "texts that are not empty"),
     at_most("generation.min_new_tokens", "generation.max_new_tokens"),
     at_most("generation.num_return_sequences", "generation.num_beams"),
@@ -130,31 +287,32 @@ GENERATION = (
 )
 
 TOKENIZERS = (
-    rule(task.pretrained_model_has_its_own, "tokenizer._target_", "model._target_", "model.embeddings"),
-    rule(task.special_tokens_have_roles, "tokenizer.special_tokens"),
-    rule(task.delimiters_are_characters, "tokenizer.pre_tokenizer"),
+    forbids("tokenizer._target_", checks.is_trained, PRETRAINED, ITS_OWN, OTHER_TOKENIZER),
+    rule(checks.special_tokens_have_roles, "tokenizer.special_tokens"),
+    rule(checks.delimiters_are_characters, "tokenizer.pre_tokenizer"),
     names_target("tokenizer.model", hint="choose tokenizer=train/bpe, wordpiece, unigram, …"),
-    rule(task.algorithm_can_be_trained, "tokenizer.model._target_"),
-    rule(task.decoder_undoes_the_steps, "tokenizer.pre_tokenizer", "tokenizer.decoder"),
-    rule(task.templates_hold_the_texts, "tokenizer.post_processor"),
+    rule(checks.algorithm_can_be_trained, "tokenizer.model._target_"),
+    rule(checks.decoder_undoes_the_steps, "tokenizer.pre_tokenizer", "tokenizer.decoder"),
+    rule(checks.templates_hold_the_texts, "tokenizer.post_processor"),
     unique("tokenizer.extra_tokens", "token"),
 )
 
 DATA = (
-    rule(data.combination_has_parts, "_target_", "parts", within="dataset"),
-    rule(data.mixture_is_weighted, "_target_", "parts", "weights", "temperature", within="dataset"),
-    rule(data.nothing_is_held_out_of_a_mixture, "source._target_", "holdout", within="dataset"),
-    rule(data.holdout_leaves_something, "holdout", within="dataset"),
-    rule(data.pattern_can_be_read, "pattern", within="dataset"),
-    rule(data.splits_have_plain_names, "files?", "splits?", "holdout?", "subset?", within="dataset"),
+    forbids("parts", lambda parts: not parts, COMBINED, "at least one data set", PARTS, within="dataset"),
+    at_most_one("weights", "temperature", none=WEIGHTED, within="dataset"),
+    rule(checks.parts_are_weighted, "parts", "weights", within="dataset"),
+    rule(checks.nothing_is_held_out_of_a_mixture, "source._target_", "holdout", within="dataset"),
+    rule(checks.holdout_leaves_something, "holdout", within="dataset"),
+    rule(checks.pattern_can_be_read, "pattern", "replacement?", within="dataset"),
+    rule(checks.splits_have_plain_names, "files?", "splits?", "holdout?", "subset?", within="dataset"),
     at_most("min", "max", within="dataset"),
     at_most("dataset.source.negative_at_most", "dataset.source.positive_at_least", less=True),
     matches("trainer.best_split", r"(?!train$|test)(?s:.*)", "a validation split, or null", FLATTERED),
 )
 
 STREAMS = (
-    rule(data.nothing_is_held_out_of_a_stream, "dataset.streaming", "dataset.holdout", "dataset.source"),
-    rule(data.stream_is_cleaned_row_by_row, "dataset.streaming", "dataset.cleaning"),
+    rule(checks.nothing_is_held_out_of_a_stream, "dataset.streaming", "dataset.holdout", "dataset.source"),
+    rule(checks.stream_is_cleaned_row_by_row, "dataset.streaming", "dataset.cleaning"),
     only("dataset.source.streaming", False, {"dataset.streaming": False}, "dataset.streaming=true sets both"),
     only("dataset.source.streaming", True, STREAMED, "set dataset.streaming alone"),
     only("dataset.source.field", None, STREAMED, "a stream is JSON Lines, not a list in an object"),

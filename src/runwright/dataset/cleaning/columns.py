@@ -168,7 +168,6 @@ def _maker(value: Any) -> tuple[Callable[[Mapping[str, Any]], Any], type]:
 
 
 def _function_of(value: Any) -> tuple[Any, Any]:
-    """A function and the options that are bound to it."""
     return getattr(value, "func", value), getattr(value, "keywords", {})
 
 
@@ -192,11 +191,6 @@ def text_of(value: Any) -> str:
     return " ".join(" ".join(map(str, v.values())) if isinstance(v, dict) else str(v) for v in value)
 
 
-def as_truth(value: Any) -> bool:
-    """True for 1, true and yes, False for 0, false and no, in any type; raises KeyError for others."""
-    return _TRUTH[as_text(value).strip().lower()]
-
-
 def _number(value: Any, kind: type[int] | type[float]) -> int | float:
     if isinstance(value, str) and "_" in value:  # Python takes it within numbers
         raise ValueError(value)
@@ -211,7 +205,7 @@ _CONVERT: dict[str, Callable[[Any], Any]] = {
     "string": text_of,
     "int": partial(_number, kind=int),
     "float": partial(_number, kind=float),
-    "bool": as_truth,
+    "bool": lambda value: _TRUTH[as_text(value).strip().lower()],
 }
 
 

@@ -94,8 +94,7 @@ def _files(split: str, value: str | list[str], root: Path | str) -> list[str]:
 
 def _expand(split: str, pattern: str, root: Path | str) -> Sequence[str | Path]:
     if is_remote(pattern) or isinstance(root, str):
-        address = pattern if is_remote(pattern) else f"{str(root).rstrip('/')}/{pattern}"
-        return _remote_files(address, split=split)
+        return _remote_files(pattern if is_remote(pattern) else f"{str(root).rstrip('/')}/{pattern}", split)
     path = root / store.local_path(pattern)
     if path.is_file():
         return [path]
@@ -118,7 +117,6 @@ def pickle_problem(name: str) -> str:
 
 
 def _missing(path: Path) -> str:
-    """The reason why there is no file, with the nearest name."""
     if path.is_dir():
         return "the folder holds no files"
     if path.is_symlink() and not path.exists():
@@ -142,8 +140,7 @@ def _missing(path: Path) -> str:
     return f"no such file (looked in {str(folder.absolute())!r}); {hint}{moved}"
 
 
-def _remote_files(address: str, *, split: str) -> list[str]:
-    """The files of a remote pattern or folder, in the order of their names."""
+def _remote_files(address: str, split: str) -> list[str]:
     if address.startswith("http") or "::" in address:  # no folders there, and ? begins a query
         return [address]
     try:

@@ -23,11 +23,10 @@ from datasets import Dataset, Features, disable_progress_bars
 from runwright import store
 from runwright.dataset.fingerprint import content_fingerprint
 from runwright.dataset.readers.addresses import PYTHON_ROWS, files_of_splits, is_remote, open_bytes, path_of
-from runwright.dataset.readers.csv_rows import DELIMITERS, QUOTES, CsvReader, character_of
-from runwright.dataset.readers.json_rows import JsonReader
 from runwright.dataset.readers.raw import MAX_CACHE_BYTES
 from runwright.dataset.readers.reading import Files, Position, Reader, known_encoding, lines_of, whole_text
 from runwright.dataset.readers.streams import Sources, read_files
+from runwright.dataset.readers.text_rows import DELIMITERS, QUOTES, CsvReader, JsonReader, character_of
 from runwright.errors import ConfigError, DataError
 
 _FASTTEXT_LABEL = re.compile(r"(?<!\S)__label__(\S+)\s*")

@@ -110,11 +110,6 @@ class RowStream:
 
         return RawSplit(schema=self.schema, batches=batches(), about=about, numbers=lines)
 
-    def raw_head(self) -> Dataset:
-        """The first rows as the files have them."""
-        plain = replace(self, columns={}, cleaning=())
-        return next(plain.blocks(Place(), iter([BLOCK_ROWS]))).rows
-
     def head(self) -> Dataset:
         """The first rows that are left by cleaning; raises DataError where the first 100,000 are not."""
         for number, block in enumerate(self.blocks(Place(), iter(lambda: BLOCK_ROWS, 0))):

@@ -1,20 +1,27 @@
-"""Rules about metrics, classes, tags, answers, texts, tokenizers and models that are no line of the table."""
+"""Rules that are more than a line of the table: about metrics, tokenizers and models, and about data sets.
+
+Keys of rules about data sets are those of a node.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
 
-from runwright.config.options import MODULE_METRIC, TARGET, metric_nodes
-from runwright.config.rules.makers import Mistakes, as_dict, as_list, is_number, signature_of
+from runwright.config.options import MODULE_METRIC, SPLITS, TARGET, metric_nodes
+from runwright.config.signature import Signature, read_signature
 from runwright.config.tag_schemes import LETTERS, misfits, scheme_problem
 from runwright.errors import Mistake, did_you_mean, listed, shown
 
+Mistakes: TypeAlias = Iterator[Mistake]
 # Of the shipped metrics.
 LESS_IS_BETTER = {"mean_absolute_error", "mean_squared_error", "perplexity", "bits_per_byte", "ter"}
 LESS_IS_BETTER |= {"next_sentence_loss"}
 SPECIAL_TOKENS = 8  # more than any tokenizer puts around a question and a text
 FOCAL = "runwright.task.losses.Focal"
-TRAINED = "runwright.tokenizer.trained."
 ROLES = ("pad", "unk", "cls", "sep", "mask", "bos", "eos")
 FROM_TASK = ("num_labels", "id2label", "label2id", "problem_type")
 EXAMPLES = {  # of metrics, by the problem of tasks that no default metric suits
@@ -24,6 +31,24 @@ EXAMPLES = {  # of metrics, by the problem of tasks that no default metric suits
     "target_tokens": "perplexity",
 }
 WHOLE = ("byte_level", "metaspace")  # steps that change the text, and the decoders that change it back
+
+
+def signature_of(node: Any) -> Signature | None:
+    """The signature of the class or function that a node names."""
+    module, _, definition = str(node.get(TARGET) if isinstance(node, dict) else "").rpartition(".")
+    return read_signature(module, definition) if module else None
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def as_dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def best_metric_is_computed(best: Any, metrics: Any, problem: Any, target: Any) -> Mistakes:
@@ -133,15 +158,8 @@ def texts_are_generated(metrics: Any, strategy: Any, target: Any) -> Mistakes:
                 yield Mistake(f"metric.{name}", problem, "texts to judge", hint)
 
 
-def pretrained_model_has_its_own(tokenizer: Any, model: Any, embeddings: Any) -> Mistakes:
-    is_trained = str(tokenizer).startswith(TRAINED)
-    if is_trained and model == "runwright.model.pretrained.load" and embeddings != "by_token":
-        yield Mistake(
-            "tokenizer",
-            "one that is trained, with a pretrained model",
-            "the tokenizer that the model was trained with: tokenizer=pretrained",
-            "for any other: model.embeddings=by_token, or model=scratch, which learns from nothing",
-        )
+def is_trained(tokenizer: Any) -> bool:
+    return str(tokenizer).startswith("runwright.tokenizer.trained.")
 
 
 def special_tokens_have_roles(tokens: Any) -> Mistakes:
@@ -198,3 +216,84 @@ def config_follows_from_others(config: Any) -> Mistakes:
             source = "the task" if name in FROM_TASK else "the tokenizer"
             expected = f"no such key: this follows from {source}; leave it out"
             yield Mistake(f"model.config.{name}", shown(value), expected)
+
+
+# --- data sets --------------------------------------------------------------------------------------------
+
+MIX = "runwright.dataset.combine.mix"
+STREAM = "dataset.streaming=true"
+
+
+def parts_are_weighted(parts: Any, weights: Any) -> Mistakes:
+    names = list(as_dict(parts))
+    if isinstance(weights, dict):
+        for name in [name for name in weights if name not in names]:
+            hint, expected = did_you_mean(name, names), f"one of {listed(names)}"
+            yield Mistake(f"weights.{name}", "a weight for no part", expected, hint)
+        for name in [name for name in names if name not in weights]:
+            yield Mistake(f"weights.{name}", "nothing", "the weight of this part")
+
+
+def nothing_is_held_out_of_a_mixture(source: Any, holdout: Any) -> Mistakes:
+    for split, share in as_dict(holdout).items():
+        if source == MIX and share:
+            problem = f"{shown(share)} of a mixture, which may hold a row twice"
+            yield Mistake(f"holdout.{split}", problem, "0", "hold out within the parts")
+
+
+def holdout_leaves_something(holdout: Any) -> Mistakes:
+    numbers = {split: share for split, share in as_dict(holdout).items() if is_number(share)}
+    for split, share in numbers.items():
+        if share < 0 or (share > 1 and share != int(share)) or (share == 1 and isinstance(share, float)):
+            expected = "a share from 0 to below 1, or a whole number of rows"
+            yield Mistake(f"holdout.{split}", shown(share), expected)
+    for split, file in as_dict(holdout).items():
+        if isinstance(file, str) and not Path(os.path.expandvars(file)).expanduser().is_file():
+            expected = "a share, a number of rows, or a file of ids that exists"
+            yield Mistake(f"holdout.{split}", shown(file), expected)
+    total = sum(share for share in numbers.values() if 0 < share < 1)
+    if total >= 1:
+        yield Mistake("holdout", f"shares that sum to {total:g}", "less than 1: something to train on")
+
+
+def pattern_can_be_read(pattern: Any, replacement: Any) -> Mistakes:
+    if not isinstance(pattern, str) or not isinstance(replacement, str | None):
+        return
+    try:
+        re.sub(pattern, replacement or "", "")
+    except (re.error, IndexError) as error:
+        yield Mistake("pattern", shown(pattern), f"a regular expression ({error})")
+
+
+def splits_have_plain_names(files: Any, splits: Any, holdout: Any, subset: Any) -> Mistakes:
+    """Files are named after splits."""
+    options = {"files": files, "splits": splits, "holdout": holdout, "subset": subset}
+    named = [(option, as_dict(each), split) for option, each in options.items() for split in as_dict(each)]
+    for option, by_split, split in named:
+        if not re.fullmatch(r"\w[\w-]{0,60}", str(split)):
+            yield Mistake(option, shown(split), "the name of a split: letters, digits, _ and -")
+        if split in SPLITS and by_split[split] is not None:
+            hint = "the best step is chosen on validation" if SPLITS[split] == "validation" else ""
+            yield Mistake(f"{option}.{split}", "a split of this name", f"the name {SPLITS[split]!r}", hint)
+        names = as_list(by_split[split]) or [by_split[split]]
+        if option == "files" and not all(str(name).strip() for name in names):
+            yield Mistake(f"{option}.{split}", "an empty text", "a file, a pattern or a folder")
+
+
+def nothing_is_held_out_of_a_stream(streaming: Any, holdout: Any, source: Any) -> Mistakes:
+    option = "splits" if "splits" in as_dict(source) else "files"
+    splits = {**as_dict(as_dict(source).get("files")), **as_dict(as_dict(source).get("splits"))}
+    for split, share in as_dict(holdout).items():
+        if streaming is True and share and splits.get(split) is None:
+            problem, hint = f"{shown(share)} with {STREAM}", f"dataset.source.{option}.{split}=…"
+            expected = "0, or a split of its own: a stream is not read before it is trained on"
+            yield Mistake(f"dataset.holdout.{split}", problem, expected, hint)
+
+
+def stream_is_cleaned_row_by_row(streaming: Any, cleaning: Any) -> Mistakes:
+    for number, step in enumerate(as_list(cleaning) if streaming is True else ()):
+        signature = signature_of(step)
+        if signature is not None and signature.literals.get("row_wise") is not True:
+            problem = f"{str(step[TARGET]).rpartition('.')[2]} with {STREAM}"
+            expected = "steps that look at one row at a time: classes with row_wise = True"
+            yield Mistake(f"dataset.cleaning.{number}", problem, expected)
