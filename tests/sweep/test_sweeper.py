@@ -112,8 +112,7 @@ def test_first_trials_are_tried_first_and_the_same_one_is_not_run_twice(
 def test_another_space_is_refused_with_the_difference_unless_allowed(sweep: RunSweep, tmp_path: Path) -> None:
     sweep("x=interval(0,9)", "hydra.sweeper.n_trials=1")
     text = sweep("x=interval(0,5)", "+z=1", "hydra.sweeper.n_trials=2", ok=False)
-    assert "axis x:" in text
-    assert "high=9.0" in text
+    assert 'axis x: "0.0 to 9.0" → "0.0 to 5.0"' in text
     assert "allow_changes=true" in text
     sweep("x=interval(0,5)", "hydra.sweeper.n_trials=2", "hydra.sweeper.allow_changes=true")
     assert len(trials_of(tmp_path)) == 2
@@ -152,7 +151,7 @@ def test_a_value_that_is_none_of_the_choices_is_told_and_counts_as_no_trial(tmp_
     options = SweeperConf(study_name="study", storage=str(tmp_path / "journal"))
     study = open_study(options)
     space = read_space([], {"x": "choice(1,2)"})
-    study.enqueue_trial(space.parameters({"x": 3}))
+    study.enqueue_trial({"x": 3})  # by another program
     with pytest.raises(ConfigError, match=r"trial 0 cannot be drawn: .*3.* not in"):
         ask(study, space, {}, options=options)
     assert not count(study, TrialState.RUNNING, *ENDED)

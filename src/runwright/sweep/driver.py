@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import groupby, takewhile
 from pathlib import Path
@@ -28,9 +28,9 @@ from omegaconf import DictConfig, open_dict
 from optuna.trial import TrialState
 
 from runwright.sweep import study as studies
-from runwright.sweep.options import RUN, STOP_FILE
+from runwright.sweep.options import RUN, SEED, STOP_FILE
 from runwright.sweep.processes import Pool, call
-from runwright.sweep.space import Space
+from runwright.sweep.space import Space, pairs
 from runwright.sweep.study import ENDED
 from runwright.sweep.trial import RESUME_VARIABLE, SLOTS_VARIABLE, STUDY_VARIABLE, VARIABLE
 
@@ -126,11 +126,26 @@ class Driver:
                 study.tell(trial, same.values)
                 print(f"trial {trial.number} is trial {same.number} again, and takes its values", flush=True)
                 continue
-            variables = {VARIABLE: json.dumps({**asdict(self.options), "number": trial.number})}
-            if earlier := trial.user_attrs.get(RUN):
-                variables[RESUME_VARIABLE] = earlier
-            return trial.number, overrides, variables
-        return None
+            return self._described(trial.number, trial.user_attrs)
+        return self._next_repeat()
+
+    def _next_repeat(self) -> tuple[int, list[str], dict[str, str]] | None:
+        """A further seed of one of the best trials, which is never pruned: their means must be comparable."""
+        if self.stop or self.options.seeds < 2 or not self.budget:
+            return None
+        first = int(pairs(self.space.fixed).get(SEED) or self.sweeper.config[SEED])
+        trial = studies.repeat(self.study, self.identity, seeds=self.options.seeds, first=first)
+        if trial is None:
+            return None
+        self.options = replace(self.options, pruner="none", pruner_options={})
+        os.environ[STUDY_VARIABLE] = json.dumps(asdict(self.options))
+        return self._described(trial.number, trial.user_attrs)
+
+    def _described(self, number: int, facts: Mapping[str, Any]) -> tuple[int, list[str], dict[str, str]]:
+        variables = {VARIABLE: json.dumps({**asdict(self.options), "number": number})}
+        if earlier := facts.get(RUN):
+            variables[RESUME_VARIABLE] = earlier
+        return number, facts[studies.OVERRIDES], variables
 
     # --- ending -------------------------------------------------------------------------------------------
 
