@@ -66,7 +66,14 @@ class RunwrightSweeper(Sweeper):
         budget = min(options.n_trials or len(grid), len(grid)) if grid else options.n_trials or 20
         for params in [*map(space.parameters, options.first), *grid]:  # each once for the life of the study
             self.study.enqueue_trial(params, skip_if_exists=True)
-        write_json(folder / STUDY_FILE, {"name": options.study_name, "n_trials": budget})
+        ways = [options.direction] if isinstance(options.direction, str) else options.direction
+        names = [options.objectives] if isinstance(options.objectives, str) else options.objectives or []
+        facts = {
+            "name": options.study_name,
+            "n_trials": budget,
+            "objectives": dict(zip(names, ways, strict=False)),
+        }
+        write_json(folder / STUDY_FILE, facts)
         Driver(self, space=space, folder=folder, budget=budget).run()
         best = studies.best_trials(self.study)
         return {"best": [trial.number for trial in best], "values": [trial.values for trial in best]}

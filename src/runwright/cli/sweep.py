@@ -27,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     from runwright.errors import ConfigError, listed
-    from runwright.runs.page import find, print_table, read_jobs
+    from runwright.report.terminal import mean_text
+    from runwright.runs.page import best_job, find, print_table, read_jobs, settings_of
     from runwright.store import read_json
     from runwright.sweep.options import STOP_FILE, STUDY_FILE
 
@@ -56,15 +57,16 @@ def execute(args: argparse.Namespace) -> int:
         print(f"{len(ended)} of {budget} trials ended, {len(runs - {*ended})} have begun and not ended")
         print_table(jobs, folder)
         return 0
-    best = jobs[0] if jobs else None
-    if best is None or not best.metrics:
+    if (best := best_job(jobs)) is None:
         raise ConfigError(f"{folder}: given a sweep none of whose trials has finished")
     from runwright.config.folders import find_conf_folders
     from runwright.sweep.best import experiment_file
 
     name = re.sub(r"\W+", "_", f"{folder.name}_best", flags=re.ASCII)  # Hydra takes no other one unquoted
     file = args.output or Path("conf/experiment", f"{name}.yaml")
-    value = f"{best.metric} {best.metrics[best.metric]:.6g}"
+    values = [job.metrics[best.metric] for job in next(iter(settings_of(jobs).values()))]
+    value = f"{best.metric} {mean_text(values) if len(values) > 1 else f'{values[0]:.6g}'}"
+    value += f" over {len(values)} seeds" if len(values) > 1 else ""
     about = f"The best of {len(jobs)} trials of {folder.name}, trial {best.number}: {value}"
     text = experiment_file(best.overrides, groups=find_conf_folders().groups(), about=about)
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -188,10 +188,11 @@ def _study_options(examples: Sequence[Composed], overrides: Sequence[str]) -> li
     unset = {"study_name": quoted(_study_name(composed))}
     if composed.hydra.get("hydra.sweeper.objectives") is None:
         unset["direction"] = f"{composed.config['trainer']['best_mode']}imize"
-    more = {"identity": f"{{{','.join(f'{name}: {quoted(value)}' for name, value in identity.items())}}}"}
+    more: dict[str, str] = {}
     for name, ours in (("preload", PRELOADED), ("not_compared", NOT_COMPARED)):
         more[name] = f"[{','.join([*ours, *(composed.hydra.get(f'hydra.sweeper.{name}') or ())])}]"
     before, after = ([f"hydra.sweeper.{n}={value}" for n, value in some.items()] for some in (unset, more))
+    after += [f"+hydra.sweeper.identity.{name}={quoted(value)}" for name, value in identity.items()]
     return [*before, *overrides, *after]
 
 
