@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from runwright.errors import ConfigError
-from runwright.metric.significance import welch
+from runwright.metric.significance import paired_t
 from runwright.report import terminal
 from runwright.report.page.document import save
 from runwright.report.page.records import RunRecord, numbers_of
@@ -142,15 +142,19 @@ def best_job(jobs: Sequence[Job]) -> Job | None:
 
 def verdicts(jobs: Sequence[Job]) -> list[str]:
     """Is the best setting of those with several seeds better than each other one? A sentence on each."""
-    repeated = {name: same for name, same in settings_of(jobs).items() if len(same) > 1}
-    samples = [np.array([job.metrics[job.metric] for job in same]) for same in repeated.values()]
+    repeated = [sorted(same, key=lambda j: j.number) for same in settings_of(jobs).values() if len(same) > 1]
+    samples = [{job.values.get("seed"): job.metrics[job.metric] for job in same} for same in repeated]
     texts = []
-    for name, sample in zip([*repeated][1:], samples[1:], strict=True):
-        interval, p = welch(sample, samples[0], confidence=0.95)
+    for same, sample in zip(repeated[1:], samples[1:], strict=True):
+        pairs = np.array([(value, samples[0][s]) for s, value in sample.items() if s in samples[0]])
+        if len(pairs) < 2:
+            continue
+        interval, p = paired_t(pairs[:, 1] - pairs[:, 0], confidence=0.95)
         words = "cannot be told from" if interval.low <= 0 <= interval.high else "is better than"
         value, low, high = map(number_text, (interval.value, interval.low, interval.high))
-        test = f"Welch's test over {len(samples[0])} and {len(sample)} runs, p = {p:.2g}"
-        texts.append(f"{next(iter(repeated))} {words} {name}: {value} [{low}, {high}] ({test})")
+        test = f"paired t-test over {len(pairs)} seeds, p = {p:.2g}"
+        names = (f"job {side[0].number}" for side in (repeated[0], same))
+        texts.append(f" {words} ".join(names) + f": {same[0].metric} {value} [{low}, {high}] ({test})")
     return texts
 
 
@@ -180,7 +184,8 @@ def print_table(jobs: Sequence[Job], sweep: Path) -> None:
 
 def _tables(jobs: Sequence[Job]) -> Iterator[list[dict[str, str]]]:
     """The rows of the jobs, then means over jobs that differ in their seeds alone where there are such."""
-    names = list(dict.fromkeys(name for job in jobs for name in job.metrics))[:MAX_METRICS]
+    names = dict.fromkeys(name for job in jobs for name in job.metrics if not name.startswith("speed/"))
+    names = list(names)[:MAX_METRICS]
     common = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
     rows = []
     for job in jobs:
@@ -193,7 +198,8 @@ def _tables(jobs: Sequence[Job]) -> Iterator[list[dict[str, str]]]:
         yield rows
     if repeated := {name: same for name, same in settings_of(jobs).items() if len(same) > 1}:
         yield [
-            {"mean ± standard deviation": setting, "jobs": str(len(same))}
+            {"job": str(min(job.number for job in same)), "mean ± standard deviation": setting}
+            | {"seeds": str(len(same))}
             | {name: mean_text([job.metrics[name] for job in same if name in job.metrics]) for name in names}
             for setting, same in repeated.items()
         ]

@@ -12,7 +12,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import groupby, takewhile
@@ -26,8 +26,11 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import run_job, setup_globals
 from omegaconf import DictConfig, open_dict
 from optuna.trial import TrialState
+from rich.console import Console
+from rich.live import Live
 
 from runwright.sweep import study as studies
+from runwright.sweep.board import board
 from runwright.sweep.options import RUN, SEED, STOP_FILE
 from runwright.sweep.processes import Pool, call
 from runwright.sweep.space import Space, pairs
@@ -67,8 +70,9 @@ class Driver:
             f"study {self.study.study_name}: {done} of {self.budget} trials done, in {self.folder}",
             flush=True,
         )
-        beaten = time.monotonic()
-        with self._catching_stops():
+        beaten, console = time.monotonic(), Console()
+        live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        with self._catching_stops(), live or nullcontext():
             while not self.stop and not (self.folder / STOP_FILE).exists():
                 if time.monotonic() - beaten > BEAT_SECONDS:
                     beaten = time.monotonic()
@@ -78,6 +82,9 @@ class Driver:
                 if not (self._start_local() if is_local else self._launch_batch()) and not self.pool.jobs:
                     break
                 self._tell_ended()
+                if live:
+                    facts = {"budget": self.budget, "slots": len(self.pool.slots), "fixed": self.space.fixed}
+                    live.update(board(self.study, self.pool.jobs, **facts), refresh=True)
                 if self.failures >= self.options.max_failures:
                     print(f"{self.failures} failures in a row: the sweep ends here", flush=True)
                     break

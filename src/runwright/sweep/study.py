@@ -171,9 +171,13 @@ def settle_identity(study: Study, identity: Mapping[str, Any], *, allow_changes:
 
 
 def count(study: Study, *states: TrialState) -> int:
-    """Trials in these states that count for the budget: not lost with their driver, refused, or repeated."""
-    passed = {LOST, REFUSED, REPEATS}
-    return sum(trial.state in states and not passed & trial.user_attrs.keys() for trial in _trials(study))
+    """Trials in these states that count for the budget."""
+    return sum(trial.state in states and is_counted(trial) for trial in _trials(study))
+
+
+def is_counted(trial: FrozenTrial) -> bool:
+    """Return True for a trial of the budget: not lost with its driver, refused, or a further seed."""
+    return not {LOST, REFUSED, REPEATS} & trial.user_attrs.keys()
 
 
 def ask(
