@@ -11,6 +11,7 @@ import json
 import math
 import socket
 import time
+import warnings
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -21,6 +22,7 @@ import optuna
 import optuna.storages.journal
 import psutil
 from filelock import FileLock
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -77,8 +79,14 @@ def open_storage(storage: str) -> Any:
     scheme, separator, rest = storage.partition("://")
     if scheme == "grpc":
         host, _, port = rest.partition(":")
-        return optuna.storages.GrpcStorageProxy(host=host, port=int(port or 13000))
+        with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+            return optuna.storages.GrpcStorageProxy(host=host, port=int(port or 13000))
     if separator:
+        from sqlalchemy.exc import IntegrityError, ProgrammingError
+
+        with suppress(IntegrityError, ProgrammingError):
+            return optuna.storages.RDBStorage(storage)
+        time.sleep(5)  # another driver is making the tables
         return optuna.storages.RDBStorage(storage)
     file = Path(storage)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -137,7 +145,8 @@ def _made(module: Any, names: Mapping[str, str], kind: str, name: str, options: 
     if name not in names:
         raise ConfigError(f"{kind}: given {name!r}, expected one of {', '.join(sorted(names))}")
     try:
-        return getattr(module, names[name])(**options)
+        with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+            return getattr(module, names[name])(**options)
     except (TypeError, ValueError, ImportError) as error:
         raise ConfigError(
             f"{kind}_options: {name} does not take them ({str(error).splitlines()[0]})"
