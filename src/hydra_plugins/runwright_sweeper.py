@@ -68,11 +68,8 @@ class RunwrightSweeper(Sweeper):
             self.study.enqueue_trial(params, skip_if_exists=True)
         ways = [options.direction] if isinstance(options.direction, str) else options.direction
         names = [options.objectives] if isinstance(options.objectives, str) else options.objectives or []
-        facts = {
-            "name": options.study_name,
-            "n_trials": budget,
-            "objectives": dict(zip(names, ways, strict=False)),
-        }
+        facts = {"name": options.study_name, "n_trials": budget, "seeds": options.seeds}
+        facts["objectives"] = dict(zip(names, ways, strict=False))
         write_json(folder / STUDY_FILE, facts)
         Driver(self, space=space, folder=folder, budget=budget).run()
         best = studies.best_trials(self.study)

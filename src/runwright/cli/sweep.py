@@ -49,12 +49,15 @@ def execute(args: argparse.Namespace) -> int:
         return 0
     jobs = read_jobs(folder)
     if args.action == "status":
-        budget = read_json(file).get("n_trials", len(jobs))
+        study = read_json(file)
+        seeds = sum(len(s) - 1 for s in settings_of(jobs).values()) if study.get("seeds", 1) > 1 else 0
         # A trial that takes up the run of an interrupted one begins its log with the same folder.
         logs = (file.read_text(errors="replace") for file in folder.glob("*/output.txt"))
         runs = {log.partition("\n")[0].rpartition("/")[2] for log in logs}
         ended = [job.folder and job.folder.name for job in jobs if job.status != "stopped"]
-        print(f"{len(ended)} of {budget} trials ended, {len(runs - {*ended})} have begun and not ended")
+        words = [f"{len(ended) - seeds} of {study.get('n_trials', len(jobs))} trials ended"]
+        words += [f"{seeds} further seeds"] * (seeds > 0)
+        print(", ".join([*words, f"{len(runs - {*ended})} have begun and not ended"]))
         print_table(jobs, folder)
         return 0
     if (best := best_job(jobs)) is None:

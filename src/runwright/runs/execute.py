@@ -182,9 +182,6 @@ def _result(
     )
 
 
-# --- training ---------------------------------------------------------------------------------------------
-
-
 def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.Module]:
     """Train to the end; the state then, and the whole model. Raises StoppedBySignalError after a signal."""
     options, task = run.options, prepared.task
