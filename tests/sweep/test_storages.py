@@ -30,7 +30,7 @@ postgresql, new_database = TRACKER.postgresql, TRACKER.new_database
 
 def run_two_drivers(app: Command, folder: Path, storage: str) -> Counter[str]:
     """States of all trials of two drivers, with two further seeds of the best three."""
-    options = ["x=interval(0,9)", "wait=0.1", "hydra.sweeper.n_trials=10", "hydra.sweeper.n_jobs=2"]
+    options = ["x=interval(0,9)", "wait=0.5", "hydra.sweeper.n_trials=20", "hydra.sweeper.n_jobs=2"]
     options += [
         f"hydra.sweeper.storage='{storage}'",
         "hydra.sweeper.study_name=shared",
@@ -44,14 +44,14 @@ def run_two_drivers(app: Command, folder: Path, storage: str) -> Counter[str]:
     whole = [trial for trial in trials if "refused" not in trial.user_attrs]
     seeds = [str(trial.user_attrs["repeats"]) for trial in whole if "repeats" in trial.user_attrs]
     assert len(seeds) == len({*seeds}) == 6  # each seed of the three best once
-    assert len({str(trial.params) for trial in whole}) == 10
+    assert len({str(trial.params) for trial in whole}) == 20
     assert len({(trial.user_attrs["driver"]["pid"]) for trial in whole}) == 2
     return Counter(trial.state.name for trial in whole)
 
 
 @pytest.mark.slow
 def test_two_drivers_share_a_study_in_postgresql(app: Command, tmp_path: Path, new_database: Any) -> None:
-    assert run_two_drivers(app, tmp_path, new_database.uri) == {"COMPLETE": 16}
+    assert run_two_drivers(app, tmp_path, new_database.uri) == {"COMPLETE": 26}
 
 
 @pytest.mark.slow
@@ -73,7 +73,7 @@ optuna.storages.run_grpc_proxy_server(storage, host="127.0.0.1", port={port})
                 if not probe.connect_ex(("127.0.0.1", port)):
                     break
             time.sleep(0.1)
-        assert run_two_drivers(app, tmp_path, f"grpc://127.0.0.1:{port}") == {"COMPLETE": 16}
+        assert run_two_drivers(app, tmp_path, f"grpc://127.0.0.1:{port}") == {"COMPLETE": 26}
     finally:
         server.terminate()
         server.wait()

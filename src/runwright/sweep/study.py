@@ -84,9 +84,10 @@ def open_storage(storage: str) -> Any:
     if separator:
         from sqlalchemy.exc import IntegrityError, ProgrammingError
 
-        with suppress(IntegrityError, ProgrammingError):
-            return optuna.storages.RDBStorage(storage)
-        time.sleep(5)  # another driver is making the tables
+        for _ in range(5):
+            with suppress(IntegrityError, ProgrammingError):
+                return optuna.storages.RDBStorage(storage)
+            time.sleep(1)  # another driver is making the tables
         return optuna.storages.RDBStorage(storage)
     file = Path(storage)
     file.parent.mkdir(parents=True, exist_ok=True)
