@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import os
+import pty
 import random
 import signal
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +192,24 @@ def test_trials_that_run_are_a_table_with_the_best_and_the_time_left(tmp_path: P
     assert "3 of 9 trials ended, best 1 (trial 1), 1 pruned, 0 failed, about 0:00:00 left" in text
     assert "7.5 at 2" in text
     assert f"x={study.trials[3].params['x']}" in text
+
+
+@pytest.mark.slow
+def test_on_a_terminal_the_trials_that_run_are_redrawn_below_the_lines(app: Command, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = app("x=interval(0,9)", "steps=2", "wait=1", "hydra.sweeper.n_trials=2")
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=theirs, stderr=theirs, env=os.environ | {"TERM": "xterm"}
+    )
+    os.close(theirs)
+    text = b""
+    with suppress(OSError):  # so a terminal ends on Linux
+        while more := os.read(ours, 65536):
+            text += more
+    os.close(ours)
+    assert process.wait() == 0
+    for expected in (b"0 of 2 trials ended", b"1 of 2 trials ended, best ", b"trial 1 FINISHED", b" at 1 "):
+        assert expected in text, text.decode()
 
 
 def test_what_is_finished_is_run_again_where_code_or_data_changed(tmp_path: Path) -> None:

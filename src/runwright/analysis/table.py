@@ -5,47 +5,45 @@ from __future__ import annotations
 import csv
 import io
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import NamedTuple
 
 from runwright.analysis.compare.sides import Side, less_is_better, metric_names, mixed_settings
 from runwright.analysis.compare.verdict import judge
 from runwright.analysis.runs import RunRow, as_text, require_key
 from runwright.errors import ConfigError
+from runwright.report.page.records import as_number
 from runwright.report.tables import guarded
 from runwright.report.terminal import mean_text, number_text
 
+PLAIN, BEST, NO_WORSE = range(3)
 MARKS = {
-    "latex": ("\\textbf{%s}", "%s$^\\dagger$"),
-    "markdown": ("**%s**", "%s †"),
-    "csv": ("%s (best)", "%s †"),
+    "latex": ("%s", "\\textbf{%s}", "%s$^\\dagger$"),
+    "markdown": ("%s", "**%s**", "%s †"),
+    "csv": ("%s", "%s (best)", "%s †"),
 }
-LEGEND = "bold: the best; †: not significantly worse than it, by {tests}; ±: standard deviation over runs"
+LEGEND = "bold: the best; †: not significantly worse than it, by {}; ±: standard deviation over runs"
 LATEX = {**{c: f"\\{c}" for c in "&%$#_{}"}, "~": "\\textasciitilde{}", "^": "\\textasciicircum{}"}
 
 
-class Column(NamedTuple):
-    """A metric, of the runs whose settings have these values alone."""
-
-    metric: str
-    values: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def heading(self) -> str:
-        return " ".join([*(value for _, value in self.values), self.metric])
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Cell:
-    """The runs of a row that have the metric of a column, and what they say."""
+    """The runs of a row that have the metric of a column."""
 
     side: Side
-    text: str
-    mean: float
-    mark: str = ""  # best, or no worse
+    metric: str
+    mark: int = PLAIN
+
+    @property
+    def mean(self) -> float:
+        return fmean(self.side.values(self.metric) or [math.nan])
+
+    @property
+    def text(self) -> str:
+        interval = self.side.rows[0].intervals.get(self.metric) if len(self.side.rows) == 1 else None
+        ends = [number_text(float(interval[end])) for end in ("low", "high")] if interval else []
+        return mean_text(self.side.values(self.metric)) + (f" [{', '.join(ends)}]" if ends else "")
 
 
 def make_table(rows: Sequence[RunRow], keys: Sequence[str], columns: Sequence[str], *, form: str) -> str:
@@ -61,17 +59,19 @@ def make_table(rows: Sequence[RunRow], keys: Sequence[str], columns: Sequence[st
         names = ", ".join(metric_names([Side(letter="", rows=tuple(rows))])[:8])
         raise ConfigError(f"--columns: given {','.join(columns)}, expected a metric: {names}")
     parts = [name for name in columns if name not in metrics]
-    parted = sorted({_values(row, parts) for row in rows}, key=_order)
-    wanted = [Column(m, tuple(zip(parts, v, strict=True))) for v in parted for m in metrics]
-    groups: dict[tuple[str, ...], list[RunRow]] = {}
-    for row in rows:
-        groups.setdefault(_values(row, keys), []).append(row)
-    names, tests = sorted(groups, key=_order), set[str]()
-    cells = {column: _cells(column, [groups[name] for name in names], tests) for column in wanted}
+    names, parted = (sorted({_values(row, some) for row in rows}, key=_order) for some in (keys, parts))
+    wanted = [(part, metric) for part in parted for metric in metrics]
+    table, tests = [], set[str]()
+    for part, metric in wanted:
+        runs = [row for row in rows if metric in row.metrics and _values(row, parts) == part]
+        groups = (tuple(row for row in runs if _values(row, keys) == name) for name in names)
+        cells = [Cell(side=Side(letter="", rows=group), metric=metric) for group in groups]
+        _mark([cell for cell in cells if math.isfinite(cell.mean)], tests)
+        table.append(cells)
+    headings = [*keys, *(" ".join([*part, metric]) for part, metric in wanted)]
+    lines = [(*name, *(cells[index] for cells in table)) for index, name in enumerate(names)]
     made = " and ".join(sorted(tests)) or "no test, which takes several runs of each, or predictions"
-    notes = [LEGEND.format(tests=made), *_notes(names, cells)]
-    lines = [[*name, *(cells[c][i] for c in wanted)] for i, name in enumerate(names)]
-    return _written([*keys, *(c.heading for c in wanted)], lines, notes, form=form)
+    return _written(headings, lines, [LEGEND.format(made), *_notes(headings, lines)], form=form)
 
 
 def _values(row: RunRow, keys: Sequence[str]) -> tuple[str, ...]:
@@ -80,76 +80,62 @@ def _values(row: RunRow, keys: Sequence[str]) -> tuple[str, ...]:
 
 def _order(texts: Sequence[str]) -> list[tuple[float, str]]:
     """Numbers by their size, before texts."""
-    return [
-        (float(text) if re.fullmatch(r"[+-]?[\d.]+(e[+-]?\d+)?", text) else math.inf, text) for text in texts
-    ]
+    numbers = map(as_number, texts)
+    return [(math.inf if n is None else n, text) for n, text in zip(numbers, texts, strict=True)]
 
 
-def _cells(column: Column, groups: Sequence[Sequence[RunRow]], tests: set[str]) -> list[Cell | None]:
-    """The cells of a column with their marks; names of the tests that were made are added to `tests`."""
-    cells: list[Cell | None] = []
-    for group in groups:
-        keys = [key for key, _ in column.values]
-        runs = [row for row in group if (*zip(keys, _values(row, keys), strict=True),) == column.values]
-        runs = [row for row in runs if column.metric in row.metrics]
-        values = [run.metrics[column.metric] for run in runs]
-        text = mean_text(values)
-        if len(runs) == 1 and (interval := runs[0].intervals.get(column.metric)):
-            text += f" [{', '.join(number_text(float(interval[end])) for end in ('low', 'high'))}]"
-        side = Side(letter="", rows=tuple(runs))
-        cells.append(Cell(side=side, text=text, mean=fmean(values)) if runs else None)
-    ranked = [cell for cell in cells if cell and math.isfinite(cell.mean)]
-    if len(ranked) < 2:
-        return cells
-    best = (min if less_is_better(column.metric, ranked[0].side) else max)(ranked, key=lambda cell: cell.mean)
-
-    def mark(cell: Cell) -> str:
+def _mark(cells: Sequence[Cell], tests: set[str]) -> None:
+    """Mark the best of several cells and what is not significantly worse; adds the names of the tests."""
+    if len(cells) < 2:
+        return
+    pick = min if less_is_better(cells[0].metric, cells[0].side) else max
+    best = pick(cells, key=lambda cell: cell.mean)
+    for cell in cells:
         if cell.mean == best.mean:
-            return "best"
+            cell.mark = BEST
+            continue
         differences = judge(best.side, cell.side, confidence=0.95).differences
-        tested = [one for one in differences if one.metric == column.metric]
-        tests.update(one.method for one in tested)
-        return "no worse" if tested and tested[0].better is None else ""
-
-    return [cell and Cell(side=cell.side, text=cell.text, mean=cell.mean, mark=mark(cell)) for cell in cells]
+        for difference in (one for one in differences if one.metric == cell.metric):
+            tests.add(difference.method)
+            cell.mark = NO_WORSE if difference.better is None else PLAIN
 
 
-def _notes(names: Sequence[tuple[str, ...]], cells: dict[Column, list[Cell | None]]) -> Iterator[str]:
+def _notes(headings: Sequence[str], lines: Sequence[Sequence[str | Cell]]) -> Iterator[str]:
     """The runs behind each cell, and what they differ in that is no seed."""
-    for column, of_column in cells.items():
-        for name, cell in zip(names, of_column, strict=True):
-            if cell:
-                runs = f"{len(cell.side.rows)} runs: {' '.join(row.short_id for row in cell.side.rows)}"
-                mixed = mixed_settings(cell.side) if len(cell.side.rows) > 1 else []
+    for line in lines:
+        name = ", ".join(text for text in line if isinstance(text, str))
+        for heading, cell in zip(headings, line, strict=True):
+            if isinstance(cell, Cell) and (runs := cell.side.rows):
+                mixed = mixed_settings(cell.side)
                 differs = f"; they differ in more than seeds: {', '.join(mixed)}" if mixed else ""
-                yield f"{', '.join(name)} | {column.heading}: {runs}{differs}"
+                ids = " ".join(row.short_id for row in runs)
+                yield f"{name} | {heading}: {len(runs)} runs: {ids}{differs}"
 
 
 def _written(
-    headings: Sequence[str], lines: Sequence[Sequence[str | Cell | None]], notes: Sequence[str], *, form: str
+    headings: Sequence[str], lines: Sequence[Sequence[str | Cell]], notes: Sequence[str], *, form: str
 ) -> str:
-    def written(entry: str | Cell | None) -> str:
-        text = entry.text if isinstance(entry, Cell) else entry or "-"
+    def written(entry: str | Cell) -> str:
+        text, mark = (entry.text, entry.mark) if isinstance(entry, Cell) else (entry, PLAIN)
         if form == "latex":
             text = "".join(LATEX.get(c, c) for c in text.replace("\\", "/")).replace("±", "$\\pm$")
-        text = text.replace("|", "\\|") if form == "markdown" else text
-        mark = entry.mark if isinstance(entry, Cell) else ""
-        return MARKS[form][mark != "best"] % text if mark else text
+        return MARKS[form][mark] % (text.replace("|", "\\|") if form == "markdown" else text)
 
-    counts = [sorted({len(c.side.rows) for c in line if isinstance(c, Cell)}) for line in lines]
-    runs = ["–".join(map(str, dict.fromkeys((n[0], n[-1])))) if n else "0" for n in counts]
-    table = [[*map(written, line), count] for line, count in zip(lines, runs, strict=True)]
-    heads = [*map(written, headings), "runs"]
+    table = [[*map(written, headings), "runs"]]
+    for line in lines:
+        counts = sorted({len(cell.side.rows) for cell in line if isinstance(cell, Cell)} - {0}) or [0]
+        table.append([*map(written, line), "–".join(map(str, sorted({counts[0], counts[-1]})))])
     if form == "csv":
-        stream = io.StringIO("".join(f"# {note}\n" for note in notes))
-        stream.seek(0, io.SEEK_END)
-        csv.writer(stream, lineterminator="\n").writerows([*map(guarded, line)] for line in [heads, *table])
+        stream = io.StringIO()
+        stream.writelines(f"# {note}\n" for note in notes)
+        csv.writer(stream, lineterminator="\n").writerows([*map(guarded, line)] for line in table)
         return stream.getvalue()
     if form == "markdown":
-        rule = ["---"] * len(heads)
+        table.insert(1, ["---"] * len(table[0]))
         comments = "\n".join(note.replace("--", "- -") for note in notes[1:])
-        body = "\n".join(f"| {' | '.join(line)} |" for line in [heads, rule, *table])
+        body = "\n".join(f"| {' | '.join(line)} |" for line in table)
         return f"{body}\n\n{notes[0]}\n\n<!--\n{comments}\n-->\n"
-    body = "\n".join(f"{' & '.join(line)} \\\\" for line in table)
-    head = f"\\begin{{tabular}}{{{'l' * len(headings)}r}}\n\\toprule\n{' & '.join(heads)} \\\\\n\\midrule"
-    return "".join(f"% {note}\n" for note in notes) + f"{head}\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
+    head, *body = (f"{' & '.join(line)} \\\\" for line in table)
+    comments, rows = "".join(f"% {note}\n" for note in notes), "\n".join(body)
+    start = f"\\begin{{tabular}}{{{'l' * len(headings)}r}}\n\\toprule\n{head}\n\\midrule"
+    return f"{comments}{start}\n{rows}\n\\bottomrule\n\\end{{tabular}}\n"
