@@ -174,6 +174,7 @@ def _importance_chart(jobs: Sequence[Job], keys: Sequence[str], metric: str) -> 
         else optuna.distributions.CategoricalDistribution(sorted(set(values)))
         for key, values in columns.items()
     }
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study()
     for index, job in enumerate(ended):
         params = {key: values[index] for key, values in columns.items()}
@@ -212,7 +213,8 @@ def _pareto_chart(jobs: Sequence[Job], objectives: Mapping[str, str]) -> Chart |
     if len(objectives) != 2:
         return None
     (x, x_way), (y, y_way) = objectives.items()
-    ended = [job for job in jobs if {x, y} <= job.metrics.keys()]
+    if len(ended := [job for job in jobs if {x, y} <= job.metrics.keys()]) < 2:
+        return None
     signs = [-1 if way == "maximize" else 1 for way in (x_way, y_way)]
     points = np.array([(job.metrics[x], job.metrics[y]) for job in ended]).reshape(-1, 2) * signs
     better = (points[:, None] <= points).all(axis=2) & (points[:, None] < points).any(axis=2)

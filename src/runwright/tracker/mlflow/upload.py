@@ -194,7 +194,8 @@ class Uploader:
         ended = sorted((job.info.end_time, job.data.metrics[key]) for job in done)
         values = accumulate((value for _, value in ended), best)
         curve = [Metric(key, v, end, n) for n, ((end, _), v) in enumerate(zip(ended, values, strict=True), 1)]
-        client.log_batch(parent, metrics=curve[-batches.MAX_METRICS :])
+        if curve:
+            client.log_batch(parent, metrics=curve[-batches.MAX_METRICS :])
 
     def _send(self, client: MlflowClient, batch: Batch) -> None:
         from mlflow.entities import Param, RunTag
