@@ -18,7 +18,13 @@ OVERRIDES = [
         "dataset.source.files.train=train.csv",
         "dataset.source.files.validation=validation.csv",
     ),
-    *("trainer=steps", "trainer.max_steps=2", "trainer.device=cpu", f"model.name={MODEL}"),
+    *(
+        "trainer=steps",
+        "trainer.max_steps=2",
+        "trainer.device=cpu",
+        "trainer.num_threads=1",
+        f"model.name={MODEL}",
+    ),
     *(f"tokenizer.name={MODEL}", "metric=[accuracy]", "task.max_length=128"),
 ]
 AXIS = "optimizer.lr=tag(log,interval(1e-6,1e-4))"
