@@ -47,7 +47,7 @@ class Cell:
 
 
 def make_table(rows: Sequence[RunRow], keys: Sequence[str], columns: Sequence[str], *, form: str) -> str:
-    """Runs by the values of settings `keys`; `columns` are metrics, and settings that part them further.
+    """Runs by the values of settings `keys`; `columns` are metrics, and settings that setting them further.
 
     Raises ConfigError where runs have none of a key, or where no column is a metric.
     """
@@ -58,17 +58,19 @@ def make_table(rows: Sequence[RunRow], keys: Sequence[str], columns: Sequence[st
     if not metrics:
         names = ", ".join(metric_names([Side(letter="", rows=tuple(rows))])[:8])
         raise ConfigError(f"--columns: given {','.join(columns)}, expected a metric: {names}")
-    parts = [name for name in columns if name not in metrics]
-    names, parted = (sorted({_values(row, some) for row in rows}, key=_order) for some in (keys, parts))
-    wanted = [(part, metric) for part in parted for metric in metrics]
+    settings = [name for name in columns if name not in metrics]
+    names, combinations = (
+        sorted({_values(row, some) for row in rows}, key=_order) for some in (keys, settings)
+    )
+    wanted = [(setting, metric) for setting in combinations for metric in metrics]
     table, tests = [], set[str]()
-    for part, metric in wanted:
-        runs = [row for row in rows if metric in row.metrics and _values(row, parts) == part]
+    for setting, metric in wanted:
+        runs = [row for row in rows if metric in row.metrics and _values(row, settings) == setting]
         groups = (tuple(row for row in runs if _values(row, keys) == name) for name in names)
         cells = [Cell(side=Side(letter="", rows=group), metric=metric) for group in groups]
         _mark([cell for cell in cells if math.isfinite(cell.mean)], tests)
         table.append(cells)
-    headings = [*keys, *(" ".join([*part, metric]) for part, metric in wanted)]
+    headings = [*keys, *(" ".join([*setting, metric]) for setting, metric in wanted)]
     lines = [(*name, *(cells[index] for cells in table)) for index, name in enumerate(names)]
     made = " and ".join(sorted(tests)) or "no test, which takes several runs of each, or predictions"
     return _written(headings, lines, [LEGEND.format(made), *_notes(headings, lines)], form=form)

@@ -96,7 +96,7 @@ class Space:
         axes, parse = {axis.name: axis for axis in self.axes}, OverridesParser.create().parse_override
         if unknown := values.keys() - axes.keys():
             raise ConfigError(f"first: given {unknown.pop()!r}, expected axes: {', '.join(axes)}")
-        chosen: dict[str, Any] = {}
+        picked: dict[str, Any] = {}
         for name, value in values.items():
             ends = axes[name].ends()
             if hasattr(axes[name].distribution, "choices"):
@@ -105,8 +105,8 @@ class Space:
                 same = [value] if isinstance(value, int | float) and ends[0] <= value <= ends[-1] else []
             if not same:
                 raise ConfigError(f"first: given {name}={value}, expected {axes[name]}")
-            chosen[name] = same[0]
-        return chosen
+            picked[name] = same[0]
+        return picked
 
     def grid(self) -> list[dict[str, Any]]:
         """The parameters of every trial of a grid, as Optuna's `enqueue_trial` takes them."""
