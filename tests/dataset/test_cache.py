@@ -84,9 +84,9 @@ class OddError(Exception):
         super().__init__(f"{one} {other}")
 
 
-def test_an_error_that_cannot_be_sent_is_told_all_the_same() -> None:
-    def fail(columns: dict[str, list[Any]]) -> list[Any]:
-        raise OddError("this row", columns["text"][0])
+def test_an_error_that_cannot_be_sent_is_told_all_the_same():
+    def fail(batch):
+        raise OddError("this row", batch["row_id"][0])
 
     with pytest.raises(RuntimeError, match="OddError: this row "):
         prepare_examples(rows_of(2500), fail, key=KEY, folder=None, num_processes=2)

@@ -47,7 +47,7 @@ class Cell:
 
 
 def make_table(rows: Sequence[RunRow], keys: Sequence[str], columns: Sequence[str], *, form: str) -> str:
-    """Runs by the values of settings `keys`; `columns` are metrics, and settings that setting them further.
+    """Runs by the values of settings `keys`; `columns` are metrics, and settings that divide them further.
 
     Raises ConfigError where runs have none of a key, or where no column is a metric.
     """

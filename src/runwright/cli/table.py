@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("run", metavar="RUN", nargs="+", help="runs, several with commas, name:NAME or a sweep")
     add("--rows", default="name", metavar="KEY,…", help="settings; default: name")
-    add("--columns", required=True, metavar="KEY,…", help="metrics, and settings that part them")
+    add("--columns", required=True, metavar="KEY,…", help="metrics, and settings that divide them")
     add("--format", choices=("latex", "markdown", "csv"), default="markdown", help="default: markdown")
     add("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
 
