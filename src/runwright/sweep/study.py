@@ -235,17 +235,11 @@ def repeat(study: Study, driver: Mapping[str, Any], *, seeds: int, first: int) -
             facts |= {name: value for name, value in lost.user_attrs.items() if name == RUN}
         facts[OVERRIDES] = [t for t in original.user_attrs[OVERRIDES] if not t.startswith(f"{SEED}=")]
         facts[OVERRIDES] += [f"{SEED}={seed}"]
-        number = study._storage.get_trial_number_from_id(
-            study._storage.create_new_trial(
-                study._study_id,
-                optuna.create_trial(
-                    state=TrialState.RUNNING,
-                    params=original.params,
-                    distributions=original.distributions,
-                    user_attrs=facts,
-                ),
-            )
+        ranges, storage = original.distributions, study._storage
+        new = optuna.create_trial(
+            state=TrialState.RUNNING, params=original.params, distributions=ranges, user_attrs=facts
         )
+        number = storage.get_trial_number_from_id(storage.create_new_trial(study._study_id, new))
         rivals = [t for t in _trials(study) if t.user_attrs.get(REPEATS) == [original.number, seed]]
         if min(t.number for t in rivals if not {LOST, REFUSED} & t.user_attrs.keys()) == number:
             return trial_of(study, number)

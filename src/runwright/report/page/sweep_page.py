@@ -76,9 +76,7 @@ def sweep_page(
         _parallel_chart(jobs, drawn_keys, metric),
         _pareto_chart(jobs, objectives or {}),
     ]
-    tables = [
-        Table(title="Over seeds", columns=[*r[0]], rows=[[*row.values()] for row in r]) for r in seeds[0]
-    ]
+    tables = [Table(title="Over seeds", columns=[*r[0]], rows=[[*x.values()] for x in r]) for r in seeds[0]]
     drawn = [(_name(job, varied), curves[job.number]) for job in jobs if curves.get(job.number)][:MAX_DRAWN]
     about = f"the {len(drawn)} best of {len(jobs)} jobs" if len(drawn) < len(jobs) else f"{len(drawn)} jobs"
     sections = [
@@ -198,14 +196,11 @@ def _parallel_chart(jobs: Sequence[Job], keys: Sequence[str], metric: str) -> Ch
         names = None if isinstance(values[0], float) else sorted(set(values))
         places = values if names is None else [names.index(value) for value in values]
         axes.append({"name": key, "values": places, "names": names, "log": names is None and _is_log(values)})
-    axes.append(
-        {"name": metric, "values": [job.metrics[metric] for job in ended], "names": None, "log": False}
-    )
-    texts = [_name(job, keys) for job in ended]
+    values = [job.metrics[metric] for job in ended]
+    axes.append({"name": metric, "values": values, "names": None, "log": False})
+    data = {"axes": axes, "texts": [_name(job, keys) for job in ended]}
     about = f"the {len(ended)} best jobs, the best one strongest"
-    return Chart(
-        kind="parallel", title="All together", about=about, data={"axes": axes, "texts": texts}, whole=True
-    )
+    return Chart(kind="parallel", title="All together", about=about, data=data, whole=True)
 
 
 def _pareto_chart(jobs: Sequence[Job], objectives: Mapping[str, str]) -> Chart | None:
@@ -228,9 +223,7 @@ def _pareto_chart(jobs: Sequence[Job], objectives: Mapping[str, str]) -> Chart |
         "x": x,
         "y": y,
     }
-    about = (
-        f"{x} is to be {x_way}d, {y} {y_way}d; {int((~beaten).sum())} of {len(ended)} jobs are on the front"
-    )
+    about = f"{x} {x_way}d, {y} {y_way}d: {int((~beaten).sum())} of {len(ended)} jobs are on the front"
     return Chart(kind="scatter", title="Pareto front", about=about, data=data)
 
 
