@@ -14,6 +14,7 @@ tracking    our loop with 20 metrics of every step in a sqlite store and on a lo
 resume      seconds until the first batch at step 1,000,000 and at step 10, ours and accelerate's
             skip_first_batches, on 4 million rows of one epoch in batches of 4
 start       seconds from the command to the end of step 1, ours and a script with transformers' Trainer
+trial       seconds of one more trial of a sweep and of a process of scripts/train.py, but for training steps
 predict     seconds of `runwright predict` for one text, and of the same model loaded by hand
 generate    new tokens a second for 500 prompts of mixed lengths, ours and model.generate on one at a time
 command     seconds of --help, --cfg job, validate and completion
@@ -43,6 +44,7 @@ from benchmarks.resume import measure_resume
 from benchmarks.setting import Setting, compare, interleave, prepare
 from benchmarks.start import measure_start
 from benchmarks.tracking import measure_tracking
+from benchmarks.trial import measure_trials
 from runwright.report.summary import peak_memory_bytes
 
 PARTS = (
@@ -52,6 +54,7 @@ PARTS = (
     "tracking",
     "resume",
     "start",
+    "trial",
     "predict",
     "generate",
     "command",
@@ -84,6 +87,7 @@ def main() -> int:
         "tracking": lambda: measure_tracking(prepare(overrides, steps=args.steps), repeats=args.repeats),
         "resume": lambda: measure_resume(args.repeats),
         "start": lambda: measure_start(args.repeats),
+        "trial": lambda: measure_trials(args.repeats),
         "predict": lambda: measure_predict(args.repeats),
         "generate": lambda: measure_generate(args.repeats),
         "command": lambda: measure_commands(args.repeats),

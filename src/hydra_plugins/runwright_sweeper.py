@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from runwright.errors import ConfigError
 from runwright.store import flatten, write_json
-from runwright.sweep.options import STUDY_FILE, SweeperConf
+from runwright.sweep.options import SEED, STUDY_FILE, SweeperConf
 from runwright.sweep.space import Space, read_space
 
 
@@ -49,11 +49,15 @@ class RunwrightSweeper(Sweeper):
             raise ConfigError(
                 "hydra.sweeper.params: given nothing to vary, expected key=choice(…) or interval(…)"
             )
-        for name in ("n_trials", "n_jobs", "max_failures", "trial_minutes"):
+        for name in ("n_trials", "n_jobs", "seeds", "max_failures", "trial_minutes"):
             if (number := getattr(options, name)) is not None and number <= 0:
                 raise ConfigError(f"hydra.sweeper.{name}: given {number}, expected more than 0")
         if not isinstance(options.direction, str) and options.direction[1:] and options.pruner != "none":
             raise ConfigError("pruner: given one with several objectives, expected pruner=none")
+        keys = {key for axis in space.axes for key in axis.keys}
+        if options.seeds > 1 and (SEED in keys or SEED not in self.config or options.objectives):
+            problem = f"given {options.seeds}, expected 1 for several objectives"
+            raise ConfigError(f"hydra.sweeper.seeds: {problem}, and where {SEED!r} is an axis or no key")
         options.study_name = options.study_name or folder.name
         options.storage = options.storage or str(folder.resolve() / studies.JOURNAL)
         self.study = studies.open_study(options)
@@ -62,7 +66,11 @@ class RunwrightSweeper(Sweeper):
         budget = min(options.n_trials or len(grid), len(grid)) if grid else options.n_trials or 20
         for params in [*map(space.parameters, options.first), *grid]:  # each once for the life of the study
             self.study.enqueue_trial(params, skip_if_exists=True)
-        write_json(folder / STUDY_FILE, {"name": options.study_name, "n_trials": budget})
+        ways = [options.direction] if isinstance(options.direction, str) else options.direction
+        names = [options.objectives] if isinstance(options.objectives, str) else options.objectives or []
+        facts = {"name": options.study_name, "n_trials": budget, "seeds": options.seeds}
+        facts["objectives"] = dict(zip(names, ways, strict=False))
+        write_json(folder / STUDY_FILE, facts)
         Driver(self, space=space, folder=folder, budget=budget).run()
         best = studies.best_trials(self.study)
         return {"best": [trial.number for trial in best], "values": [trial.values for trial in best]}
@@ -74,8 +82,9 @@ class RunwrightSweeper(Sweeper):
         leaves = {k: v for k, v in flatten(config).items() if not f"{k}.".startswith(ignored)}
         prefixes = tuple(self.options.not_compared) or "\0"
         fixed = [text for text in space.fixed if not text.lstrip("+").startswith(prefixes)]
-        axes = {f"axis {axis.name}": repr(axis) for axis in space.axes}
-        return {**leaves, **axes, "fixed": sorted(fixed), "direction": self.options.direction}
+        axes = {f"axis {axis.name}": str(axis) for axis in space.axes}
+        more = {"fixed": sorted(fixed), "direction": self.options.direction}
+        return leaves | axes | more | self.options.identity
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="runwright", node=SweeperConf, provider="runwright")

@@ -77,6 +77,21 @@ def test_a_worker_that_is_killed_is_told(tmp_path):
         prepare_examples(rows_of(2500), die, key=KEY, folder=None, num_processes=2)
 
 
+class OddError(Exception):
+    """One that the process which is to learn of it cannot make again."""
+
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(f"{one} {other}")
+
+
+def test_an_error_that_cannot_be_sent_is_told_all_the_same():
+    def fail(batch):
+        raise OddError("this row", batch["row_id"][0])
+
+    with pytest.raises(RuntimeError, match="OddError: this row "):
+        prepare_examples(rows_of(2500), fail, key=KEY, folder=None, num_processes=2)
+
+
 tokens = st.lists(st.integers(-100, 2**31 - 1), max_size=5)
 
 

@@ -111,24 +111,39 @@ def test_an_error_in_a_page_would_be_noticed(browser: Any, make_folder: MakeFold
     browser.messages.clear()
 
 
-def test_the_page_of_a_sweep_has_its_jobs_parameters_and_curves(
-    browser: Any, make_folder: MakeFolder, tmp_path: Path
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
+def test_the_page_of_a_sweep_has_its_jobs_search_parameters_and_curves(
+    browser: Any, make_folder: MakeFolder, tmp_path: Path, width: int, *, dark: bool
 ) -> None:
     sweep = tmp_path / "outputs" / "sweeps" / "2026-01-31_13-00-00-aabbcc"
-    for number, rate in enumerate(["1e-5", "1e-3", "<i>odd</i>"]):
+    rates = ["1e-5", "1e-3", "<i>odd</i>", "1e-4", "1e-5", "1e-3", "1e-4", "1e-2", "1e-2"]
+    for number, rate in enumerate(rates):
         folder = make_folder(name=f"job{number}", step_loss=1.0 + number)
+        summary = json.loads((folder / "summary.json").read_text())
+        summary["metrics"] |= {"validation/f1": 0.1 * number, "validation/loss": abs(number - 4.0)}
+        (folder / "summary.json").write_text(json.dumps(summary))
         outcome = {
             "job": number,
-            "overrides": [f"optimizer.lr={rate}", f"trainer.max_steps={100 * 10**number}"],
+            "overrides": [f"optimizer.lr={rate}", f"trainer.max_steps={100 * 10 ** (number % 3)}"],
         }
+        if number == 8:
+            outcome["overrides"] = ["optimizer.lr=1e-2", "trainer.max_steps=1000", "seed=1"]
         outcome |= {"folder": str(folder), "exit_code": 0, "status": "finished", "seconds": 3.0}
         (sweep / str(number)).mkdir(parents=True)
         (sweep / str(number) / "outcome.json").write_text(json.dumps(outcome))
+    ways = {"validation/f1": "maximize", "validation/loss": "minimize"}
+    (sweep / "sweep.json").write_text(json.dumps({"objectives": ways}))
     page = write_report(sweep, is_sweep=True)
     browser.messages.clear()
-    browser.open(page, width=1280)
+    browser.open(page, width=width, dark=dark)
     assert set(browser.run(TITLES)) == {
-        *("optimizer.lr", "trainer.max_steps", "Training loss", "validation/loss", "validation/f1")
+        *("validation/f1 by job", "Importance of parameters", "All together", "Pareto front"),
+        *("optimizer.lr", "trainer.max_steps", "Training loss", "validation/loss", "validation/f1"),
     }
-    assert browser.run("document.querySelectorAll('#jobs tbody tr').length") == 3
+    assert browser.run("document.querySelectorAll('#jobs tbody tr').length") == 9
+    # Jobs 7 and 8, and 3 and 6, which have the same settings.
+    assert browser.run("document.querySelectorAll('#seeds tbody tr').length") == 2
+    assert browser.run("document.querySelectorAll('[data-kind=parallel] path.line').length") == 9
+    fronts = "document.querySelectorAll('#search [data-kind=scatter] circle.s0').length"
+    assert browser.run(fronts) == 5  # f1 rises from job to job, the loss is smallest at the fourth
     assert_sound(browser, page)

@@ -18,7 +18,7 @@ from runwright.sweep.trial import report, should_prune
 def main(config):
     import optuna
     with open("begun.txt", "a") as file:
-        file.write(f"{config.x} {config.y} {os.environ.get('RUNWRIGHT_SLOT')} {time.time()}\\n")
+        file.write(f"{config.seed} {config.x} {config.y} {os.environ.get('RUNWRIGHT_SLOT')} {time.time()}\\n")
     value = (config.x - 3) ** 2
     for step in range(config.steps):
         report(step, value + config.steps - step)
@@ -44,7 +44,7 @@ Sweep = Callable[..., list[str]]
 def app(tmp_path: Path) -> Sweep:
     """The command that sweeps the application in a folder; its study is `study/` there."""
     (tmp_path / "app.py").write_text(APPLICATION)
-    (tmp_path / "config.yaml").write_text("x: 1.0\ny: ok\nsteps: 1\nwait: 0\n")
+    (tmp_path / "config.yaml").write_text("x: 1.0\ny: ok\nsteps: 1\nwait: 0\nseed: 5\n")
 
     def command(*overrides: str) -> list[str]:
         fixed = ["hydra/sweeper=runwright", f"hydra.sweep.dir={tmp_path}/study", "hydra.job.chdir=false"]

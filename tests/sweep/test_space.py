@@ -69,6 +69,10 @@ def test_values_to_be_tried_first_are_those_of_the_axes() -> None:
     assert space.parameters({"a": 0, "b": "x y"}) == {"a": "0", "b": "'x y'"}
     with pytest.raises(ConfigError, match="first: given 'd', expected axes: a, b, c"):
         space.parameters({"d": 1})
+    with pytest.raises(ConfigError, match=r"first: given c=1.5, expected 0.0 to 1.0"):
+        space.parameters({"c": 1.5})
+    with pytest.raises(ConfigError, match=r"first: given b=false, expected choice\(true, 'x y'\)"):
+        space.parameters({"b": "false"})
 
 
 def test_a_condition_on_a_key_that_is_never_set_is_refused() -> None:

@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
+import io
 import os
+import pty
 import random
 import signal
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from optuna.trial import TrialState
+from rich.console import Console
 
 from runwright.errors import ConfigError
+from runwright.sweep.board import board
 from runwright.sweep.options import SweeperConf
 from runwright.sweep.processes import Pool
 from runwright.sweep.space import read_space
-from runwright.sweep.study import ENDED, LOST, REFUSED, ask, count, open_study
+from runwright.sweep.study import (
+    ENDED,
+    LOST,
+    REFUSED,
+    ask,
+    best_trials,
+    count,
+    finished_like,
+    note,
+    open_study,
+    repeat,
+    settle_identity,
+    tell,
+)
 
 RunSweep = Callable[..., str]
 Command = Callable[..., list[str]]
@@ -109,11 +127,122 @@ def test_first_trials_are_tried_first_and_the_same_one_is_not_run_twice(
     assert len([line for line in (tmp_path / "begun.txt").read_text().splitlines() if "end" in line]) == 2
 
 
+def begun(folder: Path) -> list[tuple[str, str]]:
+    """Seed and x of trials in the order in which they began."""
+    lines = (folder / "begun.txt").read_text().splitlines()
+    return [(line.split()[0], line.split()[1]) for line in lines if not line.startswith("end")]
+
+
+def test_the_best_few_are_repeated_with_further_seeds_and_never_pruned(
+    sweep: RunSweep, tmp_path: Path
+) -> None:
+    options = ["hydra.sweeper.sampler=grid", "hydra.sweeper.pruner=threshold", "steps=1"]
+    options += ["+hydra.sweeper.pruner_options.upper=4", "hydra.sweeper.seeds=3"]
+    sweep("x=choice(3,4,9,2,5,8)", *options)  # (x - 3)² + 1 is above the threshold from 5 on
+    assert [pair[0] for pair in begun(tmp_path)[:6]] == ["5"] * 6
+    expected = [(seed, x) for x in "342" for seed in "67"]
+    assert sorted(begun(tmp_path)[6:]) == sorted(expected)
+    states = Counter(state for state, _ in trials_of(tmp_path))
+    assert states == {"COMPLETE": 9, "PRUNED": 3}
+    sweep("x=choice(3,4,9,2,5,8)", *options)
+    assert len(begun(tmp_path)) == 12  # nothing is left to do
+    study = open_study(SweeperConf(study_name="study", storage=str(tmp_path / "study" / "study.journal")))
+    assert [trial.params["x"] for trial in best_trials(study)] == ["3"]
+    assert count(study, *ENDED) == 6  # more of them are no trials of the budget
+
+
+def test_seeds_are_refused_where_an_application_has_none(sweep: RunSweep) -> None:
+    text = sweep("x=1,2", "seed=choice(1,2)", "hydra.sweeper.seeds=2", ok=False)
+    assert "hydra.sweeper.seeds: given 2, expected 1 for several objectives, and where 'seed' is an" in text
+
+
+def test_of_drivers_that_begin_the_same_seed_at_once_one_goes_on(tmp_path: Path) -> None:
+    options = SweeperConf(study_name="study", storage=str(tmp_path / "journal"))
+    space = read_space([], {"x": "choice(1)"})
+    study = open_study(options)
+    asked = ask(study, space, {}, options=options)
+    assert asked is not None
+    tell(study, asked[0].number, [1.0], reason="")
+    drivers = [{"host": "here", "pid": number, "started": 0.0} for number in (1, 2)]
+    first = repeat(study, drivers[0], seeds=2, first=0)
+    assert first is not None
+    assert first.user_attrs["overrides"] == ["x=1", "seed=1"]
+    assert repeat(study, drivers[1], seeds=2, first=0) is None
+    note(study, first.number, LOST, "its driver died")
+    note(study, first.number, "run", "outputs/a")
+    study.tell(first.number, state=TrialState.FAIL)
+    again = repeat(study, drivers[1], seeds=2, first=0)
+    assert again is not None
+    assert again.user_attrs["run"] == "outputs/a"  # where it goes on
+
+
+def test_trials_that_run_are_a_table_with_the_best_and_the_time_left(tmp_path: Path) -> None:
+    options = SweeperConf(study_name="study", storage=str(tmp_path / "journal"), sampler="random")
+    study, space = open_study(options), read_space(["y=ok"], {"x": "interval(0,9)"})
+    for value in (3.0, 1.0, None, None):
+        asked = ask(study, space, {}, options=options)
+        assert asked is not None
+        asked[0].report(7.5, 2)
+        if value is not None:
+            tell(study, asked[0].number, [value], reason="")
+    tell(study, 2, None, reason="TrialPruned")
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(board(study, [3], budget=9, slots=1, fixed=["y=ok"]))
+    text = console.export_text()
+    assert "3 of 9 trials ended, best 1 (trial 1), 1 pruned, 0 failed, about 0:00:00 left" in text
+    assert "7.5 at 2" in text
+    assert f"x={study.trials[3].params['x']}" in text
+
+
+@pytest.mark.slow
+def test_on_a_terminal_the_trials_that_run_are_redrawn_below_the_lines(app: Command, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = app("x=interval(0,9)", "steps=2", "wait=1", "hydra.sweeper.n_trials=2")
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=theirs, stderr=theirs, env=os.environ | {"TERM": "xterm"}
+    )
+    os.close(theirs)
+    text = b""
+    with suppress(OSError):  # so a terminal ends on Linux
+        while more := os.read(ours, 65536):
+            text += more
+    os.close(ours)
+    assert process.wait() == 0
+    for expected in (b"0 of 2 trials ended", b"1 of 2 trials ended, best ", b"trial 1 FINISHED", b" at 1 "):
+        assert expected in text, text.decode()
+
+
+def test_what_is_finished_is_run_again_where_code_or_data_changed(tmp_path: Path) -> None:
+    options = SweeperConf(study_name="study", storage=str(tmp_path / "journal"))
+    study, space = open_study(options), read_space([], {"x": "choice(1)"})
+    same = []
+    for identity in ({"code": "a", "axis x": "1"}, {"code": "a", "axis x": "1 2"}, {"code": "b"}):
+        settle_identity(study, identity, allow_changes=True)
+        asked = ask(study, space, {}, options=options)
+        assert asked is not None
+        same.append(finished_like(study, asked[0].number, asked[1]))
+        tell(study, asked[0].number, [1.0], reason="")
+    assert [trial and trial.number for trial in same] == [None, 0, None]  # another axis makes no other trial
+    with pytest.raises(ConfigError, match='code: "b" → "c"'):
+        settle_identity(study, {"code": "c"}, allow_changes=False)
+
+
+def test_choices_of_quasi_random_trials_differ_after_a_restart(tmp_path: Path) -> None:
+    options = SweeperConf(study_name="study", storage=str(tmp_path / "journal"), sampler="qmc")
+    space = read_space([], {"x": "interval(0,9)", "y": "choice(a,b)"})
+    drawn = []
+    for _ in range(6):
+        asked = ask(open_study(options), space, {}, options=options)
+        assert asked is not None
+        drawn.append(asked[1])
+    assert len({x for x, _ in drawn}) == 6
+    assert {y for _, y in drawn} == {"y=a", "y=b"}
+
+
 def test_another_space_is_refused_with_the_difference_unless_allowed(sweep: RunSweep, tmp_path: Path) -> None:
     sweep("x=interval(0,9)", "hydra.sweeper.n_trials=1")
     text = sweep("x=interval(0,5)", "+z=1", "hydra.sweeper.n_trials=2", ok=False)
-    assert "axis x:" in text
-    assert "high=9.0" in text
+    assert 'axis x: "0.0 to 9.0" → "0.0 to 5.0"' in text
     assert "allow_changes=true" in text
     sweep("x=interval(0,5)", "hydra.sweeper.n_trials=2", "hydra.sweeper.allow_changes=true")
     assert len(trials_of(tmp_path)) == 2
@@ -152,7 +281,7 @@ def test_a_value_that_is_none_of_the_choices_is_told_and_counts_as_no_trial(tmp_
     options = SweeperConf(study_name="study", storage=str(tmp_path / "journal"))
     study = open_study(options)
     space = read_space([], {"x": "choice(1,2)"})
-    study.enqueue_trial(space.parameters({"x": 3}))
+    study.enqueue_trial({"x": 3})  # by another program
     with pytest.raises(ConfigError, match=r"trial 0 cannot be drawn: .*3.* not in"):
         ask(study, space, {}, options=options)
     assert not count(study, TrialState.RUNNING, *ENDED)

@@ -29,6 +29,7 @@ COMMANDS = {  # with what they do
     "search": "search a file by meaning with a run of task=sentence_embedding",
     "runs": "list runs, sort them by metrics and settings, or show one",
     "compare": "what differs between runs, and is one better than the other?",
+    "table": "a table of runs for a paper: mean, spread, the best in bold",
     "sweep": "how a sweep stands, its best trial as an experiment, or its end",
     "report": "one HTML page of a run or a sweep: metrics, curves, errors, provenance",
     "ui": "MLflow's pages on the store, for this machine, until Ctrl-C",

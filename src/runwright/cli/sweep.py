@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 USAGE = "runwright sweep [options] {status,best,stop} [NAME]"
 EXAMPLES = """examples:
@@ -26,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     from runwright.errors import ConfigError, listed
-    from runwright.runs.page import find, print_table, read_jobs
+    from runwright.report.terminal import mean_text
+    from runwright.runs.page import best_job, find, print_table, read_jobs, settings_of
     from runwright.store import read_json
     from runwright.sweep.options import STOP_FILE, STUDY_FILE
 
@@ -47,26 +50,53 @@ def execute(args: argparse.Namespace) -> int:
         return 0
     jobs = read_jobs(folder)
     if args.action == "status":
-        budget = read_json(file).get("n_trials", len(jobs))
+        study = read_json(file)
+        seeds = sum(len(s) - 1 for s in settings_of(jobs).values()) if study.get("seeds", 1) > 1 else 0
         # A trial that takes up the run of an interrupted one begins its log with the same folder.
         logs = (file.read_text(errors="replace") for file in folder.glob("*/output.txt"))
         runs = {log.partition("\n")[0].rpartition("/")[2] for log in logs}
         ended = [job.folder and job.folder.name for job in jobs if job.status != "stopped"]
-        print(f"{len(ended)} of {budget} trials ended, {len(runs - {*ended})} have begun and not ended")
+        words = [f"{len(ended) - seeds} of {study.get('n_trials', len(jobs))} trials ended"]
+        words += [f"{seeds} further seeds"] * (seeds > 0)
+        print(", ".join([*words, f"{len(runs - {*ended})} have begun and not ended"]))
         print_table(jobs, folder)
         return 0
-    best = jobs[0] if jobs else None
-    if best is None or not best.metrics:
+    if (best := best_job(jobs)) is None:
         raise ConfigError(f"{folder}: given a sweep none of whose trials has finished")
     from runwright.config.folders import find_conf_folders
-    from runwright.sweep.best import experiment_file
 
     name = re.sub(r"\W+", "_", f"{folder.name}_best", flags=re.ASCII)  # Hydra takes no other one unquoted
     file = args.output or Path("conf/experiment", f"{name}.yaml")
-    value = f"{best.metric} {best.metrics[best.metric]:.6g}"
+    values = [job.metrics[best.metric] for job in next(iter(settings_of(jobs).values()))]
+    value = f"{best.metric} {mean_text(values) if len(values) > 1 else f'{values[0]:.6g}'}"
+    value += f" over {len(values)} seeds" if len(values) > 1 else ""
     about = f"The best of {len(jobs)} trials of {folder.name}, trial {best.number}: {value}"
-    text = experiment_file(best.overrides, groups=find_conf_folders().groups(), about=about)
+    text = _experiment_file(best.overrides, groups=find_conf_folders().groups(), about=about)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding="utf-8")
     print(f"{file}\nnext: runwright train -m experiment={file.stem} seed=1,2,3")
     return 0
+
+
+def _experiment_file(overrides: Sequence[str], *, groups: Collection[str], about: str) -> str:
+    """A config file over all groups, with the choices and values of a trial; `about` is its first comment."""
+    import yaml
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import OmegaConf
+
+    bases: list[Any] = []
+    choices: list[Any] = []
+    values = OmegaConf.create()
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        key, value = override.key_or_group, override.value()
+        if key in ("sweep", "debug") or key.startswith("hydra"):
+            continue
+        if key == "experiment":
+            bases.append(value)
+        elif key in groups and not isinstance(value, dict):
+            choices.append({f"override /{key}": None if override.is_delete() else value})
+        elif not override.is_delete():
+            OmegaConf.update(values, key, value, force_add=True)
+    head = "".join(f"# {line}\n" for line in about.splitlines())
+    defaults = yaml.safe_dump({"defaults": [*bases, *choices, "_self_"]}, sort_keys=False)
+    return f"# @package _global_\n{head}{defaults}\n{OmegaConf.to_yaml(values) if values else ''}"

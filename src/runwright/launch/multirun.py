@@ -33,10 +33,10 @@ from runwright.config.folders import ConfFolders, find_conf_folders
 from runwright.config.hydra_settings import PARAMS, SWEEP_FOLDER, CheckedLoader
 from runwright.config.loading import HYDRA, ROOT_NAME, config_loader, explain, register_plugins
 from runwright.config.overrides import parse_overrides, quoted
-from runwright.config.permissions import worker_environment
+from runwright.config.permissions import granted, worker_environment
 from runwright.config.redaction import conceal_overrides, redact
 from runwright.config.targets import check
-from runwright.dataset.readers.addresses import require_files
+from runwright.dataset.readers.addresses import file_fingerprint, require_files
 from runwright.errors import ConfigError, Mistake, RunwrightError, raise_if_any, report
 from runwright.launch.group import blocked
 from runwright.launch.start import start
@@ -47,13 +47,18 @@ from runwright.sweep.options import RUN
 from runwright.sweep.options import TARGET as STUDY_SWEEPER
 from runwright.sweep.space import read_space
 from runwright.sweep.trial import RESUME_VARIABLE, VARIABLE, note, trial_text
+from runwright.tracker.provenance import code_folders, hash_code
 from runwright.trainer.environment import SIGNALS, STOP_VARIABLE, Interrupted, catch_signals
 
 MAX_CHECKED = 64  # compositions before a sweep starts: 64 take about three seconds, with a launcher seven
 EXIT_FAILED_JOB = 1
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 # What a trial is made of, imported once by the server that trials are forked from.
-PRELOADED = ("runwright.runs.execute", "runwright.launch.start", "runwright.tracker.mlflow.tracker")
+PRELOADED = (
+    *("runwright.runs.execute", "runwright.launch.start", "runwright.tracker.mlflow.tracker"),
+    # Imported late, by the first model and the first optimizer: 1.5 s of each trial.
+    *("transformers.models.bert.modeling_bert", "torch._dynamo"),
+)
 NOT_COMPARED = ("output_dir", "tracker", "launch", "resume", "references", "trainer.log_every_steps")
 STATUSES = {0: "finished", **{128 + number: "stopped" for number in SIGNALS}}  # others: failed
 WHEN = "hydra.sweeper.when."
@@ -67,10 +72,11 @@ class SweepStopped(BaseException):  # no `except Exception` of Hydra holds it up
 def run_many(overrides: list[str], *, allow_shadow: bool) -> int:
     """Hand the command line to Hydra, which calls `run_job` for each job; returns the exit code."""
     folders = find_conf_folders()
-    composed = _check_all(overrides, folders, allow_shadow=allow_shadow)
+    examples = _check_all(overrides, folders, allow_shadow=allow_shadow)
+    composed = examples[0]
     output, is_study = Path(composed.config["output_dir"]), _sweeper_of(composed) == STUDY_SWEEPER
     # Hydra writes its configuration down: it gets references in the place of secrets.
-    arguments = conceal_overrides([*(_study_options(composed) if is_study else ()), *overrides])
+    arguments = conceal_overrides([*(_study_options(examples, overrides) if is_study else overrides)])
     folder = next((t.partition("=")[2] for t in overrides[::-1] if t.startswith(f"{SWEEP_FOLDER}=")), None)
     if folder is None:
         sweeps = output.expanduser() / "sweeps"  # a study is gone on with by its name
@@ -175,16 +181,23 @@ def _study_name(composed: Composed) -> str:
     return str(name or "-".join(filter(None, usual)))
 
 
-def _study_options(composed: Composed) -> list[str]:
-    """Options of a study of our runs, where the user does not say otherwise."""
-    options = {
-        "study_name": quoted(_study_name(composed)),
-        "preload": f"[{','.join(PRELOADED)}]",
-        "not_compared": f"[{','.join(NOT_COMPARED)}]",
+def _study_options(examples: Sequence[Composed], overrides: Sequence[str]) -> list[str]:
+    """The overrides, with options of a study of our runs: what is not set, and what a set one lacks."""
+    composed = examples[0]
+    files = sorted({file for job in examples for file in require_files(job.config["dataset"])})
+    identity = {
+        "code": digest(hash_code(code_folders(granted().packages, conf=None))),
+        "data": digest([file_fingerprint(file) for file in files]),
     }
+    unset = {"study_name": quoted(_study_name(composed))}
     if composed.hydra.get("hydra.sweeper.objectives") is None:
-        options["direction"] = f"{composed.config['trainer']['best_mode']}imize"
-    return [f"hydra.sweeper.{name}={value}" for name, value in options.items()]
+        unset["direction"] = f"{composed.config['trainer']['best_mode']}imize"
+    more: dict[str, str] = {}
+    for name, ours in (("preload", PRELOADED), ("not_compared", NOT_COMPARED)):
+        more[name] = f"[{','.join([*ours, *(composed.hydra.get(f'hydra.sweeper.{name}') or ())])}]"
+    before, after = ([f"hydra.sweeper.{n}={value}" for n, value in some.items()] for some in (unset, more))
+    after += [f"+hydra.sweeper.identity.{name}={quoted(value)}" for name, value in identity.items()]
+    return [*before, *overrides, *after]
 
 
 def stop_number() -> int | None:
@@ -229,10 +242,10 @@ def _run_stoppable(command: Sequence[str], output: Path | None) -> int:
                 continue
 
 
-def _check_all(overrides: list[str], folders: ConfFolders, *, allow_shadow: bool) -> Composed:
+def _check_all(overrides: list[str], folders: ConfFolders, *, allow_shadow: bool) -> list[Composed]:
     """Check every choice of every axis, each beside the first values of the others, before the first job.
 
-    Of numbers both ends are checked. Returns the configuration of the first values.
+    Of numbers both ends are checked. Returns the configurations, that of the first values first.
     """
     typed, mistakes = parse_overrides(overrides, folders, multirun=True)
     wrong = {mistake.key for mistake in mistakes}
@@ -258,7 +271,7 @@ def _check_all(overrides: list[str], folders: ConfFolders, *, allow_shadow: bool
     trials = list(islice(space.examples(), MAX_CHECKED)) or [space.fixed]
     composed = [compose([*fixed, *trial], allow_shadow=allow_shadow, multirun=True) for trial in trials]
     raise_if_any([*mistakes, *(mistake for job in composed for mistake in all_mistakes(job))])
-    return composed[0]
+    return composed
 
 
 def _call_hydra(folders: ConfFolders, overrides: list[str]) -> None:

@@ -193,9 +193,6 @@ def _result(
     )
 
 
-# --- training ---------------------------------------------------------------------------------------------
-
-
 def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.Module]:
     """Train to the end; the state then, and the whole model. Raises StoppedBySignalError after a signal."""
     options, task = run.options, prepared.task
@@ -233,7 +230,7 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
         evaluate=partial(_validate, run, prepared, stepper, splits) if splits.best else None,
         best_split=splits.best or USUAL,
         on_step=partial(_show_step, run, plan.total_steps),
-        on_evaluation=partial(_after_evaluation, run, table, splits.best or USUAL),
+        on_evaluation=partial(_after_evaluation, run, table, splits.best or USUAL, plan),
         is_given_up=lambda: run.is_pruned,
     )
     run.stop.at_once = False
@@ -255,10 +252,11 @@ def _after_evaluation(
     run: Run,
     table: EvaluationTable,
     best: str,
+    plan: Any,
     state: TrainingState,
     by_split: Mapping[str, Mapping[str, float]],
 ) -> None:
-    """Show an evaluation, and let the pruner of a sweep judge it; `best` is the split that it goes by."""
+    """Show an evaluation, and let a sweep's pruner judge it by the split `best`."""
     for line in table.lines(state.step, by_split, is_best=state.best_step == state.step):
         run.progress.keep(line)
     if table.details:
@@ -268,7 +266,9 @@ def _after_evaluation(
             run.tracker.log_artifact(file)
     if trial.in_trial() and state.step:
         value = by_split[best][run.options.best_metric]
-        given_up = run.ranks.is_first and trial.is_given_up(state.step, value)
+        # Trials of other batch sizes are compared after as much data: evaluations are counted, not steps.
+        number = -(-state.step // (plan.evaluate_every or plan.total_steps))
+        given_up = run.ranks.is_first and trial.is_given_up(number, value)
         run.is_pruned = any(run.ranks.per_rank(int(given_up)))
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from shlex import quote
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from runwright.errors import ConfigError
+from runwright.metric.significance import paired_t
 from runwright.report import terminal
 from runwright.report.page.document import save
 from runwright.report.page.records import RunRecord, numbers_of
 from runwright.report.page.run_page import run_page
 from runwright.report.page.sweep_page import Job, sweep_page
 from runwright.report.summary import REPORT_NAME, shown_path
-from runwright.report.terminal import duration, mean_text, print_facts, result_console, table_of
+from runwright.report.terminal import duration, mean_text, number_text, print_facts, result_console, table_of
 from runwright.runs.folder import CONFIG_FILE, RUN_FILE, read_config, resolve_run
 from runwright.store import local_path, read_json
 from runwright.sweep.options import STUDY_FILE
@@ -62,7 +66,14 @@ def write_report(folder: Path, *, is_sweep: bool, file: Path | None = None) -> P
             )
         journals = {job.number: job.folder / JOURNAL_FILE for job in jobs if job.folder}
         curves = {number: read_curves(journal) for number, journal in journals.items() if journal.is_file()}
-        page = sweep_page(folder, jobs, curves=curves, report_name=REPORT_NAME)
+        page = sweep_page(
+            folder,
+            jobs,
+            curves=curves,
+            report_name=REPORT_NAME,
+            seeds=([*_tables(jobs)][1:], verdicts(jobs)),
+            objectives=read_json(folder / STUDY_FILE).get("objectives"),
+        )
     else:
         config, journal = read_config(folder / CONFIG_FILE), folder / JOURNAL_FILE
         curves = read_curves(journal) if journal.is_file() else {}
@@ -90,7 +101,7 @@ def _read_job(sweep: Path, outcome: dict[str, Any]) -> Job:
         moved = sweep.parent.parent / folder.parent.name / folder.name
         folder = moved if moved.is_dir() else folder
     summary = read_json(folder / "summary.json") if folder else {}
-    metrics = numbers_of(summary.get("metrics"))
+    metrics, rates = (numbers_of(summary.get(name)) for name in ("metrics", "rates"))
     trainer = read_config(folder / CONFIG_FILE).get("trainer", {}) if folder and metrics else {}
     best_metric = str(trainer.get("best_metric", "loss"))
     splits = [name.partition("/")[0] for name in metrics if name.startswith("validation")]
@@ -104,10 +115,47 @@ def _read_job(sweep: Path, outcome: dict[str, Any]) -> Job:
         # As `runwright runs` shows it: without the start of the process.
         seconds=numbers_of(summary.get("seconds")).get("all", float(outcome.get("seconds", 0.0))),
         folder=folder,
-        metrics=dict(sorted(metrics.items(), key=lambda item: item[0].partition("/")[2] != best_metric)),
+        metrics=dict(sorted(metrics.items(), key=lambda item: item[0].partition("/")[2] != best_metric))
+        | {f"speed/{name}": rate for name, rate in rates.items()},
         metric=f"{trainer.get('best_split') or usual}/{best_metric}",
         mode=str(trainer.get("best_mode", "min")),
     )
+
+
+def settings_of(jobs: Sequence[Job]) -> dict[str, list[Job]]:
+    """Finished jobs by what they do not have in common but seeds; the best mean of the most seeds first."""
+    common = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
+    settings: dict[str, list[Job]] = {}
+    for job in jobs:
+        if math.isfinite(job.rank):
+            texts = [t for t in job.overrides if t not in common and not t.startswith(("seed=", "seeds."))]
+            settings.setdefault(" ".join(texts) or "-", []).append(job)
+    ranks = {name: (-len(same), fmean(job.rank for job in same)) for name, same in settings.items()}
+    return {name: settings[name] for name in sorted(settings, key=ranks.__getitem__)}
+
+
+def best_job(jobs: Sequence[Job]) -> Job | None:
+    """The first job of the best setting; None where none has finished."""
+    same = next(iter(settings_of(jobs).values()), [])
+    return min(same, key=lambda job: job.number, default=None)
+
+
+def verdicts(jobs: Sequence[Job]) -> list[str]:
+    """Is the best setting of those with several seeds better than each other one? A sentence on each."""
+    repeated = [sorted(same, key=lambda j: j.number) for same in settings_of(jobs).values() if len(same) > 1]
+    samples = [{job.values.get("seed"): job.metrics[job.metric] for job in same} for same in repeated]
+    texts = []
+    for same, sample in zip(repeated[1:], samples[1:], strict=True):
+        pairs = np.array([(value, samples[0][s]) for s, value in sample.items() if s in samples[0]])
+        if len(pairs) < 2:
+            continue
+        interval, p = paired_t(pairs[:, 1] - pairs[:, 0], confidence=0.95)
+        words = "cannot be told from" if interval.low <= 0 <= interval.high else "is better than"
+        value, low, high = map(number_text, (interval.value, interval.low, interval.high))
+        test = f"paired t-test over {len(pairs)} seeds, p = {p:.2g}"
+        names = (f"job {side[0].number}" for side in (repeated[0], same))
+        texts.append(f" {words} ".join(names) + f": {same[0].metric} {value} [{low}, {high}] ({test})")
+    return texts
 
 
 def objectives_of(sweep: Path, outcome: dict[str, Any]) -> dict[str, Any]:
@@ -123,36 +171,35 @@ def print_table(jobs: Sequence[Job], sweep: Path) -> None:
     for rows in _tables(jobs):
         table = table_of(list(rows[0]), (row.values() for row in rows), wraps=["overrides"])
         terminal.print_table(table, console=console, below=1)
+    for text in verdicts(jobs):
+        console.print(text, soft_wrap=True, markup=False)
     lines = {"sweep": shown_path(sweep)}
     if (sweep / REPORT_NAME).is_file():
         lines["report"] = shown_path(sweep / REPORT_NAME)
-    if jobs and jobs[0].metrics and jobs[0].folder:
-        best = shown_path(jobs[0].folder)
-        lines |= {"best": f"job {jobs[0].number}, {best}", "next": f"runwright evaluate {quote(best)}"}
+    if (job := best_job(jobs)) and job.folder:
+        best = shown_path(job.folder)
+        lines |= {"best": f"job {job.number}, {best}", "next": f"runwright evaluate {quote(best)}"}
     print_facts(lines.items(), console=console)
 
 
 def _tables(jobs: Sequence[Job]) -> Iterator[list[dict[str, str]]]:
     """The rows of the jobs, then means over jobs that differ in their seeds alone where there are such."""
-    names = list(dict.fromkeys(name for job in jobs for name in job.metrics))[:MAX_METRICS]
+    names = dict.fromkeys(name for job in jobs for name in job.metrics if not name.startswith("speed/"))
+    names = list(names)[:MAX_METRICS]
     common = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
-    seeds: dict[str, list[Job]] = {}
     rows = []
     for job in jobs:
         different = [text for text in job.overrides if text not in common]
-        if job.metrics:
-            setting = " ".join(text for text in different if not text.startswith(("seed=", "seeds.")))
-            seeds.setdefault(setting or "-", []).append(job)
         row = {"job": str(job.number), "overrides": " ".join(different) or "-"}
         row["status"] = job.status + (f" ({job.exit_code})" if job.exit_code else "")
         row |= {name: mean_text([job.metrics[name]] if name in job.metrics else []) for name in names}
         rows.append(row | {"time": duration(job.seconds), "run": job.folder.name if job.folder else "-"})
     if rows:
         yield rows
-    if any(len(same) > 1 for same in seeds.values()):
-        settings = sorted(seeds.items(), key=lambda pair: fmean(job.rank for job in pair[1]))
+    if repeated := {name: same for name, same in settings_of(jobs).items() if len(same) > 1}:
         yield [
-            {"mean ± standard deviation": setting, "jobs": str(len(same))}
+            {"job": str(min(job.number for job in same)), "mean ± standard deviation": setting}
+            | {"seeds": str(len(same))}
             | {name: mean_text([job.metrics[name] for job in same if name in job.metrics]) for name in names}
-            for setting, same in settings
+            for setting, same in repeated.items()
         ]

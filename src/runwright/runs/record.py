@@ -28,6 +28,7 @@ from runwright.runs.page import write_report
 from runwright.runs.resume import record_resume
 from runwright.runs.states import TRACEBACK_FILE, mark_all
 from runwright.store import cache_root, read_json, write_json
+from runwright.sweep import trial
 from runwright.tokenizer.trained import keep_trained
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import read_curves
@@ -66,6 +67,7 @@ class Run:
     progress: Progress
     stop: StopFlag
     is_pruned: bool = False  # given up by the pruner of a sweep
+    is_read: bool = True  # not a trial of a sweep that is worse than another one
     checkpoint: tuple[Path, Snapshot] | None = None  # to resume from, until it is restored
     seconds: dict[str, float] = field(default_factory=dict)  # by stage
     data_changes: list[str] = field(default_factory=list)  # since it was last trained, allowed by the user
@@ -201,11 +203,16 @@ def write_results(
     evaluations: Mapping[str, Evaluation],
     result: RunResult,
 ) -> RunResult:
-    """Write best model, predictions and tables; the result with its intervals and all files."""
+    """Write best model, predictions and tables; the result with its intervals and all files.
+
+    Of a trial of a sweep that is not the best so far the model alone: nobody reads the rest.
+    """
     task, splits = prepared.task, prepared.data.splits
     paths = {"best": outputs.export_best(run.folder, model, prepared.tokenizer, task=task)}
     intervals: dict[str, Interval] = {}
-    for split, evaluation in evaluations.items():
+    curves = choose_splits(prepared.examples, best_split=run.options.best_split)
+    run.is_read = trial.is_best(result.metrics, f"{curves.best}/{run.options.best_metric}")
+    for split, evaluation in evaluations.items() if run.is_read else ():
         paths |= outputs.write_split(run.folder, split, rows=splits[split], task=task, evaluation=evaluation)
         intervals |= outputs.intervals(
             evaluation,
@@ -214,10 +221,11 @@ def write_results(
             group_names=task.group_names,
             seed=run.config["seed"],
         )
-    curves = choose_splits(prepared.examples, best_split=run.options.best_split)
     final = {curves.final_name(name): value for name, value in result.metrics.items()}
     best = result.global_step if result.best_step is None else result.best_step
     run.tracker.log_metrics(final, step=best)
+    if not run.is_read:
+        return replace(result, paths=paths)
     outputs.write_charts(run.folder, prepared=prepared)
     about = outputs.about_model(run.config, task, splits, step=best)
     run.tracker.log_model(paths["best"], about=about)
@@ -255,7 +263,8 @@ def record_summary(
     run.tracker.log_metrics(measured, step=state.step)
     run.tracker.log_tags({"ledger": result.ledger})
     run.tracker.log_artifact(write_summary(summary))
-    _write_page(run)
+    if run.is_read:
+        _write_page(run)
     return summary
 
 

@@ -12,8 +12,8 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import groupby, takewhile
 from pathlib import Path
@@ -26,11 +26,14 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import run_job, setup_globals
 from omegaconf import DictConfig, open_dict
 from optuna.trial import TrialState
+from rich.console import Console
+from rich.live import Live
 
 from runwright.sweep import study as studies
-from runwright.sweep.options import RUN, STOP_FILE
+from runwright.sweep.board import board
+from runwright.sweep.options import RUN, SEED, STOP_FILE
 from runwright.sweep.processes import Pool, call
-from runwright.sweep.space import Space
+from runwright.sweep.space import Space, pairs
 from runwright.sweep.study import ENDED
 from runwright.sweep.trial import RESUME_VARIABLE, SLOTS_VARIABLE, STUDY_VARIABLE, VARIABLE
 
@@ -67,8 +70,9 @@ class Driver:
             f"study {self.study.study_name}: {done} of {self.budget} trials done, in {self.folder}",
             flush=True,
         )
-        beaten = time.monotonic()
-        with self._catching_stops():
+        beaten, console = time.monotonic(), Console()
+        live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        with self._catching_stops(), live or nullcontext():
             while not self.stop and not (self.folder / STOP_FILE).exists():
                 if time.monotonic() - beaten > BEAT_SECONDS:
                     beaten = time.monotonic()
@@ -78,6 +82,9 @@ class Driver:
                 if not (self._start_local() if is_local else self._launch_batch()) and not self.pool.jobs:
                     break
                 self._tell_ended()
+                if live:
+                    facts = {"budget": self.budget, "slots": len(self.pool.slots), "fixed": self.space.fixed}
+                    live.update(board(self.study, self.pool.jobs, **facts), refresh=True)
                 if self.failures >= self.options.max_failures:
                     print(f"{self.failures} failures in a row: the sweep ends here", flush=True)
                     break
@@ -126,11 +133,26 @@ class Driver:
                 study.tell(trial, same.values)
                 print(f"trial {trial.number} is trial {same.number} again, and takes its values", flush=True)
                 continue
-            variables = {VARIABLE: json.dumps({**asdict(self.options), "number": trial.number})}
-            if earlier := trial.user_attrs.get(RUN):
-                variables[RESUME_VARIABLE] = earlier
-            return trial.number, overrides, variables
-        return None
+            return self._described(trial.number, trial.user_attrs)
+        return self._next_repeat()
+
+    def _next_repeat(self) -> tuple[int, list[str], dict[str, str]] | None:
+        """A further seed of one of the best trials, which is never pruned: their means must be comparable."""
+        if self.stop or self.options.seeds < 2 or not self.budget:
+            return None
+        first = int(pairs(self.space.fixed).get(SEED) or self.sweeper.config[SEED])
+        trial = studies.repeat(self.study, self.identity, seeds=self.options.seeds, first=first)
+        if trial is None:
+            return None
+        self.options = replace(self.options, pruner="none", pruner_options={})
+        os.environ[STUDY_VARIABLE] = json.dumps(asdict(self.options))
+        return self._described(trial.number, trial.user_attrs)
+
+    def _described(self, number: int, facts: Mapping[str, Any]) -> tuple[int, list[str], dict[str, str]]:
+        variables = {VARIABLE: json.dumps({**asdict(self.options), "number": number})}
+        if earlier := facts.get(RUN):
+            variables[RESUME_VARIABLE] = earlier
+        return number, facts[studies.OVERRIDES], variables
 
     # --- ending -------------------------------------------------------------------------------------------
 

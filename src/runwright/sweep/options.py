@@ -9,6 +9,8 @@ TARGET = "hydra_plugins.runwright_sweeper.RunwrightSweeper"
 STUDY_FILE = "sweep.json"  # in the sweep's folder: the study's name and the number of trials
 STOP_FILE = "stop"  # in the sweep's folder: no further trial begins
 RUN = "run"  # a fact about a trial: the folder of its run
+SEED = "seed"  # the key of an application that further seeds are given by
+MAX_REPEATED = 3  # the best trials that are repeated with further seeds
 
 
 @dataclass
@@ -21,6 +23,7 @@ class SweeperConf:
     storage: str | None = None
     n_trials: int | None = 20
     n_jobs: int = 1
+    seeds: int = 1
     devices: list[str] = field(default_factory=list)
     direction: Any = "minimize"
     objectives: Any = None
@@ -36,5 +39,6 @@ class SweeperConf:
     max_failures: int = 5
     trial_minutes: float | None = None
     allow_changes: bool = False
+    identity: dict[str, Any] = field(default_factory=dict)
     not_compared: list[str] = field(default_factory=list)
     preload: list[str] = field(default_factory=list)

@@ -39,6 +39,13 @@ class Axis:
     def name(self) -> str:
         return ",".join(self.keys)
 
+    def __str__(self) -> str:
+        has = self.distribution
+        if hasattr(has, "choices"):
+            return f"choice({', '.join(has.choices)})"
+        words = [f"{has.low} to {has.high}", *(["log"] if has.log else [])]
+        return ", ".join([*words, *([] if has.step is None else [f"step {has.step}"])])
+
     def ends(self) -> list[Any]:
         """All choices, or both ends of a range or interval."""
         has = self.distribution
@@ -89,11 +96,17 @@ class Space:
         axes, parse = {axis.name: axis for axis in self.axes}, OverridesParser.create().parse_override
         if unknown := values.keys() - axes.keys():
             raise ConfigError(f"first: given {unknown.pop()!r}, expected axes: {', '.join(axes)}")
-        choices = {name: getattr(axis.distribution, "choices", ()) for name, axis in axes.items()}
-        return {
-            name: next((t for t in choices[name] if value in (t, parse(f"x={t}").value())), value)
-            for name, value in values.items()
-        }
+        picked: dict[str, Any] = {}
+        for name, value in values.items():
+            ends = axes[name].ends()
+            if hasattr(axes[name].distribution, "choices"):
+                same = [text for text in ends if value in (text, parse(f"x={text}").value())]
+            else:
+                same = [value] if isinstance(value, int | float) and ends[0] <= value <= ends[-1] else []
+            if not same:
+                raise ConfigError(f"first: given {name}={value}, expected {axes[name]}")
+            picked[name] = same[0]
+        return picked
 
     def grid(self) -> list[dict[str, Any]]:
         """The parameters of every trial of a grid, as Optuna's `enqueue_trial` takes them."""

@@ -6,10 +6,12 @@ unreadable at the next append: the lock cuts it first. Trials of a driver that d
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import socket
 import time
+import warnings
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -20,12 +22,13 @@ import optuna
 import optuna.storages.journal
 import psutil
 from filelock import FileLock
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from runwright.errors import ConfigError
-from runwright.sweep.options import RUN, SweeperConf
+from runwright.sweep.options import MAX_REPEATED, RUN, SEED, SweeperConf
 from runwright.sweep.space import Space
 
 SAMPLERS = {
@@ -51,7 +54,8 @@ PRUNERS = {
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 # Facts about a trial.
 DRIVER, ALIVE, OVERRIDES, LOST, REFUSED = "driver", "alive", "overrides", "lost", "refused"
-REASON = "reason"
+REPEATS = "repeats"  # number of the trial that this one is a further seed of, and that seed
+REASON, SAME = "reason", "same"
 PRUNED = "TrialPruned"  # how the reason of a trial begins that was given up
 SILENT_SECONDS = 600.0  # of a driver on another machine, after which its trials are taken up again
 JOURNAL, JOURNAL_BEGIN = "study.journal", b'{"op_code"'
@@ -75,8 +79,15 @@ def open_storage(storage: str) -> Any:
     scheme, separator, rest = storage.partition("://")
     if scheme == "grpc":
         host, _, port = rest.partition(":")
-        return optuna.storages.GrpcStorageProxy(host=host, port=int(port or 13000))
+        with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+            return optuna.storages.GrpcStorageProxy(host=host, port=int(port or 13000))
     if separator:
+        from sqlalchemy.exc import IntegrityError, ProgrammingError
+
+        for _ in range(5):
+            with suppress(IntegrityError, ProgrammingError):
+                return optuna.storages.RDBStorage(storage)
+            time.sleep(1)  # another driver is making the tables
         return optuna.storages.RDBStorage(storage)
     file = Path(storage)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -124,16 +135,19 @@ def open_study(options: SweeperConf) -> Study:
 
 
 def _sampler(options: SweeperConf, seed: int | None) -> BaseSampler:
-    return _made(
-        optuna.samplers, SAMPLERS, "sampler", options.sampler, {"seed": seed, **options.sampler_options}
-    )
+    seeds: dict[str, Any] = {"seed": seed}
+    if options.sampler == "qmc":  # whose points are numbered in the study; choices are drawn at random
+        choices = optuna.samplers.RandomSampler(seed=seed)
+        seeds = {"seed": options.seed, "independent_sampler": choices, "warn_independent_sampling": False}
+    return _made(optuna.samplers, SAMPLERS, "sampler", options.sampler, seeds | options.sampler_options)
 
 
 def _made(module: Any, names: Mapping[str, str], kind: str, name: str, options: Mapping[str, Any]) -> Any:
     if name not in names:
         raise ConfigError(f"{kind}: given {name!r}, expected one of {', '.join(sorted(names))}")
     try:
-        return getattr(module, names[name])(**options)
+        with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+            return getattr(module, names[name])(**options)
     except (TypeError, ValueError, ImportError) as error:
         raise ConfigError(
             f"{kind}_options: {name} does not take them ({str(error).splitlines()[0]})"
@@ -167,8 +181,13 @@ def settle_identity(study: Study, identity: Mapping[str, Any], *, allow_changes:
 
 
 def count(study: Study, *states: TrialState) -> int:
-    """Trials in these states that count for the budget: neither lost with their driver nor refused."""
-    return sum(t.state in states and not {LOST, REFUSED} & t.user_attrs.keys() for t in _trials(study))
+    """Trials in these states that count for the budget."""
+    return sum(trial.state in states and is_counted(trial) for trial in _trials(study))
+
+
+def is_counted(trial: FrozenTrial) -> bool:
+    """Return True for a trial of the budget: not lost with its driver, refused, or a further seed."""
+    return not {LOST, REFUSED, REPEATS} & trial.user_attrs.keys()
 
 
 def ask(
@@ -176,7 +195,7 @@ def ask(
 ) -> tuple[Any, list[str]] | None:
     """A new trial with its overrides; None where constraints refuse a hundred of them in a row."""
     for _ in range(100):
-        if options.seed is not None and options.sampler != "qmc":  # whose points are numbered in the study
+        if options.seed is not None:
             # Another seed for each trial: a sampler that is made anew would draw its first ones again.
             others = [t.number for t in _trials(study) if t.user_attrs.get(DRIVER, driver) != dict(driver)]
             text = f"{options.seed} {len(study.get_trials(deepcopy=False))} {driver if others else ''}"
@@ -189,7 +208,8 @@ def ask(
             study.tell(trial, state=TrialState.FAIL)
             raise ConfigError(f"trial {trial.number} cannot be drawn: {error}") from error
         if overrides is not None:
-            for name, value in ((DRIVER, dict(driver)), (OVERRIDES, overrides), (ALIVE, time.time())):
+            facts = {DRIVER: dict(driver), OVERRIDES: overrides, ALIVE: time.time(), SAME: _sameness(study)}
+            for name, value in facts.items():
                 trial.set_user_attr(name, value)
             return trial, overrides
         trial.set_user_attr(REFUSED, "constraints")
@@ -197,12 +217,50 @@ def ask(
     return None
 
 
-def finished_like(study: Study, number: int, overrides: Sequence[str]) -> FrozenTrial | None:
-    """An earlier trial with the same overrides that has finished."""
-    for trial in _trials(study):
-        if trial.state == TrialState.COMPLETE and trial.user_attrs.get(OVERRIDES) == list(overrides):
-            return trial if trial.number != number else None
+def repeat(study: Study, driver: Mapping[str, Any], *, seeds: int, first: int) -> FrozenTrial | None:
+    """A further seed of one of the best trials; None where none is left, or trials of the search run yet.
+
+    Seeds are `first` and the following. Of several drivers that begin the same one at once, one does.
+    """
+    trials = _trials(study)
+    if any(t.state == TrialState.RUNNING and REPEATS not in t.user_attrs for t in trials):
+        return None
+    best = sorted(_finished(study), key=lambda t: t.values[0], reverse=study.direction.name == "MAXIMIZE")
+    for original, seed in itertools.product(best[:MAX_REPEATED], range(first + 1, first + seeds)):
+        same = [t for t in trials if t.user_attrs.get(REPEATS) == [original.number, seed]]
+        if any(not {LOST, REFUSED} & t.user_attrs.keys() for t in same):
+            continue
+        facts = {REPEATS: [original.number, seed], DRIVER: dict(driver), ALIVE: time.time()}
+        for lost in same:
+            facts |= {name: value for name, value in lost.user_attrs.items() if name == RUN}
+        facts[OVERRIDES] = [t for t in original.user_attrs[OVERRIDES] if not t.startswith(f"{SEED}=")]
+        facts[OVERRIDES] += [f"{SEED}={seed}"]
+        ranges, storage = original.distributions, study._storage
+        new = optuna.create_trial(
+            state=TrialState.RUNNING, params=original.params, distributions=ranges, user_attrs=facts
+        )
+        number = storage.get_trial_number_from_id(storage.create_new_trial(study._study_id, new))
+        rivals = [t for t in _trials(study) if t.user_attrs.get(REPEATS) == [original.number, seed]]
+        if min(t.number for t in rivals if not {LOST, REFUSED} & t.user_attrs.keys()) == number:
+            return trial_of(study, number)
+        note(study, number, REFUSED, "another driver has begun it")
+        study.tell(number, state=TrialState.FAIL)
     return None
+
+
+def finished_like(study: Study, number: int, overrides: Sequence[str]) -> FrozenTrial | None:
+    """An earlier trial with the same overrides, configuration, code and data that has finished."""
+    same = {OVERRIDES: list(overrides), SAME: _sameness(study)}.items()
+    for trial in _finished(study):
+        if trial.number != number and all(trial.user_attrs.get(name) == value for name, value in same):
+            return trial
+    return None
+
+
+def _sameness(study: Study) -> int:
+    """A number for what trials of equal overrides may differ in all the same, where changes are allowed."""
+    identity = study.user_attrs.get("identity", {}).items()
+    return zlib.crc32(json.dumps([pair for pair in identity if not pair[0].startswith("axis ")]).encode())
 
 
 def tell(study: Study, number: int, values: Sequence[float] | None, *, reason: str) -> FrozenTrial:
@@ -233,8 +291,9 @@ def take_up_lost(study: Study, driver: Mapping[str, Any]) -> list[int]:
     for trial in lost:
         note(study, trial.number, LOST, "its driver died")
         study.tell(trial.number, state=TrialState.FAIL)
-        run = {RUN: trial.user_attrs[RUN]} if RUN in trial.user_attrs else {}
-        study.enqueue_trial(trial.params, user_attrs={"instead_of": trial.number, **run})
+        if REPEATS not in trial.user_attrs:  # `repeat` takes up these
+            run = {RUN: trial.user_attrs[RUN]} if RUN in trial.user_attrs else {}
+            study.enqueue_trial(trial.params, user_attrs={"instead_of": trial.number, **run})
     return [trial.number for trial in lost]
 
 
@@ -253,7 +312,15 @@ def _is_alive(trial: FrozenTrial) -> bool:
 
 def best_trials(study: Study) -> list[FrozenTrial]:
     """The best trial, or those of the Pareto front; empty where none has finished."""
-    return study.best_trials if any(t.state == TrialState.COMPLETE for t in _trials(study)) else []
+    finished = _finished(study)
+    if len(study.directions) > 1 or not finished:
+        return study.best_trials if finished else []
+    return [(max if study.direction.name == "MAXIMIZE" else min)(finished, key=lambda t: t.values[0])]
+
+
+def _finished(study: Study) -> list[FrozenTrial]:
+    """Trials of the search that have values; a further seed of one is none of them."""
+    return [t for t in _trials(study) if t.state == TrialState.COMPLETE and REPEATS not in t.user_attrs]
 
 
 def _trials(study: Study) -> list[FrozenTrial]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -40,6 +41,23 @@ def is_given_up(step: int, value: float) -> bool:
     except Exception as error:  # noqa: BLE001 - of whatever storage
         logger.warning("step %d was not told to the sweep's study: %s", step, error)
         return False
+
+
+def is_best(metrics: Mapping[str, float], name: str) -> bool:
+    """Return True outside of a sweep, and if no finished trial has a better objective than these metrics.
+
+    `name`: the metric that is the objective unless the sweep names another one. Of several none is the best.
+    """
+    try:
+        study = (trial := current()) and trial.study
+        values = [t.values for t in study.get_trials(deepcopy=False) if t.values] if study else []
+        if study is None or not values or len(values[0]) > 1:
+            return True
+        objective = json.loads(trial_text() or "{}").get("objectives")
+        value, others = metrics[str(objective or name)], [value for (value,) in values]
+        return value >= max(others) if study.direction.name == "MAXIMIZE" else value <= min(others)
+    except Exception:  # noqa: BLE001 - of whatever storage; or the objective is none of the metrics
+        return True
 
 
 def in_trial() -> bool:

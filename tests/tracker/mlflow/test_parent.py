@@ -49,6 +49,20 @@ def test_jobs_that_come_at_once_are_below_one_run(
     assert ids == [("job-0",), ("job-1",), ("job-2",)]
 
 
+def test_the_best_so_far_is_a_curve_of_the_run_above(
+    make_run: MakeRun, make_tracker: MakeTracker, query: Query
+) -> None:
+    for job, value in enumerate((0.5, 0.25, 0.75)):
+        run = replace(make_run(f"job-{job}", trainer=TRAINER), sweep=SWEEP, start_time=time.time())
+        tracker = make_tracker()
+        tracker.start(run)
+        tracker.log_metrics({"best/validation/f1": value}, step=1)
+        tracker.finish("FINISHED")
+    ((_, _, parent),) = query(PARENTS)
+    curve = query(f"SELECT step, value FROM metrics WHERE run_uuid = '{parent}' ORDER BY step")
+    assert curve == [(1, 0.5), (2, 0.5), (3, 0.75)]
+
+
 def test_the_run_above_has_the_status_of_its_jobs_together(
     make_run: MakeRun, make_tracker: MakeTracker, query: Query
 ) -> None:

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from runwright.analysis.compare.sides import SPLITS, Difference, Side, less_is_better, metric_names
-from runwright.analysis.compare.statistics import bootstrap_difference, mcnemar_p, paired_bootstrap
 from runwright.config.options import metric_nodes
 from runwright.errors import RunwrightError
 from runwright.metric.bootstrap import make_metric
 from runwright.metric.means import ratio
+from runwright.metric.significance import bootstrap_difference, mcnemar_p, paired_bootstrap
 from runwright.predictions import Ragged, select
 from runwright.runs.folder import CONFIG_FILE, read_config
 from runwright.store import read_json

@@ -21,7 +21,7 @@ from runwright.analysis.compare.sides import (
     mixed_settings,
     split_rank,
 )
-from runwright.analysis.compare.statistics import welch
+from runwright.metric.significance import welch
 from runwright.report.terminal import (
     mean_text,
     number_text,

@@ -17,6 +17,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
@@ -63,20 +64,21 @@ def files_of_splits(files: Mapping[str, str | list[str] | None], folder: str | N
     return by_split
 
 
-def require_files(value: Any) -> None:
-    """Raise the error of a reader for local files that a configuration of data names and that are missing."""
+def require_files(value: Any) -> list[str]:
+    """Local files that a configuration of data names; raises the error of a reader where one is missing."""
     if isinstance(value, list):
         value = dict(enumerate(value))
     if not isinstance(value, Mapping):
-        return
+        return []
+    named: list[str] = []
     files, folder = value.get("files"), value.get("folder")
     if isinstance(files, Mapping) and "_target_" in value and not is_remote(str(folder)):
         lists = {split: [each] if isinstance(each, str) else each or [] for split, each in files.items()}
         local = {split: [name for name in names if not is_remote(name)] for split, names in lists.items()}
         if any(lists.values()) is any(local.values()):
-            files_of_splits({split: names or None for split, names in local.items()}, folder)
-    for inner in value.values():
-        require_files(inner)
+            by_split = files_of_splits({split: names or None for split, names in local.items()}, folder)
+            named = list(chain(*by_split.values()))
+    return [*named, *chain(*map(require_files, value.values()))]
 
 
 def _files(split: str, value: str | list[str], root: Path | str) -> list[str]:

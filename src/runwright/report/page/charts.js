@@ -195,7 +195,7 @@
       if (!ranges.length) [low, high] = log ? [1, 10] : [0, 1];
       if (chart.zero && !log) low = Math.min(0, low);
       const x = scale(first, last, box.left, box.right, chart.logx), y = scale(low, high, box.bottom, box.top, log);
-      axes(picture, box, { place: x, ticks: ticks(first, last, Math.max(3, box.right / 110), chart.logx).filter((t) => chart.x !== "step" || Number.isInteger(t)) },
+      axes(picture, box, { place: x, ticks: ticks(first, last, Math.max(3, box.right / 110), chart.logx).filter((t) => !["step", "job"].includes(chart.x) || Number.isInteger(t)) },
         { place: y, ticks: ticks(low, high, 5, log) }, { x: chart.x, y: chart.y });
       const clip = `clip-${chart.id}`;
       const cut = svg("clipPath", { id: clip }, picture);
@@ -212,8 +212,8 @@
       for (const series of shown) {
         const values = series.smooth ? smoothed(series.y, share) : series.y;
         if (alone && series.smooth && share > 0) path(layer, series, series.y, x, y, "faint");
-        path(layer, series, values, x, y, "");
-        if (series.points || series.x.length === 1) {
+        if (!series.dots) path(layer, series, values, x, y, "");
+        if (series.dots || series.points || series.x.length === 1) {
           series.x.forEach((step, i) => values[i] === null || svg("circle",
             { class: `dot s${series.index % 8}`, cx: x(step), cy: y(values[i]), r: 3.5 }, layer));
         }
@@ -319,6 +319,38 @@
     return draw;
   }
 
+  // --- parallel coordinates: a line for each job, from axis to axis; the first is the best ---
+
+  function parallel(place, chart) {
+    const drawing = html("div", "drawing wide", place);
+    function draw() {
+      drawing.replaceChildren();
+      const count = chart.axes.length, height = 320;
+      const picture = canvas(drawing, height, chart.label), wide = picture.viewBox.baseVal.width;
+      const box = { left: 24, right: wide - 70, top: 34, bottom: height - 16 };
+      const at = (axis) => box.left + ((box.right - box.left) * axis) / (count - 1);
+      const room = Math.floor((box.right - box.left) / (count - 1) / 7);
+      const scales = chart.axes.map((axis) => {
+        const [low, high] = axis.names ? [0, axis.names.length - 1] : [Math.min(...axis.values), Math.max(...axis.values)];
+        return { place: scale(low, high, box.bottom, box.top, axis.log), ticks: axis.names ? axis.names.map((_, i) => i) : ticks(low, high, 5, axis.log) };
+      });
+      for (let job = chart.texts.length - 1; job >= 0; job--) {
+        const points = chart.axes.map((axis, i) => `${at(i).toFixed(1)} ${scales[i].place(axis.values[job]).toFixed(1)}`);
+        const share = 1 - job / chart.texts.length;
+        const line = svg("path", { class: `line s${job === 0 ? 1 : 0}`, d: `M${points.join("L")}`, "stroke-opacity": job === 0 ? 1 : (0.08 + 0.6 * share * share).toFixed(2) }, picture);
+        line.addEventListener("pointermove", (event) => showTip(event, [[chart.texts[job]]]));
+        line.addEventListener("pointerleave", hideTip);
+      }
+      chart.axes.forEach((axis, i) => {
+        svg("line", { class: "axis", x1: at(i), x2: at(i), y1: box.top, y2: box.bottom }, picture);
+        const name = svg("text", { class: i ? "name middle" : "name", x: i ? at(i) : 4, y: 14 + 12 * (i % 2) }, picture, short(axis.name, Math.max(10, 2 * room - 2)));
+        svg("title", {}, name, axis.name);
+        for (const value of scales[i].ticks) svg("text", { class: "tick", x: at(i) + 5, y: scales[i].place(value) + 4 }, picture, axis.names ? short(axis.names[value], room) : figure(value));
+      });
+    }
+    return draw;
+  }
+
   // --- confusion matrix: only cells that are not empty ---
 
   function matrix(place, chart) {
@@ -389,7 +421,7 @@
       chart.names.forEach((name, i) => shown.forEach((series, place) => {
         const value = series.values[i], top = 10 + row * i;
         const bar = svg("rect", { class: `bar s${series.index % 8}`, x: x(0), y: top + place * thick, width: Math.max(0, x(value) - x(0)), height: thick - 1 }, picture);
-        bar.addEventListener("pointermove", (event) => showTip(event, [[name], [`${series.name}: ${figure(value)} %, ${figure(series.counts[i])}`, series.index]]));
+        bar.addEventListener("pointermove", (event) => showTip(event, [[name], [`${series.name}: ${figure(value)} %${series.counts ? `, ${figure(series.counts[i])}` : ""}`, series.index]]));
         bar.addEventListener("pointerleave", hideTip);
         if (shown.length === 1) svg("text", { class: "tick", x: x(value) + 4, y: top + thick }, picture, figure(value));
       }));
@@ -464,7 +496,7 @@
 
   // --- all together ---
 
-  const kinds = { curves, scatter, matrix, bars, intervals };
+  const kinds = { curves, scatter, parallel, matrix, bars, intervals };
   const redraws = [];
   document.querySelectorAll(".chart").forEach((place, index) => {
     const chart = { id: index, ...spec.charts[index] };

@@ -28,7 +28,7 @@ HERE = Path(__file__).parent
 class Chart:
     """A chart that the script draws; `data` is the input of its function of the same kind."""
 
-    kind: str  # curves, scatter, matrix, bars, intervals
+    kind: str  # curves, scatter, parallel, matrix, bars, intervals
     title: str
     about: str  # what a reader must know to judge it
     data: dict[str, Any]

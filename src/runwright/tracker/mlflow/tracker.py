@@ -82,6 +82,7 @@ class MLflowTracker(JournalTracker):
             start_time=run.start_time,
             sweep=run.sweep,
             metric=f"{split}/{metric}" if metric else None,
+            less_is_better=trainer.get("best_mode") == "min",
         )
         _remember(self._folder, store=store, target=target, output_dir=output_dir)
         self._trouble = stores.probe(store, timeout_seconds=self.start_timeout_seconds) or ""

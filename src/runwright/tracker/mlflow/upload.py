@@ -20,6 +20,7 @@ import posixpath
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,6 +137,7 @@ class Target:
     start_time: float | None = None  # seconds since 1970
     sweep: str | None = None  # identity of its multirun, which is the run above it
     metric: str | None = None  # the one that the best step is chosen by, as `split/name`
+    less_is_better: bool = False  # of that metric
 
 
 class Uploader:
@@ -262,10 +264,23 @@ class Uploader:
         statuses = [job.info.status for job in jobs]
         # A job that was killed and made up for by a later one no longer counts.
         status = next((one for one in ("RUNNING", "FAILED") if one in statuses), statuses[0])
+        self._log_best(client, parent, jobs)
         if status == "RUNNING":
             client.update_run(parent, status=status)
         else:
             client.set_terminated(parent, status, end_time=max(job.info.end_time or 0 for job in jobs))
+
+    def _log_best(self, client: MlflowClient, parent: str, jobs: Sequence[Any]) -> None:
+        """Draw the best metric so far over the jobs that ended, in the run above them."""
+        from mlflow.entities import Metric
+
+        key, best = mlflow_name(f"best/{self.target.metric}"), min if self.target.less_is_better else max
+        done = [job for job in jobs if job.info.end_time and key in job.data.metrics]
+        ended = sorted((job.info.end_time, job.data.metrics[key]) for job in done)
+        values = accumulate((value for _, value in ended), best)
+        curve = [Metric(key, v, end, n) for n, ((end, _), v) in enumerate(zip(ended, values, strict=True), 1)]
+        if curve:
+            client.log_batch(parent, metrics=curve[-batches.MAX_METRICS :])
 
     def _send(self, client: MlflowClient, batch: Batch) -> None:
         from mlflow.entities import Param, RunTag

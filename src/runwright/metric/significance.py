@@ -5,6 +5,7 @@ Each takes plain arrays and returns plain numbers; the same values give the same
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -70,6 +71,17 @@ def welch(first: np.ndarray, second: np.ndarray, *, confidence: float) -> tuple[
     reach = float(stdtrit(freedom, 0.5 + confidence / 2)) * error
     p = 2 * float(stdtr(freedom, -abs(difference) / error))
     return Interval(value=difference, low=difference - reach, high=difference + reach), p
+
+
+def paired_t(differences: np.ndarray, *, confidence: float) -> tuple[Interval, float]:
+    """The mean of [N] differences of the same seeds, with its interval and two-sided p (Student 1908)."""
+    from scipy.special import stdtr, stdtrit
+
+    value, freedom = float(differences.mean()), len(differences) - 1
+    error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
+    reach = float(stdtrit(freedom, 0.5 + confidence / 2)) * error
+    p = 2 * float(stdtr(freedom, -abs(value) / error)) if error else float(value == 0)
+    return Interval(value=value, low=value - reach, high=value + reach), p
 
 
 def _num_resamples(num_rows: int, cells: int) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from runwright.analysis.compare.statistics import (
+from runwright.metric.significance import (
     bootstrap_difference,
     mcnemar_p,
     paired_bootstrap,

@@ -1,0 +1,52 @@
+"""`runwright table`: a table of runs for a paper, as LaTeX, Markdown or CSV."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+USAGE = "runwright table [options] --columns METRIC[,…] RUN[,RUN …]|SWEEP …"
+EXAMPLES = """examples:
+  runwright table name:small name:large --rows name --columns test/accuracy
+  runwright table vader-lr_search --rows optimizer.lr \\
+      --columns validation/pearson --format latex
+  runwright table name:a name:b --rows model.name \\
+      --columns name,test/f1_macro      # a column for each experiment
+
+RUN is a folder, an id, latest or latest:NAME; name:NAME all finished runs of an
+experiment; SWEEP the name or folder of a sweep. Runs with the same values of
+--rows are seeds of one row; the runs behind each cell stand in a comment."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("run", metavar="RUN", nargs="+", help="runs, several with commas, name:NAME or a sweep")
+    add("--rows", default="name", metavar="KEY,…", help="settings; default: name")
+    add("--columns", required=True, metavar="KEY,…", help="metrics, and settings that divide them")
+    add("--format", choices=("latex", "markdown", "csv"), default="markdown", help="default: markdown")
+    add("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
+
+
+def execute(args: argparse.Namespace) -> int:
+    from runwright.analysis.compare.sides import find_sides
+    from runwright.analysis.runs import read_row
+    from runwright.analysis.table import make_table
+    from runwright.errors import ConfigError
+    from runwright.runs.page import find, read_jobs
+
+    rows = {}
+    for reference in args.run:
+        folder, is_sweep = Path(reference), False
+        if not reference.startswith("name:") and "," not in reference:
+            folder, is_sweep = find(reference, output_dir=args.output_dir)
+        if is_sweep:
+            runs = (read_row(job.folder) for job in read_jobs(folder) if job.folder and job.metrics)
+            rows |= {row.folder: row for row in runs if row}
+        else:
+            (side,) = find_sides([reference], output_dir=args.output_dir)
+            rows |= {row.folder.resolve(): row for row in side.rows}
+    if not rows:
+        raise ConfigError(f"{' '.join(args.run)}: given no run that has finished, expected some")
+    keys, columns = ([key.strip() for key in text.split(",")] for text in (args.rows, args.columns))
+    print(make_table([*rows.values()], keys, columns, form=args.format), end="")
+    return 0

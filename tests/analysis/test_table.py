@@ -1,0 +1,114 @@
+"""Tables of runs: rows by settings, spread over seeds, the best and what is not significantly worse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from runwright.analysis.runs import RunRow, read_row
+from runwright.analysis.table import make_table
+from runwright.errors import ConfigError
+
+Make = Callable[..., RunRow]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """A finished run; `right` says which of its test rows are predicted as expected."""
+
+    def run(name: str, score: float, *, seed: int = 0, lr: float = 1.0, right: Sequence[bool] = ()) -> RunRow:
+        number = len(list(tmp_path.iterdir()))
+        folder = tmp_path / f"2026-01-01_00-00-00-{number:06x}"
+        (folder / "predictions").mkdir(parents=True)
+        record = {
+            "run_id": f"{number:032x}",
+            "name": name,
+            "status": "FINISHED",
+            "start_time": 1.0,
+            "end_time": 2.0,
+        }
+        config = {"name": name, "seed": seed, "optimizer": {"lr": lr}}
+        config["trainer"] = {"best_metric": "accuracy", "best_mode": "max"}
+        interval = {"value": score, "low": score - 0.01, "high": score + 0.01}
+        summary = {"metrics": {"test/accuracy": score}, "intervals": {"test/accuracy": interval}}
+        for file, content in (
+            ("run.json", record),
+            ("summary.json", summary),
+            ("task.json", {"label_names": ["a", "b"]}),
+        ):
+            (folder / file).write_text(json.dumps(content))
+        (folder / "config.yaml").write_text(yaml.safe_dump(config))
+        rows = [
+            {"text": str(i), "expected": "a", "predicted": "a" if good else "b"}
+            for i, good in enumerate(right)
+        ]
+        if rows:
+            (folder / "predictions" / "test.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        row = read_row(folder)
+        assert row is not None
+        return row
+
+    return run
+
+
+def test_seeds_are_a_mean_with_their_spread_and_the_best_is_marked(make: Make) -> None:
+    runs = [make("small", score, seed=seed) for seed, score in enumerate((0.50, 0.52, 0.54))]
+    runs += [make("large", score, seed=seed) for seed, score in enumerate((0.90, 0.92, 0.94))]
+    runs += [make("near_by", score, seed=seed) for seed, score in enumerate((0.89, 0.92, 0.92))]
+    text = make_table(runs, ["name"], ["test/accuracy"], form="markdown")
+    assert "| small | 0.5200 ± 0.0200 | 3 |" in text
+    assert "| large | **0.9200 ± 0.0200** | 3 |" in text
+    assert "| near_by | 0.9100 ± 0.0173 † | 3 |" in text
+    assert "not significantly worse than it, by Welch's test over runs, 95%" in text
+    assert "large | test/accuracy: 3 runs: 000003 000004 000005\n" in text
+    assert make_table(runs[::-1], ["name"], ["test/accuracy"], form="markdown") == text
+
+
+def test_single_runs_are_compared_on_the_same_rows(make: Make) -> None:
+    chance = np.random.default_rng(0)
+    good = chance.random(400) < 0.8
+    near = good.copy()
+    near[np.flatnonzero(good)[:2]] = False
+    far = good & (chance.random(400) < 0.8)
+    runs = [make(name, float(np.mean(right)), right=right.tolist()) for name, right in
+            (("best", good), ("near", near), ("far", far))]  # fmt: skip
+    text = make_table(runs, ["name"], ["test/accuracy"], form="csv")
+    lines = dict(line.split(",", 1) for line in text.splitlines() if not line.startswith("#"))
+    value = good.mean()
+    assert lines["best"] == f'"{value:.4f} [{value - 0.01:.4f}, {value + 0.01:.4f}] (best)",1'
+    assert lines["near"].endswith('] †",1')
+    assert lines["far"].endswith(']",1')
+
+
+def test_a_setting_among_the_columns_parts_them(make: Make) -> None:
+    runs = [
+        make("a_b", 0.5, lr=1.0),
+        make("a_b", 0.6, lr=10.0),
+        make("c&d", 0.7, lr=10.0),
+        make("c&d", 0.9, lr=10.0),
+    ]
+    text = make_table(runs, ["name"], ["optimizer.lr", "test/accuracy"], form="latex")
+    assert "name & 1.0 test/accuracy & 10.0 test/accuracy & runs \\\\" in text
+    assert "a\\_b & 0.5000 [0.4900, 0.5100] & 0.6000 [0.5900, 0.6100] & 1 \\\\" in text
+    assert "c\\&d & - & \\textbf{0.8000 $\\pm$ 0.1414} & 2 \\\\" in text
+
+
+def test_rows_come_by_number_and_what_differs_beside_the_seed_is_said(make: Make) -> None:
+    runs = [make(name, 0.5, lr=lr) for lr, name in ((10.0, "x"), (2.0, "y"), (2.0, "z"))]
+    text = make_table(runs, ["optimizer.lr"], ["test/accuracy"], form="csv")
+    assert [line.partition(",")[0] for line in text.splitlines()[-2:]] == ["2.0", "10.0"]
+    assert "2 runs: 000001 000002\n" in text
+    runs = [make("x", 0.5, lr=3.0), make("x", 0.5, lr=4.0)]
+    assert "differ in more than seeds: optimizer.lr" in make_table(
+        runs, ["name"], ["test/accuracy"], form="csv"
+    )
+
+
+def test_without_a_metric_those_that_there_are_are_named(make: Make) -> None:
+    with pytest.raises(ConfigError, match="--columns: given seed, expected a metric: test/accuracy"):
+        make_table([make("x", 0.5)], ["name"], ["seed"], form="csv")
