@@ -54,6 +54,22 @@ def require_at_least(args: argparse.Namespace, **bounds: int) -> None:
             raise ConfigError(f"--{name.replace('_', '-')}: given {value}, expected at least {bound}")
 
 
+def add_process_flag(parser: argparse.ArgumentParser, *, needs: str = "") -> None:
+    help_text = f"share the work{needs}; the same command goes on after a kill"
+    parser.add_argument("--num-processes", metavar="N", type=int, help=help_text)
+
+
+def shares_work(args: argparse.Namespace) -> bool:
+    """Return True for --num-processes, or where torchrun started several; raises ConfigError."""
+    from runwright.trainer.environment import world_size
+
+    require_at_least(args, num_processes=1)
+    shares = args.num_processes is not None or world_size() > 1
+    if shares and args.logits:
+        raise ConfigError("--logits: given with --num-processes, which keeps predictions only; leave one out")
+    return shares
+
+
 def print_json(value: object) -> None:
     """Print a value as indented JSON, with null for NaN and infinity."""
     import json

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from runwright.inference.load import FinishedRun, choosing, load_run
 from runwright.inference.logits import keeping_logits, require_logits
 from runwright.inference.models import load_named
 from runwright.inference.named import Named
+from runwright.inference.parts import evaluate_in_parts, parts_folder
 from runwright.inference.zero_shot import ZeroShot
 from runwright.report.log import run_logging
 from runwright.report.progress import Progress
@@ -33,6 +36,7 @@ from runwright.runs.evaluate import evaluate_split
 from runwright.runs.folder import claim_folder, read_saved, seen_from_here
 from runwright.runs.resume import override_key, recorded_overrides, with_overrides
 from runwright.store import cache_root, write_json
+from runwright.trainer.evaluate import predict
 from runwright.types import EvaluateResult, Hypotheses
 
 logger = logging.getLogger(__name__)
@@ -60,13 +64,15 @@ def evaluate_run(
     allow_shadow: bool = False,
     hypotheses: Hypotheses | None = None,
     logits: bool = False,
+    in_parts: bool = False,
 ) -> list[EvaluateResult]:
     """Evaluate the best model of a run, or one by name; one result for each split, all but train by default.
 
     Overrides, put on top of the run's own, choose other data or metrics, or how predictions are judged;
     others are refused, but for a model by name. Predictions, tables and metrics are written to
     evaluations/<time>-<id>/ of the run, or of its output_dir. With hypotheses the classes are others.
-    `logits` keeps the model's raw outputs.
+    `logits` keeps the model's raw outputs. `in_parts` goes on from what an earlier start has left; the result
+    of several processes is that of the first one, and empty on the others.
     """
     if isinstance(source, Named):
         if not any(_group(override_key(text)) in ("dataset", "experiment") for text in overrides):
@@ -74,7 +80,8 @@ def evaluate_run(
             raise ConfigError(f"runwright evaluate: {source.name} is no run and has no data; add {files}")
         run = load_named(source, on_top_of([], overrides), device=device, allow_shadow=allow_shadow)
         run, folder = choosing(run, hypotheses), Path(run.config["output_dir"]).expanduser()
-        return _evaluate_splits(run, folder, run.config, splits, other=None, logits=logits)
+        options: Any = {"logits": logits, "in_parts": in_parts}
+        return _evaluate_splits(run, folder, run.config, splits, other=None, **options)
     composed = _compose(source, overrides, allow_shadow=allow_shadow) if overrides else {}
     keys = [override_key(text) for text in overrides]
     judging = {name: composed["task"][name] for name in JUDGING if f"task.{name}" in keys}
@@ -87,7 +94,7 @@ def evaluate_run(
         config |= {"metric": {}} | {key: composed[key] for key in TAKEN[:4] if key in composed}
         config["seeds"] = {**run.config["seeds"], "data": composed["seeds"]["data"]}
     other = any(_group(key) in ("dataset", "seed", "seeds") for key in keys)
-    return _evaluate_splits(run, source, config, splits, other=other, logits=logits)
+    return _evaluate_splits(run, source, config, splits, other=other, logits=logits, in_parts=in_parts)
 
 
 def _evaluate_splits(
@@ -98,13 +105,15 @@ def _evaluate_splits(
     *,
     other: bool | None,
     logits: bool,
+    in_parts: bool,
 ) -> list[EvaluateResult]:
     """Evaluate splits of the data in `config`; `other`: not those of the run, None: there is no run."""
     if logits:
         require_logits(run.task)
-    output, _, _ = claim_folder(folder / "evaluations")
+    evaluations, first = folder / "evaluations", run.ranks.is_first
+    output = claim_folder(evaluations)[0] if first else evaluations
     concealed = conceal(config)  # before the log is opened: it masks the secrets that are in it
-    with run_logging(output, first=True, redact=Redactor().text), Progress(enabled=True) as progress:
+    with run_logging(output, first=first, redact=Redactor().text), Progress(enabled=first) as progress:
         data = build.load_data(config)
         names = splits or [split for split in data.splits if split != "train"] or [*data.splits]
         if unknown := [split for split in names if split not in data.splits]:
@@ -120,9 +129,17 @@ def _evaluate_splits(
         for split, text in warnings.items():
             logger.warning("%s: %s", split, text)
         run = replace(run, metrics=build.build_metrics(config, task=run.task), progress=progress)
-        results = [
-            _evaluate(run, split, rows[split], config, folder=output, logits=logits) for split in names
-        ]
+        results: list[EvaluateResult] = []
+        hypotheses = getattr(run.task, "hypotheses", None)
+        for split in names:
+            key = data.fingerprints[split], config["task"], config.get("generation"), str(hypotheses)
+            folders = parts_folder(evaluations / split, run, *key) if in_parts else nullcontext()
+            with folders as parts:
+                options: Any = {"folder": output, "logits": logits, "parts": parts}
+                if result := _evaluate(run, split, rows[split], config, **options):
+                    results.append(result)
+        if not first:
+            return []
         results = [replace(result, warning=warnings.get(result.split, "")) for result in results]
     write_json(output / "metrics.json", strict(_joined(result.metrics for result in results)))
     prints = {split: data.fingerprints[split] for split in names}
@@ -143,15 +160,27 @@ def _learn_form(task: Any, rows: Mapping[str, Any]) -> None:
 
 
 def _evaluate(
-    run: FinishedRun, split: str, rows: Any, config: Mapping[str, Any], *, folder: Path, logits: bool
-) -> EvaluateResult:
-    """Evaluate one split; its predictions and tables are written to the folder."""
+    run: FinishedRun,
+    split: str,
+    rows: Any,
+    config: Mapping[str, Any],
+    *,
+    folder: Path,
+    logits: bool,
+    parts: Path | None,
+) -> EvaluateResult | None:
+    """Evaluate one split; the first rank alone writes predictions and tables, and has a result."""
     key, cache, task = {"rows": rows._fingerprint}, cache_root() / "examples", run.task
     examples = build.encode_rows(run.config, rows, task, run.tokenizer, split=split, key=key, folder=cache)
     run = replace(run, speed=replace(run.speed, seconds=0.0, num_samples=0, num_steps=0, num_tokens=0))
     file = folder / "predictions" / f"{split}.npz" if logits else None
+    by = partial(evaluate_in_parts, parts) if parts else predict
+    if not run.ranks.is_first:
+        by(run.model, task, examples, ranks=run.ranks, max_tokens=run.options.evaluate_tokens)
+        return None
+    options: Any = {"model": run.model, "task": task, "examples": examples, "rows": rows}
     with keeping_logits(task, file):
-        evaluation = evaluate_split(run, split, model=run.model, task=task, examples=examples, rows=rows)
+        evaluation = evaluate_split(run, split, predict=by, **options)
     outputs.write_split(folder, split, rows=rows, task=task, evaluation=evaluation)
     options = {"group_names": task.group_names, "seed": config["seed"]}
     metrics = build.with_intervals(config, run.metrics)

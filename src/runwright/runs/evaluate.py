@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -38,7 +38,15 @@ def evaluate_splits(
 
 
 def evaluate_split(
-    run: Any, split: str, *, model: Any, task: Any, examples: Examples, rows: Any, tunes: bool = False
+    run: Any,
+    split: str,
+    *,
+    model: Any,
+    task: Any,
+    examples: Examples,
+    rows: Any,
+    tunes: bool = False,
+    predict: Callable[..., Any] = predict,
 ) -> Evaluation:
     """Predictions and metrics of one split; with `tunes` the task first tunes its option on them.
 
