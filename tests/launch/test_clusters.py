@@ -381,7 +381,7 @@ def test_mlflow_behind_a_login(project: Project, server: Callable[[int], None]) 
 
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815
 
-        def log_message(self, *_: object) -> None: ...
+        def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002
 
     server(behind)
     proxy = ThreadingHTTPServer(("127.0.0.1", 0), Login)

@@ -32,7 +32,7 @@ def test_tensorboard_has_each_point_once_also_of_a_run_that_was_resumed(
     make_run: MakeRun, recorded: Callable[[Path], list[tuple[str, int, int, float]]]
 ) -> None:
     accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    from runwright.tracker.tensorboard import TensorBoardTracker
+    from runwright.tracker.feed import TensorBoardTracker
 
     run = make_run()
     train(TensorBoardTracker(**OPTIONS), run, first=1, last=6, status="KILLED")
@@ -71,10 +71,10 @@ def test_wandb_keeps_each_point_once_over_its_own_step(
     make_run: MakeRun, recorded: Callable[[Path], list[tuple[str, int, int, float]]]
 ) -> None:
     pytest.importorskip("wandb")
-    from runwright.tracker.wandb import WandbTracker
+    from runwright.tracker.feed import WandbTracker
 
     run = make_run()
-    options = OPTIONS | {"project": None, "entity": None, "mode": "offline"}
+    options = OPTIONS | {"project": None, "mode": "offline"}
     train(WandbTracker(**options), run, first=1, last=6, status="KILLED")
     train(WandbTracker(**options), run, first=4, last=9, status="FINISHED")
     rows, config = offline_records(run.folder)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import islice
 from statistics import median
 from typing import Any
 
@@ -22,18 +21,17 @@ from runwright.runs.folder import whole_runs
 from runwright.store import cache_root, flatten, read_json
 from runwright.task.base import model_inputs
 from runwright.task.sequence_to_sequence import decoder_inputs
-from runwright.trainer.batches import Batches, Picked, layout
-from runwright.trainer.options import TrainerOptions, choose_splits, make_plan
+from runwright.trainer.batches import StepBatch
+from runwright.trainer.options import choose_splits, make_plan
 from runwright.trainer.ranks import ALONE
 from runwright.trainer.step import to_device
 from runwright.trainer.stream import StreamBatches
+from runwright.types import Batch
 
-NUM_CUT = 2000  # steps whose microbatches are looked at, for padding and the largest one
-NUM_STREAMED = 20  # of a stream
+NUM_BATCHES, NUM_STREAMED = 200, 20  # that tell the padding and the largest microbatch; of a stream
 NUM_PAST, NUM_LOOKED_AT = 5, 200  # runs that tell the time; newest runs among which they are sought
-# Resident memory of a run of 35,000 weights: Python with torch, transformers, datasets and the tracker.
-BASE_BYTES = 550 * 2**20
-OUTLINE = "outline"  # an attention of the meta device: as large as the fused one, and without a mask
+BASE_BYTES = 550 * 2**20  # measured, on a CPU: Python with torch, transformers, datasets and a tracker
+META, OUTLINE = torch.device("meta"), "outline"
 
 
 def plan_of(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,95 +41,66 @@ def plan_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     options = build.build_options(config)
     prepared = build.prepare(config, cache_folder=cache_root() / "examples")
-    with torch.device("meta"):
-        model: Any = build.build_model(config, prepared, device=torch.device("meta"))
+    with META:
+        model: Any = build.build_model(config, prepared, device=META)
     device = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    settings = getattr(model, "config", None)
-    is_flat = (device, config["model"].get("attention"), getattr(settings, "_attn_implementation", None)) == (
-        "cpu",
-        "auto",
-        "sdpa",
-    ) and getattr(settings, "model_type", None) in ARCHITECTURES
-    batches = build.build_batches(config, prepared, ranks=ALONE, padded=not is_flat)
+    attention = getattr(model.config, "_attn_implementation", None)
+    runs_flat = (device, config["model"].get("attention"), attention) == ("cpu", "auto", "sdpa")
+    padded = not runs_flat or model.config.model_type not in ARCHITECTURES
+    batches = build.build_batches(config, prepared, ranks=ALONE, padded=padded)
     plan = make_plan(options, steps_per_epoch=batches.steps_per_epoch)
-    splits = choose_splits(prepared.examples, best_split=options.best_split)
-    sizes = {split: len(rows) for split, rows in prepared.data.splits.items()}
-    counts = {split: len(examples) for split, examples in prepared.examples.items()}
-    num_evaluations = -(-plan.total_steps // plan.evaluate_every) if plan.evaluate_every else 1
-    examples = num_evaluations * sum(counts[split] for split in splits.names)
-    length, largest = _length(batches, plan.total_steps)
-    weights = sum(p.numel() * p.element_size() for p in (*model.parameters(), *model.buffers()))
-    memory = {"weights": weights, **_training_bytes(config, model, largest, options)}
-    if is_flat and largest is not None:  # the padding of that microbatch is not computed
-        share = float(largest["attention_mask"].float().mean())
-        memory["activations"] = round(memory["activations"] * share)
+    steps = plan.total_steps
+    if isinstance(batches, StreamBatches):
+        seen = list(batches.iterate(0, min(steps, NUM_STREAMED)))
+        tokens = sum(step.real_tokens for step in seen) * steps // len(seen)
+    else:
+        seen = [batches.at(step) for step in evenly_spaced(steps, NUM_BATCHES).tolist()]
+        epochs, lengths = steps // batches.steps_per_epoch, batches.examples.lengths
+        rest = (batches.positions(step) for step in range(epochs * batches.steps_per_epoch, steps))
+        tokens = epochs * int(lengths.sum()) + sum(int(lengths[positions].sum()) for positions in rest)
+    evaluations = -(-steps // (plan.evaluate_every or steps))
+    counts = {split: len(examples) for split, examples in prepared.examples.items() if split != "train"}
+    judged = sum(counts[split] for split in choose_splits(counts, best_split=options.best_split).names)
+    weights = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
+    memory = {"weights": weights, **_training_bytes(config, model, seen)}
     saved = weights + memory["optimizer"]
-    shares = config["launch"]["num_processes"] if config["launch"]["strategy"] == "fsdp" else 1
-    held = (saved + memory["gradients"]) // shares + memory["activations"]
-    base = BASE_BYTES if device == "cpu" else 0
     # A checkpoint is copied before it is written, when gradients and activations are gone.
-    memory["at most"] = base + max(held, saved // shares + saved if device == "cpu" else 0)
+    most = max(saved + memory["gradients"] + memory["activations"], 2 * saved)
     return {
-        "rows": sizes,
-        "examples": counts,
-        "steps": plan.total_steps,
-        **length,
-        "evaluated_examples": examples + sum(counts[s] for s in counts if s != "train"),
-        "evaluations": num_evaluations,
+        "rows": {split: len(rows) for split, rows in prepared.data.splits.items()},
+        "steps": steps,
+        "tokens": tokens,
+        "padding": 1 - sum(step.real_tokens for step in seen) / sum(step.padded_tokens for step in seen),
+        "evaluated": evaluations * judged + sum(counts.values()),
         "model": type(model).__name__,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "device": device,
-        "processes": config["launch"]["num_processes"],
-        "memory": memory,
-        "disk": {"checkpoints": (options.keep_checkpoints + 1) * saved, "best": weights},
-        "past": _past(config, tokens=length["tokens"], device=device),
+        "memory": {**memory, "all": most + (BASE_BYTES if device == "cpu" else 0)},
+        "disk": (options.keep_checkpoints + 1) * saved + weights,
+        "past": _past(config, tokens=tokens, device=device),
     }
 
 
-def _length(batches: Batches | StreamBatches, steps: int) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """Tokens, the share of padding in them, and the largest microbatch; of a stream by its first batches."""
-    if isinstance(batches, StreamBatches):
-        first = list(islice(batches.iterate(0, min(steps, NUM_STREAMED)), NUM_STREAMED))
-        real, padded = sum(one.real_tokens for one in first), sum(one.padded_tokens for one in first)
-        microbatches = [one.batch for step in first for one in step.microbatches]
-        largest = max(microbatches, key=lambda batch: batch["input_ids"].numel(), default=None)
-        return {"tokens": real * steps // max(len(first), 1), "padding": 1 - real / max(padded, 1)}, largest
-    lengths, per_epoch = batches.examples.lengths, batches.steps_per_epoch
-    epochs = steps // per_epoch
-    rest = (int(lengths[batches.positions(step)].sum()) for step in range(epochs * per_epoch, steps))
-    tokens = epochs * int(lengths.sum()) + sum(rest)
-    real = padded = most = at = 0
-    for step in evenly_spaced(steps, NUM_CUT).tolist():
-        positions = batches.positions(step)
-        _, costs = layout(Picked([(batches.examples, positions)]), batches.cut)
-        real, padded = real + int(lengths[positions].sum()), padded + sum(costs)
-        most, at = max((most, at), (max(costs), step))
-    microbatches = [one.batch for one in batches.at(at).microbatches]
-    largest = max(microbatches, key=lambda batch: batch["input_ids"].numel())
-    return {"tokens": tokens, "padding": 1 - real / max(padded, 1)}, largest
-
-
-def _training_bytes(
-    config: Mapping[str, Any], model: Any, batch: Mapping[str, Any] | None, options: TrainerOptions
-) -> dict[str, int]:
-    """Bytes of gradients, optimizer state and activations, from one step on the meta device."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+def _training_bytes(config: Mapping[str, Any], model: Any, steps: Sequence[StepBatch]) -> dict[str, int]:
+    """Bytes of gradients, optimizer state and activations, from a step on the meta device."""
     optimizer = build.instantiate(config["optimizer"], model, group="optimizer", key="optimizer")
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in trained:
         parameter.grad = torch.zeros_like(parameter)
     for group in optimizer.param_groups:
         group.update(fused=None, foreach=False)
     optimizer.step()
     states = (value for state in optimizer.state.values() for value in state.values())
-    activations = _saved_bytes(model, batch) if batch else 0
+    microbatches = (microbatch.batch for step in steps for microbatch in step.microbatches)
+    activations = _saved_bytes(model, max(microbatches, key=lambda batch: batch["input_ids"].numel()))
     return {
-        "gradients": sum(parameter.numel() * parameter.element_size() for parameter in trained),
+        "gradients": sum(parameter.nbytes for parameter in trained),
         "optimizer": sum(state.nbytes for state in states if isinstance(state, torch.Tensor)),
-        "activations": activations // (1 if options.precision == "fp32" else 2),
+        "activations": activations // (1 if config["trainer"]["precision"] == "fp32" else 2),
     }
 
 
-def _saved_bytes(model: Any, batch: Mapping[str, Any]) -> int:
+def _saved_bytes(model: Any, batch: Batch) -> int:
     """Bytes that a forward of the batch through the model's body keeps for the backward."""
     transformers.AttentionInterface.register(OUTLINE, _attention)
     with suppress(AttributeError, ValueError):  # an attention of its own
@@ -146,44 +115,36 @@ def _saved_bytes(model: Any, batch: Mapping[str, Any]) -> int:
         return tensor
 
     joins = model.config.is_encoder_decoder and "labels" in batch
-    inputs = decoder_inputs(dict(batch), model.config) if joins else model_inputs(dict(batch))
+    inputs = to_device(decoder_inputs(batch, model.config) if joins else model_inputs(batch), META)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        states = without_adapters(model).train().base_model(**to_device(inputs, torch.device("meta")))[0]
+        states = without_adapters(model).train().base_model(**inputs)[0]
     return sum(saved.values()) + states.nbytes
 
 
 def _attention(
     _module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: Any, **__: Any
 ) -> tuple[torch.Tensor, None]:
+    """As large as the fused attention, and without a mask, whose making looks at values."""
     groups = query.shape[1] // key.shape[1]
     key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
     output, _ = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, key, value)
     return output.transpose(1, 2), None
 
 
-def _past(config: Mapping[str, Any], *, tokens: int, device: str) -> dict[str, Any]:
-    """Seconds that this run would have taken as fast as earlier ones of this model on this machine were."""
-    wanted = {key: value for key, value in flatten(config).items() if _sets_speed(key)}
-    runs, seconds = whole_runs(config["output_dir"]), []
-    for folder in sorted(runs, key=lambda run: run.name, reverse=True)[:NUM_LOOKED_AT]:
-        row = read_row(folder, runs[folder])
-        summary = read_json(folder / SUMMARY_FILE) if row and row.status == "FINISHED" else {}
-        spent, done = summary.get("seconds", {}), summary.get("real_tokens", 0)
-        if not row or not done or not spent.get("all") or row.record.get("host") != platform.node():
+def _past(config: Mapping[str, Any], *, tokens: int, device: str) -> list[float]:
+    """Seconds that the run would take if it were as fast as each earlier one of this model here."""
+    same = ("task._target_", "trainer.precision", "launch.num_processes")
+    wanted = {key: value for key, value in flatten(config).items() if key in same or key[:6] == "model."}
+    seconds: list[float] = []
+    for folder in sorted(whole_runs(config["output_dir"]), key=lambda run: run.name)[:-NUM_LOOKED_AT:-1]:
+        row, summary = read_row(folder), read_json(folder / SUMMARY_FILE)
+        if not row or "seconds" not in summary or row.record.get("host") != platform.node():
             continue
-        if torch.device(summary["device"]).type != device or any(
-            row.settings.get(key) != value for key, value in wanted.items()
-        ):
-            continue
-        growing = spent.get("train", 0.0) + spent.get("evaluate", 0.0)
-        seconds.append(growing * tokens / done + spent["all"] - growing)
-        if len(seconds) == NUM_PAST:
-            break
-    return {"runs": len(seconds), "seconds": median(seconds) if seconds else None}
-
-
-def _sets_speed(key: str) -> bool:
-    return key.startswith("model.") or key in ("task._target_", "trainer.precision", "launch.num_processes")
+        if summary["device"].startswith(device) and wanted.items() <= row.settings.items():
+            spent, done = summary["seconds"], max(summary["real_tokens"], 1)
+            growing = spent.get("train", 0.0) + spent.get("evaluate", 0.0)
+            seconds.append(growing * tokens / done + spent["all"] - growing)
+    return seconds[:NUM_PAST]
 
 
 def show(plan: Mapping[str, Any], *, num_trials: int | None) -> None:
@@ -192,25 +153,17 @@ def show(plan: Mapping[str, Any], *, num_trials: int | None) -> None:
 
 
 def _facts(plan: Mapping[str, Any], num_trials: int | None) -> Iterator[tuple[str, str]]:
-    trials, past = num_trials or 1, plan["past"]
+    trials = num_trials or 1
     if num_trials is not None:
-        yield "trials", f"at most {num_trials:,}, each planned as the one with the first values:"
+        yield "trials", f"at most {num_trials:,}, each planned as the one with the first values"
     yield "rows", ", ".join(f"{split} {count:,}" for split, count in plan["rows"].items())
-    about = "" if "train" in plan["examples"] else "about "
-    length = f"{plan['steps']:,} steps, {about}{plan['tokens']:,} tokens, {plan['padding']:.1%} padding"
-    yield "training", length
-    evaluations = f"{plan['evaluations']:,} while training, {plan['evaluated_examples']:,} examples in all"
-    yield "evaluations", evaluations
+    yield "training", f"{plan['steps']:,} steps, {plan['tokens']:,} tokens, {plan['padding']:.1%} padding"
+    yield "evaluation", f"{plan['evaluated']:,} examples"
     yield "model", f"{plan['model']}, {plan['parameters']:,} parameters"
-    *parts, (_, total) = ((name, f"{size / 2**20:,.0f} MiB") for name, size in plan["memory"].items())
-    several = f" in each of {plan['processes']} processes" if plan["processes"] > 1 else ""
-    text = ", ".join(f"{name} {size}" for name, size in parts)
-    yield "memory", f"about {total} on {plan['device']}{several}: {text}"
-    disk = sum(plan["disk"].values())
-    text = f"about {disk * trials / 2**20:,.0f} MiB at most: checkpoints and best model"
-    yield "disk", text + (f", {disk / 2**20:,.0f} MiB a trial" if num_trials else "")
-    if past["seconds"] is None:
-        yield "time", "unknown: no run of this model, task and precision has finished on this machine"
-    else:
-        text = f"about {duration(past['seconds'] * trials)}, as fast as {past['runs']} earlier runs here"
-        yield "time", text + (f"; {duration(past['seconds'])} a trial" if num_trials else "")
+    *parts, whole = (f"{name} {size / 2**20:,.0f} MiB" for name, size in plan["memory"].items())
+    yield "memory", f"about {whole.partition(' ')[2]} on {plan['device']}: {', '.join(parts)}"
+    yield "disk", f"about {trials * plan['disk'] / 2**20:,.0f} MiB of checkpoints and best models"
+    time = "unknown: no run of this model and task has finished on this machine"
+    if past := plan["past"]:
+        time = f"about {duration(trials * median(past))}, as {len(past)} earlier runs of this model here"
+    yield "time", time

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from runwright.cli.flags import (
+    PROCESSES,
     add_name_flags,
-    add_process_flag,
     add_zero_shot_flags,
     hypotheses_of,
     shares_work,
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", metavar="NAME", action="append", help=help_text)
     parser.add_argument("--logits", action="store_true", help="keep raw outputs: predictions/SPLIT.npz")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
-    add_process_flag(parser)
+    parser.add_argument("--num-processes", **PROCESSES)
     add_name_flags(parser)
     add_zero_shot_flags(parser)
 

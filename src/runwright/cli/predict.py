@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from runwright.cli.flags import (
+    PROCESSES,
     READING,
     add_generation_flags,
     add_name_flags,
-    add_process_flag,
     add_reading_flags,
     add_zero_shot_flags,
     generation_overrides,
@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--logits", metavar="FILE", type=Path, help="raw outputs of the model, as an .npz file"
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
-    add_process_flag(parser, needs=" (with --file and --output)")
+    parser.add_argument("--num-processes", **PROCESSES)
     help_text = "tags of names or words (simple, as in training), or of pieces (none)"
     parser.add_argument("--group", choices=("none", "simple"), help=help_text)
     parser.add_argument("--top-k", dest="top_k", metavar="N", type=int, help="tokens shown for each mask")

@@ -71,18 +71,18 @@ def shared(
         yield file
 
 
-def evaluate_in_parts(
-    folder: Path, model: Any, task: Any, examples: PreparedExamples, *, ranks: Ranks, **options: Any
-) -> Any:
-    """`trainer.evaluate.predict` by all ranks, on the first one; None on the others."""
-    one = replace(ranks, rank=0, num_ranks=1)
+def evaluate_in_parts(target: Path, run: FinishedRun, examples: PreparedExamples, *key: Any) -> Any:
+    """Predictions of the examples by all ranks, on the first one; None on the others."""
+    alone = replace(run.ranks, rank=0, num_ranks=1)
+    options: Any = {"max_tokens": run.options.evaluate_tokens, "all_ids": examples.example_ids}
 
     def make(_: int, piece: PreparedExamples) -> bytes:
-        return pack(predict(model, task, piece, ranks=one, all_ids=examples.example_ids, **options))
+        return pack(predict(run.model, run.task, piece, ranks=alone, speed=run.speed, **options))
 
-    files = shared(folder, examples.pieces(PIECE_BATCHES), make, ranks=ranks)
-    parts = [unpack(task.prediction_type, file.read_bytes()) for file in files]
-    return join(parts) if ranks.is_first else None
+    with parts_folder(target, run, *key) as folder:
+        files = shared(folder, examples.pieces(PIECE_BATCHES), make, ranks=run.ranks)
+        parts = [unpack(run.task.prediction_type, file.read_bytes()) for file in files]
+    return join(parts) if parts else None
 
 
 def predict_in_parts(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -38,15 +38,7 @@ def evaluate_splits(
 
 
 def evaluate_split(
-    run: Any,
-    split: str,
-    *,
-    model: Any,
-    task: Any,
-    examples: Examples,
-    rows: Any,
-    tunes: bool = False,
-    predict: Callable[..., Any] = predict,
+    run: Any, split: str, *, model: Any, task: Any, examples: Examples, rows: Any, tunes: bool = False
 ) -> Evaluation:
     """Predictions and metrics of one split; with `tunes` the task first tunes its option on them.
 
@@ -63,6 +55,11 @@ def evaluate_split(
             stop=run.stop,
             speed=getattr(run, "speed", None),
         )
+    return judge(run, split, predictions, task=task, rows=rows, tunes=tunes)
+
+
+def judge(run: Any, split: str, predictions: Any, *, task: Any, rows: Any, tunes: bool = False) -> Evaluation:
+    """Predictions of one split as the task assembles them, with their metrics."""
     if tunes and task.tuned_option:
         task.tune(predictions, rows)
     with naming_rows({split: rows}):

@@ -1,20 +1,20 @@
-"""Trackers that are fed from the journal by a thread, through the library of each."""
+"""Trackers that a thread feeds from the journal through their own libraries: TensorBoard and W&B."""
 
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
-from abc import abstractmethod
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from runwright.config.redaction import redact
 from runwright.errors import ConfigError
 from runwright.tracker.console import JournalTracker
-from runwright.tracker.journal import FILE_NAME, read
+from runwright.tracker.journal import FILE_NAME, SYSTEM, read
 
 if TYPE_CHECKING:
     from runwright.types import PositiveFloat, RunInfo
@@ -33,9 +33,9 @@ class FedTracker(JournalTracker):
     finish_timeout_seconds: PositiveFloat
     library: ClassVar[str]  # a package, and the extra that installs it
 
-    @abstractmethod
     def opened(self, run: RunInfo) -> AbstractContextManager[Take]:
         """The store of a run, in the thread that feeds it."""
+        raise NotImplementedError
 
     def on_start(self, run: RunInfo) -> None:
         """Start the thread, which opens the store after the first interval: imports would delay step 1."""
@@ -67,3 +67,69 @@ class FedTracker(JournalTracker):
         except Exception as error:  # noqa: BLE001 - a store never stops a run
             reason = redact(f"{type(error).__name__}: {error}")
             logger.warning("%s takes no more of the run (%s); the journal has all", self.library, reason)
+
+
+@dataclass(kw_only=True, eq=False)
+class TensorBoardTracker(FedTracker):
+    """Writes curves with their recorded times, settings and tags as texts; a resumed run writes all anew."""
+
+    library: ClassVar[str] = "tensorboard"
+
+    @contextmanager
+    def opened(self, run: RunInfo) -> Iterator[Take]:
+        from torch.utils.tensorboard import SummaryWriter
+
+        folder = run.folder / "tensorboard"
+        shutil.rmtree(folder, ignore_errors=True)  # a step in two files would be drawn twice
+        with SummaryWriter(str(folder)) as writer:
+
+            def take(record: Mapping[str, Any]) -> None:
+                seconds = record["t"] / 1000
+                for name, value in record.get("m", {}).items():
+                    writer.add_scalar(name, float(value), record["s"], walltime=seconds)
+                for kind in ("params", "tags"):
+                    if rows := record.get(kind):
+                        table = "".join(f"\n| {name} | `{text}` |" for name, text in rows.items())
+                        writer.add_text(kind, f"| name | value |\n|---|---|{table}", walltime=seconds)
+                writer.flush()
+
+            yield take
+
+
+@dataclass(kw_only=True, eq=False)
+class WandbTracker(FedTracker):
+    """Sends metrics over their own steps, settings and tags; a resumed run goes on under the same id."""
+
+    project: str | None
+    mode: Literal["offline", "online"]
+    library: ClassVar[str] = "wandb"
+
+    @contextmanager
+    def opened(self, run: RunInfo) -> Iterator[Take]:
+        import wandb
+
+        if self.mode == "offline":  # all is written anew
+            shutil.rmtree(run.folder / "wandb", ignore_errors=True)
+        settings = wandb.Settings(console="off", silent=True, x_disable_stats=True, disable_git=True)
+        options: Any = {"project": self.project or run.name, "mode": self.mode, "settings": settings}
+        shown = wandb.init(id=run.run_id, name=run.folder.name, dir=run.folder, resume="allow", **options)
+        shown.define_metric("*", step_metric="step")
+        shown.define_metric(f"{SYSTEM}*", step_metric=f"{SYSTEM}sample")
+        sent, number, status = shown.step, 0, ""
+
+        def take(record: Mapping[str, Any]) -> None:
+            nonlocal number, status
+            for kind in ("params", "tags"):
+                if kind in record:
+                    shown.config.update(record[kind], allow_val_change=True)
+            if "m" in record:
+                values = {name: float(value) for name, value in record["m"].items()}
+                axis = f"{SYSTEM}sample" if all(name.startswith(SYSTEM) for name in values) else "step"
+                if number >= sent:  # W&B's own steps are the numbers of records: none is sent twice
+                    row = {**values, axis: record["s"], "_timestamp": record["t"] / 1000}
+                    shown.log(row, step=number)
+                number += 1
+            status = record.get("status", status)
+
+        yield take
+        shown.finish(exit_code=int(status != "FINISHED"))

@@ -131,17 +131,6 @@ class Picked:
         return [fetched[index] for index in wanted]
 
 
-def layout(picked: Picked, cut: Cut) -> tuple[list[list[int]], list[int]]:
-    """Microbatches of a batch as positions in it, and the tokens that the model computes of each."""
-    lengths, widths = picked.column("lengths"), picked.column("widths")
-    microbatches = cut_batch(widths if cut.microbatch_tokens and cut.padded else lengths, cut)
-    costs = [
-        len(places) * int(widths[places].max(axis=0).sum()) if cut.padded else int(lengths[places].sum())
-        for places in microbatches
-    ]
-    return microbatches, costs
-
-
 def make_batch(
     step: int,
     picked: Picked,
@@ -162,7 +151,12 @@ def make_batch(
         examples = task.augment(picked.fetch(positions), seed=seed, epoch=epoch)
         return Microbatch(index=index, count=task.count(examples), batch=task.collate(examples))
 
-    lengths, (microbatches, costs) = picked.column("lengths"), layout(picked, cut)
+    lengths, widths = picked.column("lengths"), picked.column("widths")
+    microbatches = cut_batch(widths if cut.microbatch_tokens and cut.padded else lengths, cut)
+    costs = [
+        len(places) * int(widths[places].max(axis=0).sum()) if cut.padded else int(lengths[places].sum())
+        for places in microbatches
+    ]
     shares = assign(costs, ranks.num_ranks)
     mine = shares[ranks.rank]
     missing = max(map(len, shares)) - len(mine) if ranks.sharded else 0
