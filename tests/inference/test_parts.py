@@ -70,7 +70,7 @@ def kill_early(*words: str, folder: Path, parts: str) -> list[Path]:
 
 
 def same_rows(one: Path, other: Path) -> None:
-    pairs = zip(one.open(), other.open(), strict=True)
+    pairs = zip(one.read_text().splitlines(), other.read_text().splitlines(), strict=True)
     for expected, given in (map(json.loads, pair) for pair in pairs):
         assert {**given, "score": 0} == {**expected, "score": 0}
         assert given["score"] == pytest.approx(expected["score"], abs=1e-6)

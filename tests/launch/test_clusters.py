@@ -246,7 +246,7 @@ def test_tasks_of_a_step_share_a_run_and_a_prediction(project: Project, slurm: d
     assert json.loads((run["folder"] / "provenance.json").read_text())["num_processes"] == 2
     job = submit(project, block("Several processes", 2).replace("latest:mine", "latest:shared"))
     assert end_of(project, job) == "COMPLETED", logs(project)
-    rows = [json.loads(line) for line in (project.folder / "scored.jsonl").open()]
+    rows = [json.loads(line) for line in (project.folder / "scored.jsonl").read_text().splitlines()]
     expected = [
         line.partition(",")[0] for line in (project.folder / "reviews.csv").read_text().splitlines()[1:]
     ]
@@ -366,7 +366,7 @@ def test_mlflow_behind_a_login(project: Project, server: Callable[[int], None]) 
     class Login(BaseHTTPRequestHandler):
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            status, content = 401, b"{}"
+            status, content = 401, b'{"error_code": "UNAUTHENTICATED", "message": "no such login"}'
             if self.headers.get("Authorization") == wanted:
                 connection = http.client.HTTPConnection("127.0.0.1", behind)
                 kept = {name: text for name, text in self.headers.items() if name != "Authorization"}
@@ -399,8 +399,9 @@ def test_mlflow_behind_a_login(project: Project, server: Callable[[int], None]) 
         shown, _ = refused.communicate()
     finally:
         proxy.shutdown()
+        proxy.server_close()
     assert refused.returncode, shown
-    assert "401" in shown
+    assert "no such login" in shown
     assert "Traceback" not in shown
 
 

@@ -13,6 +13,7 @@ import transformers
 
 from runwright import build
 from runwright.analysis.runs import SUMMARY_FILE, read_row
+from runwright.config.targets import instantiate
 from runwright.model.padding_free import ARCHITECTURES
 from runwright.model.parameters import without_adapters
 from runwright.predictions import evenly_spaced
@@ -44,7 +45,7 @@ def plan_of(config: Mapping[str, Any]) -> dict[str, Any]:
     with META:
         model: Any = build.build_model(config, prepared, device=META)
     device = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    attention = getattr(model.config, "_attn_implementation", None)
+    attention = getattr(getattr(model, "config", None), "_attn_implementation", None)
     runs_flat = (device, config["model"].get("attention"), attention) == ("cpu", "auto", "sdpa")
     padded = not runs_flat or model.config.model_type not in ARCHITECTURES
     batches = build.build_batches(config, prepared, ranks=ALONE, padded=padded)
@@ -83,7 +84,7 @@ def plan_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _training_bytes(config: Mapping[str, Any], model: Any, steps: Sequence[StepBatch]) -> dict[str, int]:
     """Bytes of gradients, optimizer state and activations, from a step on the meta device."""
-    optimizer = build.instantiate(config["optimizer"], model, group="optimizer", key="optimizer")
+    optimizer = instantiate(config["optimizer"], model, group="optimizer", key="optimizer")
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in trained:
         parameter.grad = torch.zeros_like(parameter)
@@ -91,8 +92,9 @@ def _training_bytes(config: Mapping[str, Any], model: Any, steps: Sequence[StepB
         group.update(fused=None, foreach=False)
     optimizer.step()
     states = (value for state in optimizer.state.values() for value in state.values())
-    microbatches = (microbatch.batch for step in steps for microbatch in step.microbatches)
-    activations = _saved_bytes(model, max(microbatches, key=lambda batch: batch["input_ids"].numel()))
+    microbatches, activations = (one.batch for step in steps for one in step.microbatches), 0
+    with suppress(AttributeError, NotImplementedError, RuntimeError):  # a model that looks at values
+        activations = _saved_bytes(model, max(microbatches, key=lambda batch: batch["input_ids"].numel()))
     return {
         "gradients": sum(parameter.nbytes for parameter in trained),
         "optimizer": sum(state.nbytes for state in states if isinstance(state, torch.Tensor)),
@@ -160,8 +162,9 @@ def _facts(plan: Mapping[str, Any], num_trials: int | None) -> Iterator[tuple[st
     yield "training", f"{plan['steps']:,} steps, {plan['tokens']:,} tokens, {plan['padding']:.1%} padding"
     yield "evaluation", f"{plan['evaluated']:,} examples"
     yield "model", f"{plan['model']}, {plan['parameters']:,} parameters"
-    *parts, whole = (f"{name} {size / 2**20:,.0f} MiB" for name, size in plan["memory"].items())
-    yield "memory", f"about {whole.partition(' ')[2]} on {plan['device']}: {', '.join(parts)}"
+    *parts, total = (f"{name} {size / 2**20:,.0f} MiB" for name, size in plan["memory"].items())
+    unknown = "" if plan["memory"]["activations"] else ", activations are not known"
+    yield "memory", f"about {total.partition(' ')[2]} on {plan['device']}: {', '.join(parts)}{unknown}"
     yield "disk", f"about {trials * plan['disk'] / 2**20:,.0f} MiB of checkpoints and best models"
     time = "unknown: no run of this model and task has finished on this machine"
     if past := plan["past"]:

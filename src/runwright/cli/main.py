@@ -181,7 +181,7 @@ def _run(name: str, *arguments: str) -> int:
 
 def _execute(name: str, words: Sequence[str], args: argparse.Namespace) -> int:
     execute = partial(import_module(f"runwright.cli.{name}").execute, args)
-    if (getattr(args, "num_processes", None) or 1) == 1:
+    if (getattr(args, "num_processes", None) or 1) <= 1:
         return execute()
     from runwright.launch.local import share_command
 

@@ -12,10 +12,8 @@ EXAMPLES = """examples:
   runwright plan experiment=vader trainer.batch_size=64 trainer.max_epochs=3
   runwright plan -m experiment=vader sweep=lr_search
 
-Rows, steps and tokens are those of the run, unless it ends early; what it will
-need of memory and disk is an estimate, by one step on a model without weights.
-The time is that of earlier runs of the same model on this machine. Rows are read
-and encoded as the run does it, and are in the cache when it begins."""
+Steps and tokens are those of the run, memory and disk an estimate by a model
+without weights; the time is that of earlier runs of the model on this machine."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,15 +25,14 @@ def execute(args: argparse.Namespace) -> int:
     from runwright.dataset.readers.addresses import require_files
     from runwright.launch.worker import import_uncollected
 
-    num_trials = None
     if args.multirun:
         from runwright.launch.multirun import trials_of
 
         config, num_trials = trials_of(args.overrides, allow_shadow=args.allow_shadow)
-    elif sweep := next((text for text in args.overrides if text.startswith("sweep=")), None):
-        raise ConfigError(f"{sweep}: given without -m, expected runwright plan -m … {sweep}")
     else:
-        config = compose_checked(args.overrides, allow_shadow=args.allow_shadow).config
+        if sweep := next((text for text in args.overrides if text.startswith("sweep=")), None):
+            raise ConfigError(f"{sweep}: given without -m, expected runwright plan -m … {sweep}")
+        config, num_trials = compose_checked(args.overrides, allow_shadow=args.allow_shadow).config, None
     require_files(config["dataset"])
     plans = import_uncollected("runwright.analysis.plan")
     plans.show(plans.plan_of(config), num_trials=num_trials)

@@ -130,8 +130,7 @@ def _evaluate_splits(
         evaluated = [_evaluate(run, split, rows[split], config, **options) for split in names]
         if not first:
             return []
-        results = [result for result in evaluated if result]
-        results = [replace(result, warning=warnings.get(result.split, "")) for result in results]
+        results = [replace(one, warning=warnings.get(one.split, "")) for one in evaluated if one]
     write_json(output / "metrics.json", strict(_joined(result.metrics for result in results)))
     prints = {split: data.fingerprints[split] for split in names}
     about = {"fingerprints": prints, "sources": data.sources, "warnings": warnings}

@@ -22,6 +22,7 @@ from runwright.trainer.ranks import Ranks
 from runwright.version import __version__
 
 PIECE_BATCHES = 4  # of 1,000 rows, in one part of an evaluation
+WEIGHTS = (".safetensors", ".onnx")
 
 Item = TypeVar("Item")
 
@@ -32,7 +33,8 @@ def parts_folder(target: Path, run: FinishedRun, *key: Any) -> Iterator[Path]:
 
     It stays where the block raises, and is removed by the first rank, with older ones, at the end.
     """
-    states = {str(file): _state(file) for file in sorted(Path(run.folder).glob("**/best/*"))}
+    files = (*Path(run.folder).glob("*"), *Path(run.folder).glob("best/*"))
+    states = file_states(sorted(str(file) for file in files if file.suffix in WEIGHTS))
     folder = target.with_name(
         f".{target.name}.parts-{digest([__version__, str(run.folder), states, *key])[:12]}"
     )
@@ -45,11 +47,8 @@ def parts_folder(target: Path, run: FinishedRun, *key: Any) -> Iterator[Path]:
 
 def file_states(files: Iterable[str]) -> list[Any]:
     """What tells whether local files are as they were before."""
-    return [[name, _state(Path(name)) if Path(name).is_file() else None] for name in files]
-
-
-def _state(file: Path) -> list[int]:
-    return [file.stat().st_size, file.stat().st_mtime_ns]
+    states = [(name, Path(name).stat()) for name in files if Path(name).is_file()]
+    return [[name, state.st_size, state.st_mtime_ns] for name, state in states]
 
 
 def shared(
