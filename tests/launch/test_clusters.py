@@ -258,8 +258,8 @@ def test_trials_are_jobs_by_submitit(project: Project, slurm: dict[str, str]) ->
     project.environment |= slurm
     shown = project.run(block("Sweeps"))
     assert [run["status"] for run in project.runs("mine")] == ["FINISHED"] * 2, shown
-    rates = {text for run in project.runs("mine") for text in run["overrides"] if "lr" in text}
-    assert rates == {"optimizer.lr=1e-3", "optimizer.lr=1e-4"}
+    overrides = [text for run in project.runs("mine") for text in run["overrides"] if "lr" in text]
+    assert {float(text.partition("=")[2]) for text in overrides} == {1e-3, 1e-4}
 
 
 # --- without SLURM ----------------------------------------------------------------------------------------
