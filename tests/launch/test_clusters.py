@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -368,11 +369,11 @@ def test_mlflow_behind_a_login(project: Project, server: Callable[[int], None]) 
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             status, content = 401, b'{"error_code": "UNAUTHENTICATED", "message": "no such login"}'
             if self.headers.get("Authorization") == wanted:
-                connection = http.client.HTTPConnection("127.0.0.1", behind)
-                kept = {name: text for name, text in self.headers.items() if name != "Authorization"}
-                connection.request(self.command, self.path, body, kept)
-                response = connection.getresponse()
-                status, content = response.status, response.read()
+                headers = {name: text for name, text in self.headers.items() if name != "Authorization"}
+                with closing(http.client.HTTPConnection("127.0.0.1", behind)) as connection:
+                    connection.request(self.command, self.path, body, headers)
+                    response = connection.getresponse()
+                    status, content = response.status, response.read()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
