@@ -23,7 +23,7 @@ from runwright.config.folders import find_conf_folders
 from runwright.config.permissions import grant, revoke
 from runwright.config.signature import find_file, read_source
 from runwright.inference.evaluate import on_top_of
-from runwright.launch.multirun import _check_all
+from runwright.launch.multirun import check_all
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = REPOSITORY / "README.md"
@@ -136,7 +136,7 @@ def test_a_command_is_right(words: list[str], project: Path) -> None:
     args, overrides = parser.parse_known_intermixed_args(rest)
     assert not [word for word in overrides if word.startswith("-")], "an unknown flag"
     if getattr(args, "multirun", False):
-        _check_all(overrides, find_conf_folders(), allow_shadow=False)
+        check_all(overrides, find_conf_folders(), allow_shadow=False)
         return
     grant(trust_remote_code=getattr(args, "trust_remote_code", False))
     for words_to_compose in composed_by(name, args, overrides):

@@ -27,7 +27,7 @@ sys.exit(code)
 """
 COMMANDS = (
     *("train", "evaluate", "predict", "validate", "config", "init", "completion"),
-    *("runs", "compare", "doctor", "ui"),
+    *("runs", "compare", "doctor", "ui", "plan"),
 )
 WITHOUT_HYDRA = [
     ["--help"],

@@ -74,7 +74,7 @@ def test_what_a_launch_of_one_process_left_behind_is_named_and_ignored(
         ("train", {**TORCHRUN, "RANK": "2"}, "RANK=2, WORLD_SIZE=2"),
         ("train", {"WORLD_SIZE": "two"}, "WORLD_SIZE=two"),
         ("train", {"OMPI_COMM_WORLD_SIZE": "2"}, "env -u OMPI_COMM_WORLD_SIZE runwright"),
-        ("predict", {"PMI_SIZE": "2"}, "PMI_SIZE=2; expected a single process for predict"),
+        ("search", {"PMI_SIZE": "2"}, "PMI_SIZE=2; expected a single process for search"),
         ("verify", TORCHRUN, "a single process for verify; without a launcher: env -u RANK -u WORLD_SIZE"),
         ("train -m", TORCHRUN, "a single process for train -m"),
     ],

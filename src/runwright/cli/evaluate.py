@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from runwright.cli.flags import add_name_flags, add_zero_shot_flags, hypotheses_of, source_of
+from runwright.cli.flags import (
+    PROCESSES,
+    add_name_flags,
+    add_zero_shot_flags,
+    hypotheses_of,
+    shares_work,
+    source_of,
+)
 
 USAGE = "runwright evaluate [options] RUN [group=option] [key=value]"
 EXAMPLES = """examples:
@@ -33,16 +40,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", metavar="NAME", action="append", help=help_text)
     parser.add_argument("--logits", action="store_true", help="keep raw outputs: predictions/SPLIT.npz")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
+    parser.add_argument("--num-processes", **PROCESSES)
     add_name_flags(parser)
     add_zero_shot_flags(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
     hypotheses = hypotheses_of(args)
-    source = source_of(args)
+    source, shares = source_of(args), shares_work(args)
     from runwright.inference.evaluate import evaluate_run, show_results
 
     options = {"splits": args.split, "device": args.device, "allow_shadow": args.allow_shadow}
-    results = evaluate_run(source, args.overrides, hypotheses=hypotheses, logits=args.logits, **options)
-    show_results(results)
+    options |= {"hypotheses": hypotheses, "logits": args.logits, "in_parts": shares}
+    if results := evaluate_run(source, args.overrides, **options):
+        show_results(results)
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runwright.errors import ConfigError
 from runwright.types import HYPOTHESIS, Hypotheses
@@ -26,6 +26,7 @@ def add_permission_flags(parser: argparse.ArgumentParser) -> None:
     add("--allow-shadow", action="store_true", help=help_text)
 
 
+PROCESSES: Any = {"metavar": "N", "type": int, "help": "share the work; started again it goes on"}
 READING = ("format_name", "delimiter", "quote", "encoding")
 
 
@@ -50,6 +51,16 @@ def require_at_least(args: argparse.Namespace, **bounds: int) -> None:
         value = getattr(args, name)
         if value is not None and value < bound:
             raise ConfigError(f"--{name.replace('_', '-')}: given {value}, expected at least {bound}")
+
+
+def shares_work(args: argparse.Namespace) -> bool:
+    """Return True for --num-processes, or where torchrun started several; raises ConfigError."""
+    from runwright.trainer.environment import world_size
+
+    require_at_least(args, num_processes=1)
+    if (shares := args.num_processes is not None or world_size() > 1) and args.logits:
+        raise ConfigError("--logits: given with several processes, expected one, without --num-processes")
+    return shares
 
 
 def print_json(value: object) -> None:

@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
@@ -39,6 +40,7 @@ COMMANDS = {  # with what they do
     "convert": "pickled weights of a model as safetensors, once",
     "sync": "upload what MLflow has not yet got of runs; nothing is sent twice",
     "validate": "check every key, type, range and combination; runs nothing",
+    "plan": "steps, tokens, memory, disk and time of a run or sweep, before it begins",
     "explore": "what is in the data: lengths, classes, duplicates, leaks, oddities",
     "reproduce": "run a finished run again and say whether it agrees",
     "verify": "do the numbers depend on how the experiment is executed?",
@@ -149,7 +151,7 @@ def _run(name: str, *arguments: str) -> int:
             join_launch(f"{name} -m" if name == "train" else name)
             if name in ALONE[:3]:  # nothing else catches signals there
                 stack.enter_context(catch_signals(StopFlag(at_once=True)))
-        return import_module(f"runwright.cli.{name}").execute(args)
+        return _execute(name, arguments, args)
     except RunwrightError as error:
         from runwright.config.redaction import redact
 
@@ -171,6 +173,15 @@ def _run(name: str, *arguments: str) -> int:
         return 1
     finally:
         stack.close()
+
+
+def _execute(name: str, words: Sequence[str], args: argparse.Namespace) -> int:
+    execute = partial(import_module(f"runwright.cli.{name}").execute, args)
+    if (getattr(args, "num_processes", None) or 1) <= 1:
+        return execute()
+    from runwright.launch.local import share_command
+
+    return share_command(execute, [name, *words], num_processes=args.num_processes)
 
 
 def _refuse_empty(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:

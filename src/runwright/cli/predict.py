@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 from runwright.cli.flags import (
+    PROCESSES,
     READING,
     add_generation_flags,
     add_name_flags,
@@ -16,6 +19,7 @@ from runwright.cli.flags import (
     generation_overrides,
     hypotheses_of,
     require_at_least,
+    shares_work,
     source_of,
 )
 
@@ -72,6 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--logits", metavar="FILE", type=Path, help="raw outputs of the model, as an .npz file"
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
+    parser.add_argument("--num-processes", **PROCESSES)
     help_text = "tags of names or words (simple, as in training), or of pieces (none)"
     parser.add_argument("--group", choices=("none", "simple"), help=help_text)
     parser.add_argument("--top-k", dest="top_k", metavar="N", type=int, help="tokens shown for each mask")
@@ -98,6 +103,8 @@ def execute(args: argparse.Namespace) -> int:
     hypotheses = hypotheses_of(args)
     require_at_least(args, top_k=1)
     source, overrides = source_of(args), generation_overrides(args)
+    if (shares := shares_work(args)) and (args.file in (None, "-") or not args.output or args.html):
+        raise ConfigError("--num-processes: several processes take --file FILE and --output FILE")
     logits = args.logits and output_path(args.logits, endings=[".npz"], flag="--logits")
     output = args.output and output_path(args.output, endings=() if args.output_format else OUTPUT_FORMATS)
     ending = args.output.suffix.lower() if output else ""
@@ -110,6 +117,7 @@ def execute(args: argparse.Namespace) -> int:
     from runwright.inference import predict, stream
     from runwright.inference.load import choose_columns
     from runwright.inference.models import open_model
+    from runwright.inference.parts import file_states, parts_folder
 
     run = open_model(source, overrides=overrides, device=args.device, hypotheses=hypotheses)
     if args.chat:
@@ -124,7 +132,14 @@ def execute(args: argparse.Namespace) -> int:
         stream.stream_text(run, record, columns, sys.stdout)
         return 0
     options = {"all_scores": args.all_scores or args.top_k is not None, "columns": columns, "logits": logits}
-    count = predict.write_predictions(run, records, output, output_format or "jsonl", **options)
+    key: list[Any] = [str(item) for item in vars(args).items() if item[0] != "num_processes"]
+    key += file_states(getattr(records, "files", ()))
+    folders = parts_folder(output, run, *key) if shares and output else nullcontext()
+    with folders as parts:
+        options["parts"] = parts
+        count = predict.write_predictions(run, records, output, output_format or "jsonl", **options)
+    if not run.ranks.is_first:
+        return 0
     if not count:
         print(f"{args.file or 'standard input'}: no row to predict", file=sys.stderr)
     elif args.output:

@@ -26,9 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     from runwright.runs import folder as run_folder
     from runwright.runs.states import complete_journal, look_at, mark
+    from runwright.tracker.mlflow.upload import STATE_NAME
 
     runs = {folder.resolve(): record for folder, record in run_folder.whole_runs(args.output_dir).items()}
-    folders = [*runs] if args.all else [run_folder.resolve_run(args.run, output_dir=args.output_dir)]
+    tracked = [folder for folder in runs if (folder / STATE_NAME).is_file()]
+    folders = tracked if args.all else [run_folder.resolve_run(args.run, output_dir=args.output_dir)]
     from runwright.tracker.mlflow.tracker import sync
 
     failed: list[str] = []

@@ -67,6 +67,11 @@ class PreparedExamples:
     def __len__(self) -> int:
         return int(self._starts[-1])
 
+    def pieces(self, num_batches: int) -> Iterator[PreparedExamples]:
+        """The examples in their order, so many batches at a time."""
+        for start in range(0, len(self._batches), num_batches):
+            yield PreparedExamples(self._batches[start : start + num_batches], cache_note=self.cache_note)
+
     def fetch(self, positions: Sequence[int]) -> list[Example]:
         """The examples at these positions, in this order."""
         wanted = np.asarray(positions, dtype=np.int64)

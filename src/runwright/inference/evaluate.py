@@ -21,6 +21,7 @@ from runwright.inference.load import FinishedRun, choosing, load_run
 from runwright.inference.logits import keeping_logits, require_logits
 from runwright.inference.models import load_named
 from runwright.inference.named import Named
+from runwright.inference.parts import evaluate_in_parts
 from runwright.inference.zero_shot import ZeroShot
 from runwright.report.log import run_logging
 from runwright.report.progress import Progress
@@ -30,7 +31,7 @@ from runwright.report.terminal import duration
 from runwright.runs import outputs
 from runwright.runs.data_identity import DATA_FILE, evaluation_warnings
 from runwright.runs.folder import claim_folder, read_saved, seen_from_here
-from runwright.runs.outputs import evaluate_split
+from runwright.runs.outputs import evaluate_split, judge
 from runwright.runs.resume import override_key, recorded_overrides, with_overrides
 from runwright.store import cache_root, write_json
 from runwright.types import EvaluateResult, Hypotheses
@@ -60,21 +61,24 @@ def evaluate_run(
     allow_shadow: bool = False,
     hypotheses: Hypotheses | None = None,
     logits: bool = False,
+    in_parts: bool = False,
 ) -> list[EvaluateResult]:
     """Evaluate the best model of a run, or one by name; one result for each split, all but train by default.
 
     Overrides, put on top of the run's own, choose other data or metrics, or how predictions are judged;
     others are refused, but for a model by name. Predictions, tables and metrics are written to
     evaluations/<time>-<id>/ of the run, or of its output_dir. With hypotheses the classes are others.
-    `logits` keeps the model's raw outputs.
+    `logits` keeps the model's raw outputs. `in_parts` goes on from what an earlier start has left, and shares
+    the work with the other processes, which have no result.
     """
+    options: Any = {"logits": logits, "in_parts": in_parts}
     if isinstance(source, Named):
         if not any(_group(override_key(text)) in ("dataset", "experiment") for text in overrides):
             files = "dataset=csv dataset.source.files.test=FILE"
             raise ConfigError(f"runwright evaluate: {source.name} is no run and has no data; add {files}")
         run = load_named(source, on_top_of([], overrides), device=device, allow_shadow=allow_shadow)
         run, folder = choosing(run, hypotheses), Path(run.config["output_dir"]).expanduser()
-        return _evaluate_splits(run, folder, run.config, splits, other=None, logits=logits)
+        return _evaluate_splits(run, folder, run.config, splits, other=None, **options)
     composed = _compose(source, overrides, allow_shadow=allow_shadow) if overrides else {}
     keys = [override_key(text) for text in overrides]
     judging = {name: composed["task"][name] for name in JUDGING if f"task.{name}" in keys}
@@ -87,7 +91,7 @@ def evaluate_run(
         config |= {"metric": {}} | {key: composed[key] for key in TAKEN[:4] if key in composed}
         config["seeds"] = {**run.config["seeds"], "data": composed["seeds"]["data"]}
     other = any(_group(key) in ("dataset", "seed", "seeds") for key in keys)
-    return _evaluate_splits(run, source, config, splits, other=other, logits=logits)
+    return _evaluate_splits(run, source, config, splits, other=other, **options)
 
 
 def _evaluate_splits(
@@ -98,13 +102,15 @@ def _evaluate_splits(
     *,
     other: bool | None,
     logits: bool,
+    in_parts: bool,
 ) -> list[EvaluateResult]:
     """Evaluate splits of the data in `config`; `other`: not those of the run, None: there is no run."""
     if logits:
         require_logits(run.task)
-    output, _, _ = claim_folder(folder / "evaluations")
+    first = run.ranks.is_first
+    output = claim_folder(folder / "evaluations")[0] if first else folder / "evaluations" / "other"
     concealed = conceal(config)  # before the log is opened: it masks the secrets that are in it
-    with run_logging(output, first=True, redact=Redactor().text), Progress(enabled=True) as progress:
+    with run_logging(output, first=first, redact=Redactor().text), Progress(enabled=first) as progress:
         data = build.load_data(config)
         names = splits or [split for split in data.splits if split != "train"] or [*data.splits]
         if unknown := [split for split in names if split not in data.splits]:
@@ -120,10 +126,11 @@ def _evaluate_splits(
         for split, text in warnings.items():
             logger.warning("%s: %s", split, text)
         run = replace(run, metrics=build.build_metrics(config, task=run.task), progress=progress)
-        results = [
-            _evaluate(run, split, rows[split], config, folder=output, logits=logits) for split in names
-        ]
-        results = [replace(result, warning=warnings.get(result.split, "")) for result in results]
+        options: Any = {"folder": output, "logits": logits, "in_parts": in_parts}
+        evaluated = [_evaluate(run, split, rows[split], config, **options) for split in names]
+        if not first:
+            return []
+        results = [replace(one, warning=warnings.get(one.split, "")) for one in evaluated if one]
     write_json(output / "metrics.json", strict(_joined(result.metrics for result in results)))
     prints = {split: data.fingerprints[split] for split in names}
     about = {"fingerprints": prints, "sources": data.sources, "warnings": warnings}
@@ -143,15 +150,29 @@ def _learn_form(task: Any, rows: Mapping[str, Any]) -> None:
 
 
 def _evaluate(
-    run: FinishedRun, split: str, rows: Any, config: Mapping[str, Any], *, folder: Path, logits: bool
-) -> EvaluateResult:
-    """Evaluate one split; its predictions and tables are written to the folder."""
+    run: FinishedRun,
+    split: str,
+    rows: Any,
+    config: Mapping[str, Any],
+    *,
+    folder: Path,
+    logits: bool,
+    in_parts: bool,
+) -> EvaluateResult | None:
+    """Evaluate one split; the first rank writes predictions and tables, and has a result."""
     key, cache, task = {"rows": rows._fingerprint}, cache_root() / "examples", run.task
     examples = build.encode_rows(run.config, rows, task, run.tokenizer, split=split, key=key, folder=cache)
     run = replace(run, speed=replace(run.speed, seconds=0.0, num_samples=0, num_steps=0, num_tokens=0))
     file = folder / "predictions" / f"{split}.npz" if logits else None
-    with keeping_logits(task, file):
-        evaluation = evaluate_split(run, split, model=run.model, task=task, examples=examples, rows=rows)
+    if in_parts:
+        identity = [key, config["task"], config.get("generation"), str(getattr(task, "hypotheses", ""))]
+        predictions = evaluate_in_parts(folder.parent / split, run, examples, *identity)
+        if predictions is None:
+            return None
+        evaluation = judge(run, split, predictions, task=task, rows=rows)
+    else:
+        with keeping_logits(task, file):
+            evaluation = evaluate_split(run, split, model=run.model, task=task, examples=examples, rows=rows)
     outputs.write_split(folder, split, rows=rows, task=task, evaluation=evaluation)
     options = {"group_names": task.group_names, "seed": config["seed"]}
     metrics = build.with_intervals(config, run.metrics)

@@ -29,7 +29,7 @@ from runwright.runs.folder import RUN_FILE, has_model, read_run, read_saved
 from runwright.runs.resume import override_key, with_overrides
 from runwright.runs.states import TRACEBACK_FILE, UNENDED, look_at
 from runwright.tokenizer.pretrained import load_pretrained
-from runwright.trainer.environment import share_of_cores
+from runwright.trainer.environment import local_world_size, share_of_cores
 from runwright.trainer.evaluate import predict
 from runwright.trainer.options import TrainerOptions
 from runwright.trainer.ranks import Ranks, set_threads, start_ranks
@@ -102,7 +102,7 @@ def finish(
     """The model on its device, with all that is needed to use it."""
     options = build.build_options(config)
     ranks = start_ranks(device or options.device, precision=options.precision)
-    set_threads(options.num_threads or share_of_cores(1))
+    set_threads(options.num_threads or share_of_cores(local_world_size()))
     parts: Any = {"folder": folder, "config": config, "tokenizer": tokenizer, "task": task}
     speed = Speed(flops_per_token=2.0 * count_but_embeddings(model))
     model = model.to(ranks.device).eval()
@@ -189,13 +189,15 @@ def predict_records(
     all_scores: bool,
     columns: Columns | None = None,
     on_progress: Callable[[int], None] | None = None,
+    first: int = 0,
 ) -> Iterator[dict[str, Any]]:
     """Each record with `predicted`, `score` and on demand `scores`, in the order they came.
 
     A column of a record that is named like one of these becomes `input_…`. `columns` say which ones hold the
-    texts. Only a chunk of records is in memory at a time.
+    texts. Only a chunk of records is in memory at a time. `first` is the number of the first record.
     """
-    for record, texts, predictions, index in predict_each(run, records, columns, on_progress=on_progress):
+    options: Any = {"on_progress": on_progress, "first": first}
+    for record, texts, predictions, index in predict_each(run, records, columns, **options):
         answer = run.task.describe(predictions, index, row=texts, all_scores=all_scores)
         together: dict[str, Any] = {}
         for name, value in record.items():
@@ -212,10 +214,11 @@ def predict_each(
     columns: Columns | None = None,
     *,
     on_progress: Callable[[int], None] | None = None,
+    first: int = 0,
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any], Any, int]]:
     """Each record with its texts, predictions of a chunk of records, and its number among these."""
     columns, optional = columns or choose_columns(run), run.task.optional_columns
-    done = 0
+    done = first
     num_examples = len(run.task.label_names) if isinstance(run.task, ZeroShot) else 1  # of a record
     for chunk in in_chunks(records, max(1, CHUNK_RECORDS // num_examples)):
         texts = [

@@ -15,6 +15,7 @@ import numpy as np
 from runwright.errors import ConfigError, DataError
 from runwright.inference.load import FinishedRun, open_records, predict_records
 from runwright.inference.logits import keeping_logits
+from runwright.inference.parts import predict_in_parts
 from runwright.inference.records import OBJECTS, Columns, as_records
 from runwright.report.page.marks import predictions_page
 from runwright.report.progress import Progress
@@ -57,21 +58,26 @@ def write_predictions(
     columns: Columns,
     all_scores: bool,
     logits: Path | None,
+    parts: Path | None = None,
 ) -> int:
     """Write records with their predictions to a file or standard output; returns their number.
 
-    `logits` is a file for the raw outputs.
+    `logits` is a file for the raw outputs. With a folder for `parts` all ranks predict, and the first writes.
     """
     # Read twice: any record may have one column more.
-    header = csv_columns(records) if output_format == "csv" else ()
+    header = csv_columns(records) if output_format == "csv" and run.ranks.is_first else ()
     with (
         keeping_logits(run.task, logits),
         Progress(enabled=output is not None) as progress,
         progress.counting("predict") as on_progress,
     ):
-        predicted = predict_records(
-            run, records, all_scores=all_scores, columns=columns, on_progress=on_progress
-        )
+        options: Any = {"all_scores": all_scores, "columns": columns, "on_progress": on_progress}
+        if parts:
+            predicted = predict_in_parts(run, records, parts, **options)
+        else:
+            predicted = predict_records(run, records, **options)
+        if not run.ranks.is_first:
+            return len(list(predicted))
         if output and output_format == "npy":
             return _write_vectors(output, predicted)
         with _opened(output) as stream:

@@ -8,9 +8,11 @@ have to be added around it; and its workers live on when it is killed.
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,13 +23,22 @@ from typing import Any
 from runwright.config.options import LaunchOptions
 from runwright.config.permissions import worker_environment
 from runwright.launch.group import Worker, WorkerGroup
-from runwright.launch.worker import LOG, STACKS, rank_file
+from runwright.launch.worker import LOG, STACKS, rank_file, work
 from runwright.runs.folder import read_run, update_status
 from runwright.runs.resume import record_resume
 from runwright.runs.states import UNENDED, end_journal
-from runwright.trainer.environment import SIGNALS, catch_signals, share_of_cores
+from runwright.trainer.environment import (
+    SIGNALS,
+    WORKER_VARIABLE,
+    catch_signals,
+    check_num_processes,
+    share_of_cores,
+    world_size,
+)
 
 LOG_FILE = "log.txt"
+REPORTS_VARIABLE = "RUNWRIGHT_REPORTS"  # for the workers of a command that is no run
+TIMEOUT_SECONDS = 600.0  # for a heartbeat of these
 REPORTS_FOLDER = "workers"
 MODULE = "runwright.launch.worker"
 POLL_SECONDS = 0.05
@@ -83,6 +94,36 @@ def launch(folder: Path, options: LaunchOptions, *, num_threads: int | None, loc
             _say(folder, f"restart {attempt + 1} of {options.max_restarts}, from the newest checkpoint")
             record_resume(folder, {})
     raise AssertionError("the last attempt returns")
+
+
+def share_command(execute: Callable[[], int], words: Sequence[str], *, num_processes: int) -> int:
+    """A command in several processes that share its work; returns the exit code.
+
+    `execute` is the command itself, in one of them; `words` are those of the command line.
+    """
+    if WORKER_VARIABLE in os.environ:
+        return work(execute, reports=Path(os.environ[REPORTS_VARIABLE]))
+    if world_size() > 1:  # torchrun's
+        check_num_processes(num_processes)
+        return execute()
+    stops: list[int] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="runwright-") as reports,
+        catch_signals(lambda number, _: stops.append(number)),
+        WorkerGroup(
+            [sys.executable, "-P", "-m", "runwright", *words],
+            num_processes=num_processes,
+            folder=Path(reports),
+            environment=worker_environment() | {REPORTS_VARIABLE: reports},
+        ) as group,
+    ):
+        seconds: Any = {"timeout_seconds": TIMEOUT_SECONDS, "grace_seconds": AFTER_FAILURE_SECONDS}
+        outcome = supervise(group, stops, say=lambda _: None, **seconds)
+    if outcome.failure:
+        print(outcome.text, file=sys.stderr)
+    elif outcome.code:
+        print("stopped; the same command goes on", file=sys.stderr)
+    return outcome.code
 
 
 def _settle(folder: Path, outcome: Outcome, *, before: Mapping[str, Any], grace_seconds: float) -> None:

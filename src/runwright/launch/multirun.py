@@ -45,7 +45,7 @@ from runwright.runs.page import OUTCOME_FILE, objectives_of, print_table, read_j
 from runwright.store import digest, write_json
 from runwright.sweep.options import RUN
 from runwright.sweep.options import TARGET as STUDY_SWEEPER
-from runwright.sweep.space import read_space
+from runwright.sweep.space import Space, read_space
 from runwright.sweep.trial import RESUME_VARIABLE, VARIABLE, note, trial_text
 from runwright.tracker.provenance import code_folders, hash_code
 from runwright.trainer.environment import SIGNALS, STOP_VARIABLE, Interrupted, catch_signals
@@ -72,7 +72,7 @@ class SweepStopped(BaseException):  # no `except Exception` of Hydra holds it up
 def run_many(overrides: list[str], *, allow_shadow: bool) -> int:
     """Hand the command line to Hydra, which calls `run_job` for each job; returns the exit code."""
     folders = find_conf_folders()
-    examples = _check_all(overrides, folders, allow_shadow=allow_shadow)
+    examples, _ = check_all(overrides, folders, allow_shadow=allow_shadow)
     composed = examples[0]
     output, is_study = Path(composed.config["output_dir"]), _sweeper_of(composed) == STUDY_SWEEPER
     # Hydra writes its configuration down: it gets references in the place of secrets.
@@ -242,10 +242,12 @@ def _run_stoppable(command: Sequence[str], output: Path | None) -> int:
                 continue
 
 
-def _check_all(overrides: list[str], folders: ConfFolders, *, allow_shadow: bool) -> list[Composed]:
+def check_all(
+    overrides: list[str], folders: ConfFolders, *, allow_shadow: bool
+) -> tuple[list[Composed], Space]:
     """Check every choice of every axis, each beside the first values of the others, before the first job.
 
-    Of numbers both ends are checked. Returns the configurations, that of the first values first.
+    Of numbers both ends are checked. Returns the configurations, that of the first values first, and the space.
     """
     typed, mistakes = parse_overrides(overrides, folders, multirun=True)
     wrong = {mistake.key for mistake in mistakes}
@@ -271,7 +273,17 @@ def _check_all(overrides: list[str], folders: ConfFolders, *, allow_shadow: bool
     trials = list(islice(space.examples(), MAX_CHECKED)) or [space.fixed]
     composed = [compose([*fixed, *trial], allow_shadow=allow_shadow, multirun=True) for trial in trials]
     raise_if_any([*mistakes, *(mistake for job in composed for mistake in all_mistakes(job))])
-    return composed
+    return composed, space
+
+
+def trials_of(overrides: list[str], *, allow_shadow: bool) -> tuple[dict[str, Any], int]:
+    """The configuration of a sweep's first values, and the number of its trials."""
+    (composed, *_), space = check_all(overrides, find_conf_folders(), allow_shadow=allow_shadow)
+    budget = composed.hydra.get("hydra.sweeper.n_trials")
+    if composed.hydra.get("hydra.sweeper.sampler", "grid") != "grid" and budget is not None:
+        return composed.config, int(budget)
+    count = len(space.grid()) or 1
+    return composed.config, min(count, int(budget or count))
 
 
 def _call_hydra(folders: ConfFolders, overrides: list[str]) -> None:

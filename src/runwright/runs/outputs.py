@@ -74,6 +74,11 @@ def evaluate_split(
             stop=run.stop,
             speed=getattr(run, "speed", None),
         )
+    return judge(run, split, predictions, task=task, rows=rows, tunes=tunes)
+
+
+def judge(run: Any, split: str, predictions: Any, *, task: Any, rows: Any, tunes: bool = False) -> Evaluation:
+    """Predictions of one split as the task assembles them, with their metrics."""
     if tunes and task.tuned_option:
         task.tune(predictions, rows)
     with naming_rows({split: rows}):

@@ -27,6 +27,7 @@ JOINING = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # all that a pro
 # Sizes by which MPI tells a process of others; accelerate takes them for a launch of several.
 MPI = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
 VARIABLES = (*JOINING, "LOCAL_RANK", "LOCAL_WORLD_SIZE", *MPI)
+SHARED = ("train", "predict", "evaluate")  # commands of which several processes do one work
 MARKS = {"TORCHELASTIC_RUN_ID": "torchrun", "ACCELERATE_MIXED_PRECISION": "accelerate launch"}
 
 Handler = TypeVar("Handler", bound=Callable[[int, FrameType | None], object])
@@ -50,7 +51,7 @@ def join_launch(command: str) -> bool:
     """Return True if torchrun, `accelerate launch` or srun started this process: it starts no others.
 
     What a launcher of one process left in the environment is removed, with a line about it. Raises
-    ConfigError for variables that no launcher sets so, and where `command` is not train and shares no work.
+    ConfigError for variables that no launcher sets so, and where `command` is none of SHARED.
     """
     if WORKER_VARIABLE in os.environ:
         return False
@@ -61,9 +62,9 @@ def join_launch(command: str) -> bool:
     wrong = [name for name in given if name != "MASTER_ADDR" and not os.environ[name].isdecimal()]
     several = [name for name in ("WORLD_SIZE", *MPI) if name in given and os.environ[name] not in ("0", "1")]
     is_whole = "WORLD_SIZE" in several and not set(JOINING) - set(given)
-    if wrong or ((several or rank()) and not (is_whole and rank() < world_size() and command == "train")):
+    if wrong or ((several or rank()) and not (is_whole and rank() < world_size() and command in SHARED)):
         expected = f"{', '.join(JOINING)} together, as torchrun sets them, or none"
-        if command != "train":
+        if command not in SHARED:
             expected = f"a single process for {command}"
         raise ConfigError(f"environment: given {_assigned(given)}; expected {expected}; {advice()}")
     if several:

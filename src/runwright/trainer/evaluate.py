@@ -43,15 +43,17 @@ def predict(
     on_progress: Callable[[int, int], None] | None = None,
     stop: StopFlag | None = None,
     speed: Speed | None = None,
+    all_ids: np.ndarray | None = None,
 ) -> Any:
     """Predictions for every example, each exactly once, in the order of example ids, on every rank.
 
     `max_tokens` bounds the padded tokens of one forward. `on_progress` gets examples done and in all.
+    `all_ids` are those of the evaluation that the examples are a part of.
     Raises EvaluationStopped on every rank where a signal came to one of them.
     """
     was_training, began = model.training, time.perf_counter()
     model.eval()
-    task.start_evaluation(examples.example_ids)
+    task.start_evaluation(examples.example_ids if all_ids is None else all_ids)
     batches = cut_batch(task.evaluation_widths(examples.widths), Cut(microbatch_tokens=max_tokens))
     mine = batches[ranks.rank :: ranks.num_ranks]
     share = sum(len(places) for places in mine)

@@ -280,7 +280,7 @@ class Uploader:
         values = accumulate((value for _, value in ended), best)
         curve = [Metric(key, v, end, n) for n, ((end, _), v) in enumerate(zip(ended, values, strict=True), 1)]
         if curve:
-            client.log_batch(parent, metrics=curve[-batches.MAX_METRICS :])
+            client.log_batch(parent, metrics=curve[-MAX_METRICS:])
 
     def _send(self, client: MlflowClient, batch: Batch) -> None:
         from mlflow.entities import Param, RunTag
