@@ -36,6 +36,7 @@ COMMANDS = {  # with what they do
     "show": "the parameters of a model, layer by layer",
     "tokenizer": "train a tokenizer, show one, compare several on the same texts",
     "convert": "pickled weights of a model as safetensors, once",
+    "push": "a model or a data set to the hub or into a folder, with its card",
     "sync": "upload what MLflow has not yet got of runs; nothing is sent twice",
     "validate": "check every key, type, range and combination; runs nothing",
     "explore": "what is in the data: lengths, classes, duplicates, leaks, oddities",

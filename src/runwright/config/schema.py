@@ -18,11 +18,13 @@ from runwright.config.targets import DOOR_OPENERS, GROUPS, check_target, door_op
 from runwright.errors import Mistake, did_you_mean, listed, shown
 
 ROOT_NODES = {"": "RootOptions", "seeds": "SeedOptions", "log": "LogOptions", "launch": "LaunchOptions"}
+ROOT_NODES |= {"card": "CardOptions", "hub": "HubOptions"}
+SINCE_BEGUN = ("card", "hub")  # runs from before there were these are still read
 SHARED = {"task": "TaskOptions", "metric": "MetricOptions"}
 
 
 def root_signature(key: str) -> Signature:
-    """Options of the root (""), of `seeds`, `log` or `launch`, or those that all targets of a group have."""
+    """Options of the root (""), of one of ROOT_NODES, or those that all targets of a group have."""
     signature = read_signature("runwright.config.options", (ROOT_NODES | SHARED)[key])
     assert signature is not None
     return signature
@@ -120,7 +122,7 @@ def _check_root(config: dict[str, Any]) -> list[Mistake]:
         signature = root_signature(key)
         if isinstance(config.get(key), dict):
             mistakes += check_options(config[key], signature, key=key)
-        else:
+        elif key in config or key not in SINCE_BEGUN:
             expected = f"a mapping with {listed(signature.options)}"
             mistakes.append(Mistake(key, shown(config.get(key)), expected))
     return mistakes

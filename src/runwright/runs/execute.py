@@ -125,6 +125,8 @@ def _guarded(run: Run) -> RunResult:
         record.finish_recording(run, "PRUNED" if run.is_pruned else "FINISHED")
     if summary is not None:
         print_summary(summary)
+        run.stop.at_once = True  # all is recorded: Ctrl-C ends the upload
+        record.push_best(run)
     return result
 
 
