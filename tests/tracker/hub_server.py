@@ -35,7 +35,7 @@ class Hub:
         self.breaks = breaks
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"hub": self}))
         self.uri = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -44,7 +44,8 @@ class Hub:
 
     def everything(self) -> bytes:
         """All bytes that ever came here as content."""
-        commits = [made for one in self.repositories.values() for made in sum(one.branches.values(), [])]
+        branches = [commits for one in self.repositories.values() for commits in one.branches.values()]
+        commits = [made for commits in branches for made in commits]
         return b"\n".join([*(content for made in commits for content in made.values()), *self.blobs.values()])
 
 

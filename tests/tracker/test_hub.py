@@ -20,6 +20,9 @@ from runwright.cli.main import main
 from runwright.errors import ConfigError, TrackingError
 from runwright.tracker import hub as publishing
 
+# huggingface_hub 2.4, of its own call
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content:DeprecationWarning")
+
 CANARY = "hf_" + "canarycanarycanarycanary"
 DATA = {
     "predictions/test.jsonl": '{"text": "a secret row"}',
@@ -178,7 +181,7 @@ def test_mistakes_are_one_line(
     assert "\n" not in said
 
 
-@pytest.mark.parametrize("line", ["repos/create", "preupload", "objects/batch", "/commit/main"])
+@pytest.mark.parametrize("line", ["repos/create", "/commit/main"])
 def test_after_a_broken_connection_the_next_push_completes_it(hub: Any, folder: Path, line: str) -> None:
     broken: list[str] = []
 
@@ -189,13 +192,11 @@ def test_after_a_broken_connection_the_next_push_completes_it(hub: Any, folder: 
 
     hub.breaks = breaks
     upload = publishing.choose_files(folder)
-    try:
+    with pytest.raises(TrackingError, match="the hub does not take me/model: Server disconnected"):
         publishing.push(upload, "me/model", private=True)
-    except TrackingError as error:
-        assert "me/model" in str(error)  # in one line; what may be sent twice, the library sends again
-        assert all(not one.commits for one in hub.repositories.values())
-        publishing.push(upload, "me/model", private=True)
-    assert broken
+    assert all(not one.commits for one in hub.repositories.values())
+    publishing.push(upload, "me/model", private=True)
+    assert sum(line.startswith("PUT") for line in hub.requests) == 1  # what is there is not sent twice
     assert hub.repositories["models/me/model"].commits == [contents(folder)]
 
 

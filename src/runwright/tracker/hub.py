@@ -156,6 +156,6 @@ def push(
 
 def _refusal(repo: str, error: Exception) -> TrackingError:
     """What the hub's library raised, in one line and without secrets."""
-    lines = [line.strip() for line in redact(str(error)).splitlines() if line.strip()]
-    reason = " ".join(lines)[:300] or type(error).__name__
-    return TrackingError(f"the hub does not take {repo}: {reason}")
+    texts = (str(one) or type(one).__name__ for one in (error, error.__cause__) if one is not None)
+    reason = " ".join(redact(" ".join(texts)).split())
+    return TrackingError(f"the hub does not take {repo}: {reason[:300]}")
