@@ -139,9 +139,9 @@ def folders() -> ModuleType:
     return loaded("course/folders.py")
 
 
-@pytest.fixture
-def make_hub() -> Iterator[Callable[..., Any]]:
-    """Starts hubs on the loopback, see tests/tracker/hub_server.py, for other processes to push to."""
+@pytest.fixture(scope="session")
+def make_hub() -> Iterator[Callable[[], Any]]:
+    """Starts a hub on the loopback, see tests/tracker/hub_server.py."""
     made: list[Any] = []
     yield lambda: made.append(loaded("tracker/hub_server.py").Hub()) or made[-1]
     for hub in made:
@@ -150,15 +150,10 @@ def make_hub() -> Iterator[Callable[..., Any]]:
 
 
 @pytest.fixture
-def hub(make_hub: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The hub of this process, whose library has read the address of the real one."""
-    from huggingface_hub import constants
-
+def hub(make_hub: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The hub that this process knows."""
     made = make_hub()
-    settings = {"ENDPOINT": made.uri, "HF_HUB_OFFLINE": False, "HF_HUB_DISABLE_XET": True}
-    for name, value in settings.items():
-        monkeypatch.setattr(constants, name, value)
-    monkeypatch.setenv("HF_TOKEN", made.environment["HF_TOKEN"])
+    made.stand_in(monkeypatch)
     return made
 
 

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import pytest
+from huggingface_hub import constants
+
 LARGE = (".safetensors", ".parquet", ".onnx")
 
 
@@ -41,6 +44,13 @@ class Hub:
     def environment(self) -> dict[str, str]:
         """For a process that pushes here."""
         return {"HF_ENDPOINT": self.uri, "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0"}
+
+    def stand_in(self, patch: pytest.MonkeyPatch) -> None:
+        """Be the hub of this process, whose library has read the address of the real one."""
+        settings = {"ENDPOINT": self.uri, "HF_HUB_OFFLINE": False, "HF_HUB_DISABLE_XET": True}
+        for name, value in settings.items():
+            patch.setattr(constants, name, value)
+        patch.setenv("HF_TOKEN", TOKEN)
 
     def everything(self) -> bytes:
         """All bytes that ever came here as content."""

@@ -207,7 +207,7 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_twenty_kills_leave_one_complete_commit(folder: Path, make_hub: Callable[..., Any]) -> None:
+def test_twenty_kills_leave_one_complete_commit(folder: Path, make_hub: Callable[[], Any]) -> None:
     (folder / "model.safetensors").write_bytes(random.Random(0).randbytes(20_000_000))
     hub, chance = make_hub(), random.Random(0)
     command = [sys.executable, "-m", "runwright", "push", str(folder), "--to", "me/model", "--yes"]

@@ -37,6 +37,8 @@ COMMANDS = {  # with what they do
     "tokenizer": "train a tokenizer, show one, compare several on the same texts",
     "convert": "pickled weights of a model as safetensors, once",
     "push": "a model or a data set to the hub or into a folder, with its card",
+    "register": "the best model of a run as a version in MLflow's registry",
+    "promote": "give a registered model's alias to a run that is better than its own",
     "sync": "upload what MLflow has not yet got of runs; nothing is sent twice",
     "validate": "check every key, type, range and combination; runs nothing",
     "explore": "what is in the data: lengths, classes, duplicates, leaks, oddities",
