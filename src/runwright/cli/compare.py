@@ -47,18 +47,14 @@ def execute(args: argparse.Namespace) -> int:
     sides = find_sides(references, output_dir=args.output_dir)
     settings = differing_settings(sides)
     verdicts = [judge(sides[0], side, confidence=args.confidence) for side in sides[1:]]
-    code = int(args.fail_if_worse and not all(map(_is_not_worse, verdicts)))
+    is_bad = any(verdict.main is None or verdict.main.better == 0 for verdict in verdicts)
+    code = int(args.fail_if_worse and is_bad)  # what cannot be tested is not known to be no worse
     if args.json:
         record = {"sides": {side.letter: [row.as_json() for row in side.rows] for side in sides}}
         print_json(record | {"settings": settings, "verdicts": [*map(_as_json, verdicts)]})
         return code
     print_comparison(sides, settings, verdicts, with_groups=args.groups)
     return code
-
-
-def _is_not_worse(verdict: Verdict) -> bool:
-    """Return False too where nothing could be tested."""
-    return verdict.main is not None and verdict.main.better != 0
 
 
 def _as_json(verdict: Verdict) -> dict[str, Any]:

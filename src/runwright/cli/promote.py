@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from runwright.cli.register import add_registry, run_in_store
-from runwright.errors import ConfigError
 
 USAGE = "runwright promote [options] --name NAME RUN"
 EXAMPLES = """examples:
@@ -22,12 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--alias", metavar="ALIAS", default="champion", help="default: champion")
     add("--allow-equal", action="store_true", help="it moves where no difference can be told, too")
-    add("--confidence", type=float, default=0.95, metavar="C", help="of the intervals; default: 0.95")
 
 
 def execute(args: argparse.Namespace) -> int:
-    if not 0 < args.confidence < 1:
-        raise ConfigError(f"--confidence: given {args.confidence}, expected a number between 0 and 1")
     with run_in_store(args) as (folder, uploader):
         from runwright.tracker.mlflow.tracker import find_alias, register
 
@@ -37,7 +33,7 @@ def execute(args: argparse.Namespace) -> int:
             from runwright.analysis.compare.verdict import judge, print_comparison
 
             sides = find_sides([run_id, str(folder)], output_dir=args.output_dir)
-            verdict = judge(*sides, confidence=args.confidence)
+            verdict = judge(*sides, confidence=0.95)
             print_comparison(sides, differing_settings(sides), [verdict], with_groups=False)
             better = verdict.main.better if verdict.main else 0
             if better == 0 or (better is None and not args.allow_equal):

@@ -13,16 +13,13 @@ USAGE = """runwright push [options] [--to OWNER/NAME|./FOLDER] RUN|FOLDER
        runwright push [options] --to TARGET --dataset [group=option] [key=value]"""
 EXAMPLES = """examples:
   runwright push latest --to me/reviews  the best model, private, after a question
-  runwright push latest --yes            to hub.repo of the run, without one
-  runwright push ./export --to me/reviews --public --revision int8
+  runwright push ./export --to me/reviews --public --revision int8 --yes
   runwright push latest --to ./published          a local folder
   runwright push --dataset dataset=vader --to me/vader
 
-One commit with the files of a model: weights, tokenizer, configuration, card.
-Rows, predictions, pickles and whatever else is in the folder are left out,
-unless --include names them; a file with a secret in it is refused. The token is
-that of `hf auth login`, or HF_TOKEN. After a failure push again: what the hub
-has is not sent twice."""
+One commit with the files of a model. Rows, predictions and whatever else is in
+the folder are left out unless --include names them; a file with a secret in it
+is refused. The token is that of `hf auth login`, or HF_TOKEN."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

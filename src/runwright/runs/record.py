@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import get_token
+
 from runwright import build
 from runwright.config.permissions import granted
 from runwright.config.redaction import redact
@@ -105,7 +107,7 @@ def start_recording(run: Run) -> None:
     run.tracker.log_params({key: value for key, value in run.config.items() if key != "references"})
     for name in (CONFIG_FILE, OVERRIDES_FILE):
         run.tracker.log_artifact(run.folder / name)
-    if run.config.get("hub", {}).get("repo") and not hub.is_logged_in():
+    if run.config.get("hub", {}).get("repo") and not get_token():
         logger.warning("hub.repo: nobody is logged in to the hub: hf auth login, or the variable HF_TOKEN")
     record_origin(run.folder, run.config, num_processes=run.ranks.num_ranks, tracker=run.tracker)
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import NamedTuple
 
 from runwright.config.redaction import MASK, Redactor, redact
+from runwright.config.rules.table import HUB_NAME
 from runwright.errors import ConfigError, TrackingError
 from runwright.store import folder_whole
 from runwright.version import __version__
@@ -25,20 +26,18 @@ MODEL_FILES = (
     *("modules.json", "task.json", "config.yaml", "README.md", "LICENSE*", "example.py"),
 )
 DATASET_FILES = ("data/*.parquet", "README.md")
-HUB_NAME = re.compile(r"[\w.\-]+/[\w.\-]+")
 PRIVATE_KEY = "PRIVATE KEY-----"
 # In JSON a secret is a text: `"password": 2817` is a word of a vocabulary.
 _NO_TEXT = re.compile(r"(?<=\"):\s*(?=[^\"\s])")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Upload:
+class Upload(NamedTuple):
     """The files of a folder that are published; those left out are data, or of no known kind."""
 
     folder: Path
     sizes: dict[str, int]  # bytes by path in the folder
     left_out: list[str]
-    repo_type: str = "model"
+    repo_type: str
 
 
 def choose_files(folder: Path, *, also: Sequence[str] = (), is_dataset: bool = False) -> Upload:
@@ -46,25 +45,22 @@ def choose_files(folder: Path, *, also: Sequence[str] = (), is_dataset: bool = F
 
     Links are not followed. Raises ConfigError where there is no model, and for a secret in a file.
     """
-    patterns, sizes, left_out = (*(DATASET_FILES if is_dataset else MODEL_FILES), *also), dict[str, int](), []
-    root = folder.resolve()
+    root, patterns = folder.resolve(), (*(DATASET_FILES if is_dataset else MODEL_FILES), *also)
+    sizes, left_out = dict[str, int](), list[str]()
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root).as_posix()
-        if path.is_dir() and not path.is_symlink():
-            continue
-        is_regular = path.resolve() == path and path.is_file()
         is_hidden = any(part.startswith(".") for part in Path(name).parts)
-        if is_regular and not is_hidden and any(fnmatch(name, pattern) for pattern in patterns):
+        is_meant = any(fnmatch(name, pattern) for pattern in patterns) and not is_hidden
+        if path.is_file() and path.resolve() == path and is_meant:
             sizes[name] = path.stat().st_size
-        else:
+        elif path.is_symlink() or not path.is_dir():
             left_out.append(name)
     if not is_dataset and not any(fnmatch(name, weights) for name in sizes for weights in WEIGHTS):
         raise ConfigError(f"{folder}: given a folder without weights, expected a run, an export or a model")
     redactor = Redactor()
     for name in sizes:
         _require_no_secret(root / name, name, redactor)
-    kind = "dataset" if is_dataset else "model"
-    return Upload(folder=root, sizes=sizes, left_out=left_out, repo_type=kind)
+    return Upload(root, sizes, left_out, "dataset" if is_dataset else "model")
 
 
 def _require_no_secret(file: Path, name: str, redactor: Redactor) -> None:
@@ -95,15 +91,9 @@ def is_folder(target: str) -> bool:
     """Return True for a local folder, which begins with ./, ../, ~ or /, and False for a repository."""
     if target.startswith((".", "~", "/", "$")):
         return True
-    if not HUB_NAME.fullmatch(target):
+    if not re.fullmatch(HUB_NAME, target):
         raise ConfigError(f"--to: given {target!r}, expected OWNER/NAME on the hub, or a folder: ./{target}")
     return False
-
-
-def is_logged_in() -> bool:
-    from huggingface_hub import get_token
-
-    return bool(get_token())
 
 
 def has_repository(repo: str, *, private: bool, repo_type: str) -> bool:
@@ -111,10 +101,10 @@ def has_repository(repo: str, *, private: bool, repo_type: str) -> bool:
 
     Raises TrackingError where others see it, where nobody is logged in, and where the hub does not answer.
     """
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import RepositoryNotFoundError
 
-    if not is_logged_in():
+    if not get_token():
         raise TrackingError("the hub needs to know who you are: hf auth login, or the variable HF_TOKEN")
     try:
         is_private = bool(HfApi().repo_info(repo, repo_type=repo_type).private)
