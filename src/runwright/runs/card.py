@@ -36,7 +36,9 @@ PIPELINE_TAGS = {
     "question_answering": "question-answering",
     "masked_language_modeling": "fill-mask",
     "sentence_embedding": "sentence-similarity",
-}  # the others write texts
+    "causal_language_modeling": "text-generation",
+    "instruction_tuning": "text-generation",
+}  # the others write texts from texts
 PACKAGES = ("runwright", "torch", "transformers", "tokenizers", "datasets")
 SETTINGS = ("task", "generation", "model", "tokenizer", "optimizer", "scheduler", "trainer", "seeds")
 
@@ -58,7 +60,7 @@ def _write_card(folder: Path, result: RunResult, *, data: LoadedData, notes: Seq
 
     config, origin = read_config(folder / CONFIG_FILE), read_json(folder / "provenance.json")
     source, base = config["dataset"].get("source") or {}, config["model"].get("name")
-    tag = PIPELINE_TAGS.get(config["task"]["_target_"].split(".")[-2], "text-generation")
+    tag = PIPELINE_TAGS.get(config["task"]["_target_"].split(".")[-2], "text2text-generation")
     is_hub_name = base and base.count("/") == 1 and ":" not in base and not Path(base).exists()
     results = [*_results(result, task=tag, dataset=source.get("name", config["name"]))]
     card = {"language": [], "tags": []} | config.get("card", {})
