@@ -12,7 +12,7 @@ from runwright.errors import ConfigError
 USAGE = """runwright push [options] [--to OWNER/NAME|./FOLDER] RUN|FOLDER
        runwright push [options] --to TARGET --dataset [group=option] [key=value]"""
 EXAMPLES = """examples:
-  runwright push latest --to me/reviews  the best model, private, after a question
+  runwright push latest --to me/reviews  the best model, private; it asks first
   runwright push ./export --to me/reviews --public --revision int8 --yes
   runwright push latest --to ./published          a local folder
   runwright push --dataset dataset=vader --to me/vader

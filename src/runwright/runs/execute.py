@@ -55,7 +55,6 @@ from runwright.version import __version__
 
 logger = logging.getLogger(__name__)
 
-
 # One run of several threads: torch's random numbers and number of threads, and logging, are the process's.
 _ALONE = threading.RLock()
 
@@ -125,7 +124,6 @@ def _guarded(run: Run) -> RunResult:
         record.finish_recording(run, "PRUNED" if run.is_pruned else "FINISHED")
     if summary is not None:
         print_summary(summary)
-        run.stop.at_once = True  # all is recorded: Ctrl-C ends the upload
         record.push_best(run)
     return result
 

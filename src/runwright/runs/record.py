@@ -289,6 +289,7 @@ def push_best(run: Run) -> None:
     options = run.config.get("hub") or {}
     if not (repo := options.get("repo")):
         return
+    run.stop.at_once = True  # all is recorded: Ctrl-C ends the upload
     again = f"runwright push {shlex.quote(str(run.folder))}"
     if read_run(run.folder).get("sweep"):
         logger.info("not pushed to %s, as a job of several: %s", repo, again)
