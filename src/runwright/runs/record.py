@@ -291,8 +291,8 @@ def push_best(run: Run) -> None:
         return
     run.stop.at_once = True  # all is recorded: Ctrl-C ends the upload
     again = f"runwright push {shlex.quote(str(run.folder))}"
-    if read_run(run.folder).get("sweep"):
-        logger.info("not pushed to %s, as a job of several: %s", repo, again)
+    if {"sweep", "reproduces"} & read_run(run.folder).keys():
+        logger.info("not pushed to %s, as one of several runs: %s", repo, again)
         return
     try:
         address = hub.push(hub.choose_files(run.folder / "best"), repo, private=options["private"])
