@@ -54,6 +54,17 @@ if not NETWORK_ALLOWED:
     os.environ.update({"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "PIP_NO_INDEX": "1"})
 
 
+def loaded(path: str) -> ModuleType:
+    """A module of these folders, which are no package."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, REPOSITORY / "tests" / path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # for its dataclasses
+    spec.loader.exec_module(module)
+    return module
+
+
 def _refuse_outside_connections(event: str, args: tuple[Any, ...]) -> None:
     if event != "socket.connect" or not isinstance(args[1], tuple):
         return  # a tuple is an internet address; local sockets are named by a path
@@ -125,12 +136,25 @@ def context() -> ForkServerContext:
 @pytest.fixture(scope="session")
 def folders() -> ModuleType:
     """tests/course/folders.py, which writes small models of many architectures."""
-    spec = importlib.util.spec_from_file_location("folders", REPOSITORY / "tests" / "course" / "folders.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded("course/folders.py")
+
+
+@pytest.fixture(scope="session")
+def make_hub() -> Iterator[Callable[[], Any]]:
+    """Starts a hub on the loopback, see tests/tracker/hub_server.py."""
+    made: list[Any] = []
+    yield lambda: made.append(loaded("tracker/hub_server.py").Hub()) or made[-1]
+    for hub in made:
+        hub.server.shutdown()
+        hub.server.server_close()
+
+
+@pytest.fixture
+def hub(make_hub: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The hub that this process knows."""
+    made = make_hub()
+    made.stand_in(monkeypatch)
+    return made
 
 
 @pytest.fixture(scope="session")

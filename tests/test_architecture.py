@@ -48,6 +48,7 @@ NAMES_NO_IMPORT = {
 WITHOUT_ROOM = {
     "experiment": "values for all groups at once",
     "debug": "values for all groups at once",
+    "card": "texts alone, for runs/card.py",
 }
 
 HEAVY = {

@@ -56,6 +56,7 @@ def test_the_wheel_holds_every_source_and_the_mark_that_it_is_typed(
 
 def test_the_wheel_holds_nothing_else(contents: set[str]) -> None:
     known = (".py", ".yaml", ".template", "py.typed", "page/charts.js", "page/style.css", "page/page.html")
+    known += ("runs/card.md.jinja", "runs/dataset_card.md.jinja")
     strange = {name for name in contents if not name.endswith(known) and ".dist-info/" not in name}
     assert not strange
     assert {name.partition("/")[0].partition("-")[0] for name in contents} == {"hydra_plugins", "runwright"}

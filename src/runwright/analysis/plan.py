@@ -22,11 +22,10 @@ from runwright.runs.folder import whole_runs
 from runwright.store import cache_root, flatten, read_json
 from runwright.task.base import model_inputs
 from runwright.task.sequence_to_sequence import decoder_inputs
-from runwright.trainer.batches import StepBatch
+from runwright.trainer.batches import StepBatch, StreamBatches
 from runwright.trainer.options import choose_splits, make_plan
 from runwright.trainer.ranks import ALONE
 from runwright.trainer.step import to_device
-from runwright.trainer.stream import StreamBatches
 from runwright.types import Batch
 
 NUM_BATCHES, NUM_STREAMED = 200, 20  # that tell the padding and the largest microbatch; of a stream

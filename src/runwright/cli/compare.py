@@ -17,6 +17,7 @@ EXAMPLES = """examples:
   runwright compare latest:small latest:large latest:huge  the first and others
   runwright compare 1a2b3c,2b3c4d,3c4d5e 4d5e6f,5e6f7a,6f7a8b
       # three seeds on either side: Welch's test
+  runwright compare champion candidate --fail-if-worse  for CI: exit code 1
   runwright compare name:small name:large  all finished runs of two experiments
 
 RUN is a folder, an id, latest or latest:NAME; runs with commas between them, or
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("run", metavar="RUN", nargs="+", help="a run, several with commas, or name:NAME")
     add("--confidence", type=float, default=0.95, metavar="C", help="of the intervals; default: 0.95")
     add("--groups", action="store_true", help="metrics of groups of rows as well")
+    add("--fail-if-worse", action="store_true", help="exit code 1 where a side is worse than the first")
     add("--json", action="store_true", help="for other programs")
     add("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
 
@@ -45,12 +47,14 @@ def execute(args: argparse.Namespace) -> int:
     sides = find_sides(references, output_dir=args.output_dir)
     settings = differing_settings(sides)
     verdicts = [judge(sides[0], side, confidence=args.confidence) for side in sides[1:]]
+    is_bad = any(verdict.main is None or verdict.main.better == 0 for verdict in verdicts)
+    code = int(args.fail_if_worse and is_bad)  # what cannot be tested is not known to be no worse
     if args.json:
         record = {"sides": {side.letter: [row.as_json() for row in side.rows] for side in sides}}
         print_json(record | {"settings": settings, "verdicts": [*map(_as_json, verdicts)]})
-        return 0
+        return code
     print_comparison(sides, settings, verdicts, with_groups=args.groups)
-    return 0
+    return code
 
 
 def _as_json(verdict: Verdict) -> dict[str, Any]:

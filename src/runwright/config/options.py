@@ -227,3 +227,24 @@ class LaunchOptions:
     max_restarts: NonNegativeInt
     timeout_seconds: PositiveFloat
     grace_seconds: PositiveFloat
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CardOptions:
+    """`card`: what a model card says that a run cannot know."""
+
+    language: list[str]
+    license: str | None
+    data_license: str | None
+    tags: list[str]
+    intended_use: str | None
+    limits: str | None
+    contact: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HubOptions:
+    """`hub`: where the best model is pushed when a run has finished."""
+
+    repo: str | None
+    private: bool

@@ -247,7 +247,7 @@ def check_all(
 ) -> tuple[list[Composed], Space]:
     """Check every choice of every axis, each beside the first values of the others, before the first job.
 
-    Of numbers both ends are checked. Returns the configurations, that of the first values first, and the space.
+    Of numbers both ends are checked. Returns the configurations, of the first values first, and the space.
     """
     typed, mistakes = parse_overrides(overrides, folders, multirun=True)
     wrong = {mistake.key for mistake in mistakes}

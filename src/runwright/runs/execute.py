@@ -54,7 +54,6 @@ from runwright.version import __version__
 
 logger = logging.getLogger(__name__)
 
-
 # One run of several threads: torch's random numbers and number of threads, and logging, are the process's.
 _ALONE = threading.RLock()
 
@@ -124,6 +123,7 @@ def _guarded(run: Run) -> RunResult:
         record.finish_recording(run, "PRUNED" if run.is_pruned else "FINISHED")
     if summary is not None:
         print_summary(summary)
+        record.push_best(run)
     return result
 
 

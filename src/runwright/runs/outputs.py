@@ -258,28 +258,18 @@ def _records(predictions: Any, indices: Iterable[int], *, rows: Any, task: Any) 
         yield record
 
 
-STANDALONE = "runwright.task.sequence_classification.SequenceClassification"
 NUM_EXAMPLES = 2
 MAX_EXAMPLE_TEXT = 1000
 
 
-def about_model(
-    config: Mapping[str, Any], task: Any, splits: Mapping[str, Any], *, step: int
-) -> dict[str, Any]:
-    """Settings to use the best model with, and some inputs as an example; plain values for the journal.
-
-    `standalone`: the texts, the tokenizer and one forward pass are all there is to it.
-    """
+def about_model(task: Any, splits: Mapping[str, Any], *, step: int) -> dict[str, Any]:
+    """Inputs and outputs of the best model, and some inputs as an example; plain values for the journal."""
     # Not those of train, which may be a stream.
     rows = next((rows for name, rows in splits.items() if name != "train"), [])
     examples = [rows[index] for index in range(min(NUM_EXAMPLES, len(rows)))]
     return {
         "problem": str(task.problem),
-        "standalone": config["task"]["_target_"] == STANDALONE,
         "text_columns": list(task.text_columns),
-        "label_names": list(task.label_names),
-        "max_length": task.max_length,
-        "threshold": task.threshold,
         "step": step,
         "example": [{name: _short(row.get(name)) for name in task.text_columns} for row in examples],
     }

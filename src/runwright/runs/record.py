@@ -6,6 +6,7 @@ Only the first of several ranks writes; the others call the same functions, whic
 from __future__ import annotations
 
 import logging
+import shlex
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
+
+from huggingface_hub import get_token
 
 from runwright import build
 from runwright.config.permissions import granted
@@ -22,6 +25,7 @@ from runwright.dataset.load import LoadedData
 from runwright.report.progress import Progress
 from runwright.report.summary import RunSummary, peak_memory_bytes, write_summary
 from runwright.runs import outputs
+from runwright.runs.card import write_card
 from runwright.runs.data_identity import DATA_FILE, check_data, record_data
 from runwright.runs.folder import CONFIG_FILE, OVERRIDES_FILE, read_run, this_process, update_status
 from runwright.runs.page import write_report
@@ -30,6 +34,7 @@ from runwright.runs.states import TRACEBACK_FILE, mark_all
 from runwright.store import cache_root, read_json, write_json
 from runwright.sweep import trial
 from runwright.tokenizer.trained import keep_trained
+from runwright.tracker import hub
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import read_curves
 from runwright.tracker.provenance import code_folders, collect, copy_sources, hash_model, tags
@@ -104,6 +109,8 @@ def start_recording(run: Run) -> None:
     run.tracker.log_params({key: value for key, value in run.config.items() if key != "references"})
     for name in (CONFIG_FILE, OVERRIDES_FILE):
         run.tracker.log_artifact(run.folder / name)
+    if run.config.get("hub", {}).get("repo") and not get_token():
+        logger.warning("hub.repo: nobody is logged in to the hub: hf auth login, or the variable HF_TOKEN")
     record_origin(run.folder, run.config, num_processes=run.ranks.num_ranks, tracker=run.tracker)
 
 
@@ -227,12 +234,14 @@ def write_results(
     if not run.is_read:
         return replace(result, paths=paths)
     outputs.write_charts(run.folder, prepared=prepared)
-    about = outputs.about_model(run.config, task, splits, step=best)
+    result = replace(result, intervals=intervals, paths=paths)
+    write_card(run.folder, result, data=prepared.data, notes=run.notes)
+    about = outputs.about_model(task, splits, step=best)
     run.tracker.log_model(paths["best"], about=about)
     for name, path in paths.items():
         if name != "best":
             run.tracker.log_artifact(path)
-    return replace(result, intervals=intervals, paths=paths)
+    return result
 
 
 def record_summary(
@@ -277,6 +286,26 @@ def _write_page(run: Run) -> None:
         run.tracker.log_artifact(write_report(run.folder, is_sweep=False))
     except Exception:
         logger.warning("no report.html could be made", exc_info=True)
+
+
+def push_best(run: Run) -> None:
+    """Push the best model where `hub.repo` says; a failure is recorded, and is no failure of the run."""
+    options = run.config.get("hub") or {}
+    if not (repo := options.get("repo")):
+        return
+    run.stop.at_once = True  # all is recorded: Ctrl-C ends the upload
+    again = f"runwright push {shlex.quote(str(run.folder))}"
+    if {"sweep", "reproduces"} & read_run(run.folder).keys():
+        logger.info("not pushed to %s, as one of several runs: %s", repo, again)
+        return
+    try:
+        address = hub.push(hub.choose_files(run.folder / "best"), repo, private=options["private"])
+        logger.info("pushed: %s", address)
+        update_status(run.folder, "FINISHED", pushed={"repo": repo, "commit": address})
+    except Exception as error:  # noqa: BLE001 - the run has finished
+        reason = redact(str(error) or type(error).__name__)
+        logger.warning("not pushed: %s; to try again: %s", reason, again)
+        update_status(run.folder, "FINISHED", pushed={"repo": repo, "error": reason})
 
 
 # --- origin -----------------------------------------------------------------------------------------------

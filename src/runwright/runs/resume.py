@@ -30,7 +30,7 @@ CHANGEABLE = (
     *LENGTHS,
     *("trainer.log_every_steps", "trainer.evaluate_every_steps", "trainer.evaluate_every_epochs"),
     *("trainer.save_every_steps", "trainer.save_every_epochs", "trainer.keep_checkpoints"),
-    *("trainer.num_threads", "tracker", "launch", "log", "resume"),
+    *("trainer.num_threads", "tracker", "launch", "log", "resume", "card", "hub"),
 )
 # Effect on the numbers of each part of a run's identity that is not as before.
 CONSEQUENCES = {

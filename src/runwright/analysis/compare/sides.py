@@ -16,7 +16,8 @@ from runwright.types import Interval
 
 BY_NAME = "name:"
 SPLITS = ("test", "validation")  # whose rows are compared, in this order
-IGNORED_SETTINGS = ("name", "output_dir", "resume", "tracker.", "launch.")  # they change no metric
+# They change no metric.
+IGNORED_SETTINGS = ("name", "output_dir", "resume", "tracker.", "launch.", "card.", "hub.")
 SEEDS = ("seed", "seeds.data", "seeds.init", "seeds.dropout")
 # Metrics of which less is better; of any other one more is, unless the configuration says otherwise.
 LESS_IS_BETTER = ("loss", "error", "mae", "mse", "rmse", "perplexity", "bits_per_byte", "ter")

@@ -83,6 +83,7 @@ def shorten(
     short = copy.deepcopy(dict(config))
     short |= {"name": NAME, "output_dir": str(output_dir), "resume": None, "references": {}}
     short["tracker"] = TRACKER
+    short["hub"] = {"repo": None, "private": True}
     short["trainer"] |= {**TRAINER, "max_steps": num_steps}
     short["launch"]["max_restarts"] = 0
     if isinstance(short["dataset"].get("subset"), dict):

@@ -207,6 +207,7 @@ SCORES = "the column with the score of a pair"
 WITHOUT_SCORES = "without scores: task.problem=retrieval task.objective=in_batch_negatives"
 # MLflow takes more; `.` first, quotes and slashes only make trouble. `latest` and `v1` have a meaning there.
 REGISTERED = r"[\w\- ][\w.\- ]*(@(?!v\d+$)(?!latest$)[\w\-]+)?"
+HUB_NAME = r"(?!.*(--|\.\.|\.git$))[A-Za-z0-9]([\w.\-]*\w)?/\w([\w.\-]*\w)?"
 
 TRAINING = (
     at_most_one("trainer.max_epochs", "trainer.max_steps", none="one of the two"),
@@ -226,6 +227,7 @@ TRAINING = (
     matches("name", r"(?!\s*(?i:sweeps)\s*$)(?s:.*)", "another name: multiruns are kept there"),
     matches("output_dir", r"(?s:.*\S.*)", "a folder, not an empty text"),
     matches("tracker.register_as", REGISTERED, NAME, ALIAS),
+    matches("hub.repo", HUB_NAME, "OWNER/NAME of letters, digits, ., _ and -"),
     names_target("model.lora", null="null", hint="choose model=lora"),
     only("model.freeze", [], {"model.lora": is_set}, "adapters freeze the rest by themselves"),
     forbids("model.attention", "flex_attention", ON_CPU, "auto or another: it has no gradient on a CPU"),

@@ -7,7 +7,6 @@ are linked in afterwards.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -17,6 +16,8 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from runwright.errors import TrackingError
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
@@ -29,7 +30,7 @@ logger = logging.getLogger(__name__)
 NAME = "best"
 KEY_TAG = "runwright.model"
 SCRIPT = Path(__file__).parents[2] / "inference" / "served_model.py"  # runs inside the logged model
-REQUIREMENTS = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "pandas")
+REQUIREMENTS = ("runwright", "mlflow", "torch", "transformers", "tokenizers", "safetensors", "pandas")
 SETTINGS_FILES = ("config.yaml", "task.json")  # what `runwright predict` needs besides the weights
 _UNKNOWN_ENDPOINT = ("ENDPOINT_NOT_FOUND", "NOT_FOUND", "NOT_IMPLEMENTED")
 
@@ -51,9 +52,7 @@ def send_model(
         return
     key = f"{run_id}/{record['t']}"
     try:
-        query = f"tags.`{KEY_TAG}` = '{key}'"
-        models = client.search_logged_models([experiment_id], query, max_results=1)
-        model = next(iter(models), None) or client.create_logged_model(
+        model = _find_model(client, key, experiment_id) or client.create_logged_model(
             experiment_id,
             name=NAME,
             source_run_id=run_id,
@@ -74,7 +73,19 @@ def send_model(
             client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=record["about"]["step"])])
         client.finalize_logged_model(model.model_id, "READY")
     if record.get("register_as"):
-        _register(client, record, model=model, run_id=run_id, key=key)
+        name, _, alias = record["register_as"].partition("@")
+        try:
+            version = make_version(client, record, name, run_id=run_id, experiment_id=experiment_id)
+            if alias and not _is_newer(client, name, alias, than=record["t"]):
+                client.set_registered_model_alias(name, alias, version)
+        except MlflowException as error:
+            client.get_run(run_id)  # raises where nothing answers: then it is tried again
+            logger.warning("MLflow does not register the model as %s: %s", record["register_as"], error)
+
+
+def _find_model(client: MlflowClient, key: str, experiment_id: str) -> LoggedModel | None:
+    query = f"tags.`{KEY_TAG}` = '{key}'"
+    return next(iter(client.search_logged_models([experiment_id], query, max_results=1)), None)
 
 
 def is_own(path: Path, *, folder: Path) -> bool:
@@ -88,30 +99,33 @@ def is_own(path: Path, *, folder: Path) -> bool:
     )
 
 
-def _register(
-    client: MlflowClient, record: Mapping[str, Any], *, model: LoggedModel, run_id: str, key: str
-) -> None:
-    """Make a version of a registered model; a registry that refuses is left alone with a warning."""
+def make_version(
+    client: MlflowClient, record: Mapping[str, Any], name: str, *, run_id: str, experiment_id: str
+) -> str:
+    """The version of a registered model that the model of a journal record is, made where there is none.
+
+    Raises what MLflow raises, and TrackingError where the store has no logged model of that record.
+    """
     from mlflow.exceptions import MlflowException
 
-    name, _, alias = record["register_as"].partition("@")
-    try:
-        try:
-            client.create_registered_model(name)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-        versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
-        version = next((version for version in versions if version.tags.get(KEY_TAG) == key), None)
-        # The path and not `models:/<id>`, which MLflow looks up in its global store and not in the client's.
-        version = version or client.create_model_version(
-            name, model.artifact_location, run_id, tags={KEY_TAG: key}, model_id=model.model_id
+    key = f"{run_id}/{record['t']}"
+    model = _find_model(client, key, experiment_id)
+    if model is None:
+        raise TrackingError(
+            "the store has no logged model of this run: it is too old, or the model was deleted"
         )
-        if alias and not _is_newer(client, name, alias, than=record["t"]):
-            client.set_registered_model_alias(name, alias, str(version.version))
+    try:
+        client.create_registered_model(name)
     except MlflowException as error:
-        client.get_run(run_id)  # raises where nothing answers: then it is tried again
-        logger.warning("MLflow does not register the model as %s: %s", record["register_as"], error)
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+    version = next((version for version in versions if version.tags.get(KEY_TAG) == key), None)
+    # The path and not `models:/<id>`, which MLflow looks up in its global store and not in the client's.
+    version = version or client.create_model_version(
+        name, model.artifact_location, run_id, tags={KEY_TAG: key}, model_id=model.model_id
+    )
+    return str(version.version)
 
 
 def _is_newer(client: MlflowClient, name: str, alias: str, *, than: int) -> bool:
@@ -136,8 +150,7 @@ def _staged(folder: Path, record: Mapping[str, Any], logged: LoggedModel) -> Ite
     example: Any = pd.DataFrame(about["example"], columns=about["text_columns"]) if about["example"] else None
     with tempfile.TemporaryDirectory(prefix=".mlflow-model-", dir=folder) as name:
         staged, settings = Path(name) / "model", Path(name) / "run"
-        settings.mkdir()
-        (settings / "settings.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+        settings.mkdir()  # empty: the files are linked in afterwards
         save_model(
             staged,
             python_model=str(SCRIPT),
@@ -149,6 +162,7 @@ def _staged(folder: Path, record: Mapping[str, Any], logged: LoggedModel) -> Ite
             mlflow_model=Model(artifact_path=NAME, run_id=logged.source_run_id, model_id=logged.model_id),
         )
         run = staged / "artifacts" / "run"
+        run.mkdir(parents=True, exist_ok=True)
         shutil.copytree(folder / record["model"], run / "best", copy_function=_link)
         for file in SETTINGS_FILES:
             if (folder / file).is_file() and is_own(folder / file, folder=folder):

@@ -11,18 +11,20 @@ import logging
 import os
 import shlex
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 from runwright.config.redaction import MASK, redact
-from runwright.errors import TrackingError
+from runwright.errors import RunwrightError, TrackingError
 from runwright.store import write_json
 from runwright.tracker.console import JournalTracker
+from runwright.tracker.journal import FILE_NAME, read
 from runwright.tracker.mlflow import store as stores
+from runwright.tracker.mlflow.logged_model import make_version
 from runwright.tracker.mlflow.store import Store, client_settings, locate
-from runwright.tracker.mlflow.upload import STATE_NAME, Target, Uploader, read_state
+from runwright.tracker.mlflow.upload import RUN_ID_TAG, STATE_NAME, Target, Uploader, read_state
 from runwright.tracker.system import PREFIX
 from runwright.trainer.options import USUAL
 from runwright.types import PositiveFloat, RunInfo
@@ -176,7 +178,14 @@ class MLflowTracker(JournalTracker):
 
 
 def sync(folder: Path, *, uri: str | None = None, output_dir: Path | None = None) -> int:
-    """Upload what a run's store lacks; the number of journal records sent.
+    """Upload what a run's store lacks; the number of journal records sent."""
+    with connected(folder, uri=uri, output_dir=output_dir) as uploader:
+        return uploader.upload()
+
+
+@contextlib.contextmanager
+def connected(folder: Path, *, uri: str | None, output_dir: Path | None) -> Iterator[Uploader]:
+    """The uploader of a finished run, for what is asked of its store.
 
     `output_dir` is that of a run that was moved; None: where it was when the run was tracked.
     `uri` is needed where the run's own had a password, unless MLFLOW_TRACKING_URI has it.
@@ -198,13 +207,48 @@ def sync(folder: Path, *, uri: str | None = None, output_dir: Path | None = None
     with client_settings(timeout_seconds=60):  # nothing but the user waits for it: a busy server has time
         uploader = Uploader(folder, store=store, target=Target(**run["target"]))
         try:
-            return uploader.upload()
-        except TrackingError:
+            yield uploader
+        except RunwrightError:
             raise
         except Exception as error:
             raise TrackingError(f"MLflow at {redact(store.uri)}: {_reason(error)}") from error
         finally:
             uploader.close()
+
+
+def register(uploader: Uploader, name: str, *, alias: str | None) -> str:
+    """Make the best model of a run a version of a registered model, which the alias goes to; its number."""
+    client = uploader.connect()
+    uploader.upload()
+    records = (record for record, _ in read(uploader.folder / FILE_NAME) if "model" in record)
+    if (record := max(records, key=lambda record: record["t"], default=None)) is None:
+        raise TrackingError(f"{uploader.folder} has recorded no best model")
+    run, experiment = uploader.mlflow_run_id, uploader.experiment_id
+    version = make_version(client, record, name, run_id=run, experiment_id=experiment)
+    if alias:
+        client.set_registered_model_alias(name, alias, version)
+    return version
+
+
+def find_alias(uploader: Uploader, name: str, alias: str) -> str | None:
+    """Our id of the run whose model an alias of a registered model is at; None where there is none yet."""
+    from mlflow.exceptions import MlflowException
+
+    client = uploader.connect()
+    try:
+        version = client.get_registered_model(name).aliases.get(alias)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+    if version is None:
+        return None
+    run = client.get_run(str(client.get_model_version(name, str(version)).run_id))
+    if RUN_ID_TAG not in run.data.tags:
+        raise TrackingError(
+            f"models:/{name}@{alias} is at a model of another program: nothing to compare with"
+        )
+    return run.data.tags[RUN_ID_TAG]
 
 
 def _remember(folder: Path, *, store: Store, target: Target, output_dir: Path) -> None:

@@ -1,0 +1,64 @@
+"""`runwright register`: the best model of a run as a version of a registered model of MLflow."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runwright.errors import ConfigError
+
+if TYPE_CHECKING:
+    from runwright.tracker.mlflow.upload import Uploader
+
+USAGE = "runwright register [options] --name NAME RUN"
+EXAMPLES = """examples:
+  runwright register latest --name reviews
+  runwright register 1a2b3c --name reviews --alias champion
+
+What MLflow lacks of the run is uploaded first. A run that is registered already
+keeps its version; an alias is moved whatever it was at: see promote."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_registry(parser)
+    parser.add_argument("--alias", metavar="ALIAS", help="it goes to this version: models:/NAME@ALIAS")
+
+
+def add_registry(parser: argparse.ArgumentParser) -> None:
+    """Add what promote takes too."""
+    add = parser.add_argument
+    add("run", metavar="RUN", help="folder, id, latest or latest:NAME")
+    add("--name", metavar="NAME", required=True, help="of the registered model")
+    add("--uri", help="another store than the run was tracked to")
+    add("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
+
+
+def execute(args: argparse.Namespace) -> int:
+    with run_in_store(args) as (_, uploader):
+        from runwright.tracker.mlflow.tracker import register
+
+        version = register(uploader, args.name, alias=args.alias)
+    print(f"models:/{args.name}/{version}" + (f" models:/{args.name}@{args.alias}" if args.alias else ""))
+    return 0
+
+
+@contextmanager
+def run_in_store(args: argparse.Namespace) -> Iterator[tuple[Path, Uploader]]:
+    """The folder of the run, and its uploader; raises ConfigError for names that MLflow does not take."""
+    from runwright.config.rules.table import ALIAS, NAME, REGISTERED
+
+    asked = "@".join(filter(None, (args.name, args.alias)))
+    if not re.fullmatch(REGISTERED, asked):
+        raise ConfigError(f"--name and --alias: given {asked!r}, expected {NAME}: {ALIAS}")
+    from runwright.runs.folder import BEST_MODEL, CONFIG_FILE, read_config, resolve_run, seen_from_here
+    from runwright.tracker.mlflow.tracker import connected
+
+    folder = resolve_run(args.run, output_dir=args.output_dir, needs=BEST_MODEL)
+    config = seen_from_here(folder, read_config(folder / CONFIG_FILE))
+    output_dir = Path(config["output_dir"]).expanduser()
+    with connected(folder, uri=args.uri, output_dir=output_dir) as uploader:
+        yield folder, uploader
