@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 from runwright.cli.flags import (
@@ -60,20 +61,19 @@ def execute(args: argparse.Namespace) -> int:
     from runwright.inference.server.guard import LOCAL
 
     require_at_least(args, port=0, workers=1, timeout=1, max_bytes=1, max_waiting=1)
-    try:
-        import fastapi  # noqa: F401 - and what comes with it
-        import prometheus_client  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(f"serve needs {error.name}: pip install 'runwright[serve]'") from error
+    if missing := [name for name in ("fastapi", "prometheus_client", "uvicorn") if find_spec(name) is None]:
+        raise ConfigError(f"serve needs {missing[0]}: pip install 'runwright[serve]'")
     token = token_of(args.token_file)
     if token is None and args.host not in LOCAL:
         expected = f"a token as well (--token-file FILE or {TOKEN_VARIABLE}): others can reach that address"
         raise ConfigError(f"--host: given {args.host}, expected {expected}")
+    if args.openai:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # transformers' server would look there for more models
+    source = source_of(args)
     names = ("device", "host", "port", "workers", "timeout", "max_bytes", "max_waiting", "openai")
     options = {name: getattr(args, name) for name in names}
     return start.serve(
-        start.Orders(source=source_of(args), overrides=generation_overrides(args), token=token, **options)
+        start.Orders(source=source, overrides=generation_overrides(args), token=token, **options)
     )
 
 

@@ -177,7 +177,10 @@ class Service:
             styles=[document.HERE / "style.css", HERE / "serve.css"],
             scripts=[HERE / "serve.js"],
             service=self,
-            shown=[json.dumps(one, ensure_ascii=False, indent=1) for one in (self.example, self.answer)],
+            shown=[
+                json.dumps(one, ensure_ascii=False, indent=1)
+                for one in (self.example, self.answer.get("example"))
+            ],
         )
 
     async def health(self) -> dict[str, str]:

@@ -47,35 +47,34 @@ def serve(orders: Orders) -> int:
     from uvicorn.config import STARTUP_FAILURE
     from uvicorn.supervisors import Multiprocess
 
-    # Bound before the model is read, and listening afterwards.
-    listener = socket.socket(socket.AF_INET6 if ":" in orders.host else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((orders.host, orders.port))
-    except (OSError, OverflowError) as error:
-        at = f"{orders.host}, port {orders.port}"
-        raise ConfigError(f"--port: {at} cannot be had ({error}); --port 0 takes a free one") from error
-    config = uvicorn.Config(
-        partial(guarded, orders) if orders.workers > 1 else guarded(orders),
-        factory=orders.workers > 1,
-        workers=orders.workers,
-        log_level="warning",
-        access_log=False,
-        lifespan="on",
-        limit_concurrency=MAX_CONNECTIONS,
-        timeout_graceful_shutdown=int(orders.timeout) + 15,
-        timeout_worker_healthcheck=120,  # seconds; a worker may import for that long
-    )
-    host = f"[{orders.host}]" if ":" in orders.host else orders.host
-    print(f"serving at http://{host}:{listener.getsockname()[1]} (Ctrl-C ends it)", flush=True)
-    if orders.workers == 1:
-        uvicorn.Server(config).run([listener])
-        return 0
-    with tempfile.TemporaryDirectory(prefix="runwright-metrics-") as folder:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # where workers add up their counters
-        supervisor = Multiprocess(config, [listener])
-        supervisor.run()
-    return int(any(one.exitcode == STARTUP_FAILURE for one in supervisor.processes))
+    with socket.socket(socket.AF_INET6 if ":" in orders.host else socket.AF_INET) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:  # before the model is read; it listens afterwards
+            listener.bind((orders.host, orders.port))
+        except (OSError, OverflowError) as error:
+            at = f"{orders.host}, port {orders.port}"
+            raise ConfigError(f"--port: {at} cannot be had ({error}); --port 0 takes a free one") from error
+        config = uvicorn.Config(
+            partial(guarded, orders) if orders.workers > 1 else guarded(orders),
+            factory=orders.workers > 1,
+            workers=orders.workers,
+            log_level="warning",
+            access_log=False,
+            lifespan="on",
+            limit_concurrency=MAX_CONNECTIONS,
+            timeout_graceful_shutdown=int(orders.timeout) + 15,
+            timeout_worker_healthcheck=20,  # seconds; while libraries are loaded a worker answers late
+        )
+        host = f"[{orders.host}]" if ":" in orders.host else orders.host
+        print(f"serving at http://{host}:{listener.getsockname()[1]} (Ctrl-C ends it)", flush=True)
+        if orders.workers == 1:
+            uvicorn.Server(config).run([listener])
+            return 0
+        with tempfile.TemporaryDirectory(prefix="runwright-metrics-") as folder:
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # where workers add up their counters
+            supervisor = Multiprocess(config, [listener])
+            supervisor.run()
+        return int(any(one.exitcode == STARTUP_FAILURE for one in supervisor.processes))
 
 
 def guarded(orders: Orders) -> Any:
@@ -106,13 +105,23 @@ def _app(orders: Orders) -> Any:
 
 def _chat_app(orders: Orders) -> Any:
     """Transformers' own server on a decoder's folder, for completions and chats as OpenAI's."""
+    from fastapi import FastAPI
     from transformers.cli.serving import chat_completion, completion, response, systemone, transcription
     from transformers.cli.serving.model_manager import ModelManager
     from transformers.cli.serving.server import build_server
     from transformers.cli.serving.utils import GenerationState
 
-    folder = orders.source / "best" if isinstance(orders.source, Path) else Path(orders.source.name)
-    models = ModelManager(device=orders.device or "auto", force_model=str(folder.resolve()))
+    from runwright.config.sources import resolve_source
+    from runwright.model.pretrained import open_config
+    from runwright.tokenizer.pretrained import in_safetensors
+
+    named = orders.source
+    folder = named / "best" if isinstance(named, Path) else Path(in_safetensors(resolve_source(named.name)))
+    kinds = getattr(open_config(str(folder), revision=None), "architectures", None) or [""]
+    if not kinds[0].endswith(("ForCausalLM", "LMHeadModel")):
+        raise ConfigError(f"--openai: given {kinds[0] or folder}, expected a decoder, as ...ForCausalLM")
+    os.chdir(folder.parent)  # the model's name is that of its folder, for requests that must give one
+    models = ModelManager(device=orders.device or "auto", force_model=folder.name)
     state = GenerationState()
     handlers: Any = (
         chat_completion.ChatCompletionHandler,
@@ -121,4 +130,8 @@ def _chat_app(orders: Orders) -> Any:
         transcription.TranscriptionHandler,
         systemone.SystemOneHandler,
     )
-    return build_server(models, *(handler(models, state) for handler in handlers), generation_state=state)
+    app = build_server(models, *(handler(models, state) for handler in handlers), generation_state=state)
+    own = FastAPI()  # theirs lists a cache of models
+    own.get("/v1/models")(lambda: {"object": "list", "data": [{"id": folder.name, "object": "model"}]})
+    own.mount("/", app)
+    return own
