@@ -150,7 +150,7 @@ def execute(command: str, *, code: int = 0) -> None:
     if words[:2] == ["runwright", "init"]:
         assert main(["init", f"elsewhere/{words[2]}"]) == code
         read_source.cache_clear()  # it looked for the project's modules before they could be imported
-    elif words[:2] == ["runwright", "ui"]:
+    elif words[0] == "runwright" and words[1] in ("ui", "serve"):
         serve(words)
     elif words[0] == "python":
         run_script(words[1:])

@@ -22,8 +22,7 @@ SHORTEST_TOKEN = 16  # characters
 USAGE = "runwright serve [options] RUN"
 EXAMPLES = """examples:
   runwright serve latest               then open http://127.0.0.1:8000
-  runwright serve latest:vader --port 0 --workers 2
-  runwright serve owner/name --task token_classification
+  runwright serve owner/name --task token_classification --workers 2
   runwright serve latest:stories --generation sample --set temperature=0.8
   RUNWRIGHT_SERVE_TOKEN=… runwright serve latest --host 0.0.0.0
   runwright serve latest:chat --openai
@@ -37,18 +36,13 @@ machine is listened to, unless there is a token."""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("run", metavar="RUN", help="run folder, id, latest or latest:NAME; an export; or a model")
-    add(
-        "--host", default="127.0.0.1", metavar="ADDRESS", help="default: 127.0.0.1; another one needs a token"
-    )
+    add("--host", default="127.0.0.1", metavar="ADDRESS", help="default: 127.0.0.1; others need a token")
     add("--port", type=int, default=8000, metavar="N", help="default: 8000; 0: a free one")
     add("--workers", type=int, default=1, metavar="N", help="processes, each with the model (default: 1)")
     help_text = f"the token that requests must bring; default: {TOKEN_VARIABLE}, else none"
     add("--token-file", metavar="FILE", type=Path, help=help_text)
     help_text = "until a request is given up with 504 (default: 60)"
     add("--timeout", type=float, default=60.0, metavar="SECONDS", help=help_text)
-    add("--max-bytes", type=int, default=1 << 20, metavar="N", help="of a request (default: 1048576)")
-    help_text = "records that may wait in a process; 503 above (default: 2048)"
-    add("--max-waiting", type=int, default=2048, metavar="N", help=help_text)
     add("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
     help_text = "chats and completions as OpenAI's, by transformers' server on the same model"
     add("--openai", action="store_true", help=help_text)
@@ -60,35 +54,27 @@ def execute(args: argparse.Namespace) -> int:
     from runwright.inference.server import start
     from runwright.inference.server.guard import LOCAL
 
-    require_at_least(args, port=0, workers=1, timeout=1, max_bytes=1, max_waiting=1)
+    require_at_least(args, port=0, workers=1, timeout=1)
     if missing := [name for name in ("fastapi", "prometheus_client", "uvicorn") if find_spec(name) is None]:
         raise ConfigError(f"serve needs {missing[0]}: pip install 'runwright[serve]'")
-    token = token_of(args.token_file)
+    text, origin = os.environ.get(TOKEN_VARIABLE), TOKEN_VARIABLE
+    if args.token_file:
+        origin = f"--token-file {args.token_file}"
+        try:
+            text = args.token_file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{origin}: cannot be read ({error})") from error
+    token = None if text is None else text.strip()
+    if token is not None and len(token) < SHORTEST_TOKEN:
+        expected = f"at least {SHORTEST_TOKEN}; openssl rand -hex 16 makes one"
+        raise ConfigError(f"{origin}: given {len(token)} characters, expected {expected}")
     if token is None and args.host not in LOCAL:
         expected = f"a token as well (--token-file FILE or {TOKEN_VARIABLE}): others can reach that address"
         raise ConfigError(f"--host: given {args.host}, expected {expected}")
     if args.openai:
         os.environ["HF_HUB_OFFLINE"] = "1"  # transformers' server would look there for more models
-    source = source_of(args)
-    names = ("device", "host", "port", "workers", "timeout", "max_bytes", "max_waiting", "openai")
-    options = {name: getattr(args, name) for name in names}
-    return start.serve(
-        start.Orders(source=source, overrides=generation_overrides(args), token=token, **options)
-    )
-
-
-def token_of(file: Path | None) -> str | None:
-    """The token of a file, or of the environment; raises ConfigError for one that can be guessed."""
-    text, name = os.environ.get(TOKEN_VARIABLE), TOKEN_VARIABLE
-    if file is not None:
-        name = f"--token-file {file}"
-        try:
-            text = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{name}: cannot be read ({error})") from error
-    if text is None:
-        return None
-    if len(token := text.strip()) < SHORTEST_TOKEN:
-        how = "openssl rand -hex 16 makes one"
-        raise ConfigError(f"{name}: given {len(token)} characters, expected at least {SHORTEST_TOKEN}; {how}")
-    return token
+    options = {
+        name: getattr(args, name) for name in ("device", "host", "port", "workers", "timeout", "openai")
+    }
+    overrides = generation_overrides(args)
+    return start.serve(start.Orders(source=source_of(args), overrides=overrides, token=token, **options))

@@ -20,7 +20,7 @@ from runwright.inference.server import start
 Serving = Callable[..., AbstractContextManager[httpx.Client]]
 ORDERS: dict[str, Any] = {
     "overrides": [], "device": "cpu", "host": "127.0.0.1", "port": 0, "workers": 1, "token": None,
-    "timeout": 20.0, "max_bytes": 1 << 20, "max_waiting": 2048, "openai": False,
+    "timeout": 20.0, "openai": False,
 }  # fmt: skip
 
 

@@ -109,7 +109,7 @@ def test_twenty_stops_under_load_lose_no_accepted_request(model_folder: Folders)
         "workers": 1,
         "token": None,
     }
-    orders |= {"timeout": 20.0, "max_bytes": 1000, "max_waiting": 100, "openai": False}
+    orders |= {"timeout": 20.0, "openai": False}
     source = Named(name=str(model_folder("sentiment")))
     for number in range(20):
         inner, counts = start.guarded(start.Orders(source=source, **orders)), {"accepted": 0, "answered": 0}

@@ -16,7 +16,7 @@ import pytest
 from runwright.inference.load import predict_records
 from runwright.inference.models import open_model
 from runwright.inference.named import Named
-from runwright.inference.server import guard, service
+from runwright.inference.server import batching, guard, service
 
 Folders = Callable[[str], Path]
 WORDS = "the film was good bad very not my city Anna Karl lives in Paris soup bread cold".split()  # noqa: SIM905
@@ -101,7 +101,7 @@ def test_a_record_a_text_and_lists_of_them_are_answered_in_their_form(
         (b'{"txt": "a"}', 422, "no such column; this record has txt"),
         (b'{"text": "\\ud800"}', 422, "half"),
         (json.dumps(["a"] * 1001).encode(), 413, "at most 1,000"),
-        (b'"' + b"a" * 10_000_000 + b'"', 413, "--max-bytes"),
+        (b'"' + b"a" * 10_000_000 + b'"', 413, "given more than"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_answered_has_a_status_and_a_reason(
@@ -192,9 +192,10 @@ def test_a_token_is_asked_for_everything_but_health(serve: Any, model_folder: Fo
 
 
 def test_more_than_may_wait_is_sent_away_and_told_when_to_come(
-    serve: Any, ask_all: Any, model_folder: Folders
+    serve: Any, ask_all: Any, model_folder: Folders, monkeypatch: Any
 ) -> None:
-    with serve(str(model_folder("sentiment")), max_waiting=1) as client:
+    monkeypatch.setattr(batching, "MAX_WAITING", 1)
+    with serve(str(model_folder("sentiment"))) as client:
         answers = ask_all(client, texts_of(30), clients=30)
         counts = {status: [a.status_code for a in answers].count(status) for status in (200, 503)}
         assert counts[200] >= 1

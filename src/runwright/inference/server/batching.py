@@ -22,6 +22,7 @@ from runwright.types import Hypotheses
 
 PIECE_RECORDS = 64  # of one request, before others have their turn
 BATCH_RECORDS = 256  # of all requests, that are computed together
+MAX_WAITING = 2048  # records of all requests
 Row = dict[str, Any]
 Answer = list[Row] | Exception
 
@@ -50,8 +51,8 @@ class Batcher:
     Its methods belong to the event loop, those with an underscore to the model's thread.
     """
 
-    def __init__(self, run: FinishedRun, *, max_waiting: int, observe: Callable[[int], object]) -> None:
-        self.run, self.max_waiting, self.observe = run, max_waiting, observe
+    def __init__(self, run: FinishedRun, *, observe: Callable[[int], object]) -> None:
+        self.run, self.observe = run, observe
         self.waiting = 0  # records that were accepted and have no answer yet
         self.queue: SimpleQueue[Piece | None] = SimpleQueue()
         strategy = getattr(run.task, "strategy", None)
@@ -63,7 +64,7 @@ class Batcher:
     def put(self, *pieces: Piece) -> None:
         """Accept all these or raise QueueFull; a request that is larger than the queue is alone in it."""
         count = sum(len(piece.records) for piece in pieces)
-        if self.waiting and self.waiting + count > self.max_waiting:
+        if self.waiting and self.waiting + count > MAX_WAITING:
             raise QueueFull
         self.waiting += count
         for piece in pieces:

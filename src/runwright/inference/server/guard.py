@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 OPEN = ("/health", "/ready")  # asked by what watches a service, which has no token
 LOCAL = ("localhost", "127.0.0.1", "::1")
+MAX_BYTES = 1 << 22  # of a body
 DISCARDED = 1 << 26  # bytes of a body that is too large and read all the same, so that its client reads why
 BODY_SECONDS = 10  # in which a body must have come
 
@@ -35,7 +36,6 @@ class Guard:
 
     app: Any
     token: str | None  # None: only this machine, and pages of it, may ask
-    max_bytes: int
     paths: Collection[str]  # the only ones, where there are any
 
     async def __call__(self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Any) -> None:
@@ -62,12 +62,12 @@ class Guard:
     def _check(self, scope: Any) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         host, origin = headers.get("host", ""), headers.get("origin", "")
-        local = self.token is not None
+        is_ours = self.token is not None
         with suppress(ValueError):  # of an address that is none
             # A name of elsewhere that leads to this machine is how a page gets around the second rule.
-            local = local or urlsplit(f"//{host}").hostname in LOCAL
-            local = local and (not origin or urlsplit(origin).netloc == host)
-        if not local:
+            is_ours = is_ours or urlsplit(f"//{host}").hostname in LOCAL
+            is_ours = is_ours and (not origin or urlsplit(origin).netloc == host)
+        if not is_ours:
             raise Refused(403, f"a page of {origin or host} may not ask here; expected localhost")
         if self.paths and scope["path"] not in self.paths:
             raise Refused(404, f"only {', '.join(self.paths)} are answered")
@@ -90,9 +90,9 @@ class Guard:
                         raise Refused(400, "the connection was closed")
                     more, part = message.get("more_body", False), message.get("body", b"")
                     size += len(part)
-                    body = body + part if size <= self.max_bytes else b""
+                    body = body + part if size <= MAX_BYTES else b""
         except TimeoutError as error:
             raise Refused(408, f"the request did not come whole in {BODY_SECONDS} seconds") from error
-        if size > self.max_bytes:
-            raise Refused(413, f"given more than {self.max_bytes:,} bytes (--max-bytes)")
+        if size > MAX_BYTES:
+            raise Refused(413, f"given more than {MAX_BYTES:,} bytes; send it in pieces")
         return body

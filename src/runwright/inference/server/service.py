@@ -12,23 +12,16 @@ from logging import getLogger
 from pathlib import Path
 from typing import Annotated, Any
 
+import prometheus_client as prometheus
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
-)
 from prometheus_client.multiprocess import MultiProcessCollector
 from pydantic import BaseModel
 
 from runwright.errors import RunwrightError
 from runwright.inference.load import FinishedRun, choose_columns, choosing
 from runwright.inference.records import as_records
-from runwright.inference.server.batching import Batcher, Piece, QueueFull, Row
+from runwright.inference.server.batching import MAX_WAITING, Batcher, Piece, QueueFull, Row
 from runwright.inference.server.guard import Refused
 from runwright.inference.stream import writes_one_text
 from runwright.report.page import document
@@ -63,20 +56,24 @@ class Options(BaseModel, extra="forbid"):
 class Service:
     """A model behind HTTP: its endpoints, its batcher and its counters."""
 
-    def __init__(self, run: FinishedRun, *, seconds: float, max_waiting: int) -> None:
-        self.run, self.seconds, self.max_waiting = run, seconds, max_waiting
+    def __init__(self, run: FinishedRun, *, seconds: float) -> None:
+        self.run, self.seconds = run, seconds
         self.name = Path(run.folder).name
         self.streams = writes_one_text(run)
         text = f"An example {run.tokenizer.mask_token if hasattr(run.task, 'num_guesses') else 'text'}."
         self.example: Row = {names[-1]: text for names in choose_columns(run).values()}
         self.answer: Row = {}
-        self.registry = CollectorRegistry()
+        self.registry = prometheus.CollectorRegistry()
         options: Any = {"namespace": "runwright", "registry": self.registry}
-        self.requests = Counter("requests", "Answers of /predict by status", ["status"], **options)
-        self.times = Histogram("request_seconds", "From the whole request to its answer", **options)
+        self.requests = prometheus.Counter("requests", "Answers of /predict by status", ["status"], **options)
+        self.times = prometheus.Histogram(
+            "request_seconds", "From the whole request to its answer", **options
+        )
         sizes = [2.0**power for power in range(9)]
-        self.batches = Histogram("batch_records", "Records computed together", buckets=sizes, **options)
-        self.waiting = Gauge(
+        self.batches = prometheus.Histogram(
+            "batch_records", "Records computed together", buckets=sizes, **options
+        )
+        self.waiting = prometheus.Gauge(
             "waiting_records", "Without an answer yet", multiprocess_mode="livesum", **options
         )
 
@@ -97,8 +94,7 @@ class Service:
 
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
-        observe = self.batches.observe
-        self.batcher = Batcher(self.run, max_waiting=self.max_waiting, observe=observe)
+        self.batcher = Batcher(self.run, observe=self.batches.observe)
         if not self.run.task.generates:  # which would take its time
             (self.answer["example"],) = await self.batcher.rows([self.example], all_scores=True)
         yield
@@ -187,7 +183,7 @@ class Service:
         return {"status": "alive"}
 
     async def ready(self) -> JSONResponse:
-        is_ready = self.batcher.thread.is_alive() and self.batcher.waiting < self.max_waiting
+        is_ready = self.batcher.thread.is_alive() and self.batcher.waiting < MAX_WAITING
         return JSONResponse({"ready": is_ready}, status_code=200 if is_ready else 503)
 
     async def metrics(self) -> Response:
@@ -195,9 +191,9 @@ class Service:
         self.waiting.set(self.batcher.waiting)
         registry = self.registry
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-            registry = CollectorRegistry()
+            registry = prometheus.CollectorRegistry()
             MultiProcessCollector(registry)
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(prometheus.generate_latest(registry), media_type=prometheus.CONTENT_TYPE_LATEST)
 
 
 def _parsed(body: bytes) -> Any:

@@ -36,8 +36,6 @@ class Orders:
     workers: int
     token: str | None
     timeout: float  # seconds
-    max_bytes: int
-    max_waiting: int  # records
     openai: bool
 
 
@@ -89,7 +87,7 @@ def guarded(orders: Orders) -> Any:
         print(plain(report(error)), file=sys.stderr)
         sys.exit(3)  # STARTUP_FAILURE: no other worker is started
     paths = OPENAI if orders.openai else ()
-    return Guard(app=app, token=orders.token, max_bytes=orders.max_bytes, paths=paths)
+    return Guard(app=app, token=orders.token, paths=paths)
 
 
 def _app(orders: Orders) -> Any:
@@ -100,7 +98,7 @@ def _app(orders: Orders) -> Any:
 
     run = open_model(orders.source, overrides=orders.overrides, device=orders.device)
     set_threads(run.options.num_threads or share_of_cores(orders.workers))
-    return Service(run, seconds=orders.timeout, max_waiting=orders.max_waiting).app()
+    return Service(run, seconds=orders.timeout).app()
 
 
 def _chat_app(orders: Orders) -> Any:
