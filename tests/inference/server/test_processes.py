@@ -24,7 +24,7 @@ import psutil
 import pytest
 import uvicorn
 
-from runwright.cli.main import main
+from runwright.cli.main import main, parser_of
 from runwright.inference.named import Named
 from runwright.inference.server import start
 
@@ -79,7 +79,7 @@ def test_mistakes_are_one_line_before_a_model_is_read(
 
 @pytest.mark.slow
 def test_a_signal_ends_it_when_all_that_was_accepted_is_answered(model_folder: Folders) -> None:
-    body = json.dumps(["the film"] * 60).encode()
+    body = json.dumps(["the film"] * 20).encode()
     request = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
     with process(str(model_folder("gpt2")), "--set", "max_new_tokens=100") as (running, client):
         address = (client.base_url.host, client.base_url.port or 0)
@@ -92,7 +92,7 @@ def test_a_signal_ends_it_when_all_that_was_accepted_is_answered(model_folder: F
         for one in asked:
             answer = HTTPResponse(one)
             answer.begin()
-            assert (answer.status, len(json.loads(answer.read()))) == (200, 60)
+            assert (answer.status, len(json.loads(answer.read()))) == (200, 20)
             one.close()
         assert running.wait(30) == -signal.SIGTERM
         with pytest.raises(httpx.TransportError):
@@ -159,7 +159,7 @@ def test_workers_share_a_port_their_counters_and_the_token(model_folder: Folders
         rows = []
         for _ in range(40):  # each over a connection of its own, so that both are asked
             with httpx.Client(headers=client.headers) as other:
-                rows.append(other.post(f"{client.base_url}predict", json="good soup").json())
+                rows.append(other.post(f"{client.base_url}/predict", json="good soup").json())
         assert all(row == rows[0] for row in rows)
         workers = [
             one for one in psutil.Process(running.pid).children() if "spawn_main" in str(one.cmdline())
@@ -208,7 +208,9 @@ def test_openai_s_completions_are_greedy_ones_of_the_same_model(model_folder: Fo
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_twenty_thousand_requests_leave_memory_and_files_as_they_were(model_folder: Folders) -> None:
+    count = int(os.environ.get("RUNWRIGHT_SOAK", "20000"))
     texts = ["good soup", "the film was not good", "Anna lives in Paris " * 5, "bad"]
     with process(str(model_folder("sentiment"))) as (running, client):
         expected = [client.post("predict", json=text).json() for text in texts]
@@ -233,8 +235,24 @@ def test_twenty_thousand_requests_leave_memory_and_files_as_they_were(model_fold
             return seen.memory_info().rss, seen.num_fds()
 
         open_files = seen.num_fds()
-        memory, _ = measured(2000)
-        later, files = measured(18_000)
+        memory, _ = measured(count // 10)
+        later, files = measured(count - count // 10)
         assert later <= 1.05 * memory
         assert files == open_files
-        print(json.dumps({"memory after 2,000": memory, "after 20,000": later}))
+        print(json.dumps({"requests": count, "memory after a tenth": memory, "after all": later}))
+
+
+def test_the_container_of_the_guide_has_no_root_no_token_and_a_pinned_base() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "serving.md").read_text(encoding="utf-8")
+    lines = page.partition("```dockerfile\n")[2].partition("```")[0].strip().splitlines()
+    words = [line.partition(" ") for line in lines]
+    assert {word for word, _, _ in words} <= {
+        *("FROM", "COPY", "RUN", "USER", "WORKDIR", "ENV", "EXPOSE", "HEALTHCHECK", "CMD"),
+    }
+    assert next(rest for word, _, rest in words if word == "FROM") == "python:3.12-slim"
+    names = [word for word, _, _ in words]
+    assert names.index("USER") < names.index("CMD")
+    assert next(rest for word, _, rest in words if word == "USER") == "1000"
+    arguments = json.loads(words[-1][2])
+    assert arguments[:2] == ["runwright", "serve"]
+    parser_of("serve").parse_args(arguments[2:])

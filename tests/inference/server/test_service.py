@@ -6,7 +6,7 @@ import json
 import random
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,9 @@ def texts_of(count: int, *, longest: int = 40) -> list[str]:
 
 
 def expected_rows(
-    folder: Path, records: list[dict[str, Any]], *, all_scores: bool = False
+    folder: Path, records: list[dict[str, Any]], *, all_scores: bool = False, overrides: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
-    run = open_model(Named(name=str(folder)), device="cpu")
+    run = open_model(Named(name=str(folder)), device="cpu", overrides=overrides)
     return [*predict_records(run, records, all_scores=all_scores)]
 
 
@@ -57,18 +57,41 @@ def sentiment(serve: Any, model_folder: Folders) -> Iterator[httpx.Client]:
         yield client
 
 
+@pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.slow)])
 def test_a_row_is_that_of_predict_whoever_else_asks(
-    sentiment: Any, ask_all: Any, model_folder: Folders
+    count: int, sentiment: Any, ask_all: Any, model_folder: Folders
 ) -> None:
-    texts = texts_of(100)
+    texts, before = texts_of(count), num_batches(sentiment)
     answers = ask_all(sentiment, texts, clients=64)
     assert {answer.status_code for answer in answers} == {200}
     expected = expected_rows(model_folder("sentiment"), [{"text": text} for text in texts])
     assert_equal([answer.json() for answer in answers], expected)
-    counters = sentiment.get("metrics").text
-    assert 'runwright_requests_total{status="200"} 100.0' in counters
-    batches = float(counters.partition("runwright_batch_records_count ")[2].splitlines()[0])
-    assert batches < 80  # of 100 requests, and one at the start
+    assert num_batches(sentiment) - before < count * 0.8
+
+
+def num_batches(client: httpx.Client) -> float:
+    counters = client.get("metrics").text
+    return float(counters.partition("runwright_batch_records_count ")[2].splitlines()[0])
+
+
+SAMPLED = ["generation=sample", "generation.max_new_tokens=4"]
+
+
+def test_sampled_texts_are_those_of_predict_and_may_be_streamed(
+    serve: Any, ask_all: Any, model_folder: Folders
+) -> None:
+    folder, prompts = model_folder("gpt2"), ["the film", "Anna lives", "the film"]
+    expected = expected_rows(folder, [{"text": text} for text in prompts], overrides=SAMPLED)
+    with serve(str(folder), overrides=SAMPLED) as client:
+        for answer in ask_all(client, [prompts] * 6, clients=6):
+            assert answer.json() == expected
+        streamed = client.post("predict", json=prompts[0], headers={"Accept": "text/event-stream"})
+        events = [event.split("\n") for event in streamed.text.strip().split("\n\n")]
+        texts = [json.loads(data[6:])["text"] for name, data in events if name == "event: text"]
+        assert "".join(texts) == expected[0]["predicted"]
+        assert (events[-1][0], json.loads(events[-1][1][6:])) == ("event: row", expected[0])
+        refused = client.post("predict", json=prompts, headers={"Accept": "text/event-stream"})
+        assert (refused.status_code, "one record" in refused.text) == (406, True)
 
 
 def test_a_record_a_text_and_lists_of_them_are_answered_in_their_form(

@@ -58,7 +58,7 @@ class Service:
 
     def __init__(self, run: FinishedRun, *, seconds: float) -> None:
         self.run, self.seconds = run, seconds
-        self.name = Path(run.folder).name
+        self.name = "/".join(Path(run.folder).parts[-2:])
         self.streams = writes_one_text(run)
         text = f"An example {run.tokenizer.mask_token if hasattr(run.task, 'num_guesses') else 'text'}."
         self.example: Row = {names[-1]: text for names in choose_columns(run).values()}
