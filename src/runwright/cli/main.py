@@ -46,14 +46,8 @@ COMMANDS = {  # with what they do
     "init": "start a project of your own: configs, data, model, metric, test",
     "completion": "print the tab completion for bash, zsh or fish",
 }
-ALONE = (
-    "evaluate",
-    "predict",
-    "search",
-    "reproduce",
-    "verify",
-    "serve",
-)  # one process, or processes of their own
+# One process, or processes of their own.
+ALONE = ("evaluate", "predict", "search", "reproduce", "verify", "serve")
 USAGE = """usage: runwright <command> [options] [group=option] [key=value]
        runwright --help | --version
 

@@ -51,12 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    from runwright.inference.server import start
-    from runwright.inference.server.guard import LOCAL
-
     require_at_least(args, port=0, workers=1, timeout=1)
     if missing := [name for name in ("fastapi", "prometheus_client", "uvicorn") if find_spec(name) is None]:
         raise ConfigError(f"serve needs {missing[0]}: pip install 'runwright[serve]'")
+    from runwright.inference.server.guard import LOCAL
+    from runwright.inference.server.start import Orders, serve
+
     text, origin = os.environ.get(TOKEN_VARIABLE), TOKEN_VARIABLE
     if args.token_file:
         origin = f"--token-file {args.token_file}"
@@ -77,4 +77,4 @@ def execute(args: argparse.Namespace) -> int:
         name: getattr(args, name) for name in ("device", "host", "port", "workers", "timeout", "openai")
     }
     overrides = generation_overrides(args)
-    return start.serve(start.Orders(source=source_of(args), overrides=overrides, token=token, **options))
+    return serve(Orders(source=source_of(args), overrides=overrides, token=token, **options))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import secrets
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
@@ -15,9 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from starlette.responses import JSONResponse
+
 OPEN = ("/health", "/ready")  # asked by what watches a service, which has no token
-LOCAL = ("localhost", "127.0.0.1", "::1")
 MAX_BYTES = 1 << 22  # of a body
+LOCAL = ("localhost", "127.0.0.1", "::1")
 DISCARDED = 1 << 26  # bytes of a body that is too large and read all the same, so that its client reads why
 BODY_SECONDS = 10  # in which a body must have come
 
@@ -28,6 +29,9 @@ class Refused(Exception):  # noqa: N818 - an answer
     def __init__(self, status: int, reason: str, **headers: str) -> None:
         super().__init__(reason)
         self.status, self.reason, self.headers = status, reason, headers
+
+    def response(self) -> JSONResponse:
+        return JSONResponse({"detail": self.reason}, self.status, self.headers)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,13 +53,8 @@ class Guard:
                 self._check(scope)
                 messages = [{"type": "http.request", "body": await self._body(receive), "more_body": False}]
             except Refused as refused:
-                body = json.dumps({"detail": refused.reason}).encode()
-                # The connection ends, as not all of the request may have been read.
-                headers = {"content-length": str(len(body)), "connection": "close", **refused.headers}
-                pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
-                pairs.append((b"content-type", b"application/json"))
-                await send({"type": "http.response.start", "status": refused.status, "headers": pairs})
-                await send({"type": "http.response.body", "body": body})
+                refused.headers["connection"] = "close"  # not all of the request may have been read
+                await refused.response()(scope, receive, send)
                 return
         await self.app(scope, replayed, send)
 

@@ -237,4 +237,4 @@ def _refused(error: Exception, seconds: float) -> Refused:
 
 async def _refusal(_: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
-    return JSONResponse({"detail": error.reason}, status_code=error.status, headers=error.headers)
+    return error.response()
