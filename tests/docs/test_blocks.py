@@ -42,17 +42,9 @@ FILE_LINE = re.compile(r"(?:# @package \S+\n)?# ((?:src|conf|tests|data)/\S+)\n"
 EXAMPLE_ID = re.compile(r"\b\d[a-f]\d[a-f]\d[a-f]\b")  # of a run: 1a2b3c
 # How many blocks of a page are not run; 8 in all at most.
 NOT_RUN = {"README.md": 1, "data.md": 1, "tracking.md": 3, "training.md": 1}
-TAKE_PERMISSIONS = set("train evaluate explore validate verify config reproduce tokenizer push".split())
-    "train",
-    "evaluate",
-    "explore",
-    "validate",
-    "verify",
-    "config",
-    "reproduce",
-    "tokenizer",
-    "push",
-}
+TAKE_PERMISSIONS = set(
+    ["train", "evaluate", "explore", "validate", "verify", "config", "reproduce", "tokenizer", "push"]
+)
 # What a page takes for granted: the run that somebody has by the time they read it.
 RUN_OF = {
     "mine": "dataset=csv dataset.source.files.train=reviews.csv dataset.holdout.test=0.1 "
@@ -161,7 +153,7 @@ def execute(command: str, *, code: int = 0) -> None:
     if words[:2] == ["runwright", "init"]:
         assert main(["init", f"elsewhere/{words[2]}"]) == code
         read_source.cache_clear()  # it looked for the project's modules before they could be imported
-    elif words[:2] == ["runwright", "ui"]:
+    elif words[0] == "runwright" and words[1] in ("ui", "serve"):
         serve(words)
     elif words[0] == "python":
         run_script(words[1:])

@@ -100,9 +100,13 @@ def hypotheses_of(args: argparse.Namespace) -> Hypotheses | None:
 
 
 def add_generation_flags(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group(
-        "texts of a run that generates them; one prompt is answered as it is read"
-    )
+    group = add_strategy_flags(parser, about="; one prompt is answered as it is read")
+    group.add_argument("--chat", action="store_true", help="answer the lines of standard input as one talk")
+
+
+def add_strategy_flags(parser: argparse.ArgumentParser, *, about: str = "") -> argparse._ArgumentGroup:
+    """Add the flags that say how texts are generated; returns their group."""
+    group = parser.add_argument_group(f"texts of a run that generates them{about}")
     group.add_argument("--generation", metavar="NAME", help="greedy, beam, …; default: as in training")
     group.add_argument(
         "--set",
@@ -112,7 +116,7 @@ def add_generation_flags(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="an option of generation, such as max_new_tokens=50 (may be repeated)",
     )
-    group.add_argument("--chat", action="store_true", help="answer the lines of standard input as one talk")
+    return group
 
 
 def generation_overrides(args: argparse.Namespace) -> list[str]:

@@ -27,6 +27,7 @@ COMMANDS = {  # with what they do
     "train": "compose an experiment, check all of it, run it (-m: many of them)",
     "evaluate": "metrics of a run, or of any model, on any split or other data",
     "predict": "predictions of a run, or of any model, for texts, stdin or a file",
+    "serve": "a model behind HTTP: predictions, a page to try it, counters",
     "search": "search a file by meaning with a run of task=sentence_embedding",
     "runs": "list runs, sort them by metrics and settings, or show one",
     "compare": "what differs between runs, and is one better than the other?",
@@ -51,7 +52,8 @@ COMMANDS = {  # with what they do
     "init": "start a project of your own: configs, data, model, metric, test",
     "completion": "print the tab completion for bash, zsh or fish",
 }
-ALONE = ("evaluate", "predict", "search", "reproduce", "verify")  # one process, or processes of their own
+# One process, or processes of their own.
+ALONE = ("evaluate", "predict", "search", "reproduce", "verify", "serve")
 USAGE = """usage: runwright <command> [options] [group=option] [key=value]
        runwright --help | --version
 

@@ -129,7 +129,7 @@ def execute(args: argparse.Namespace) -> int:
     records = predict.open_input(run, args.texts, args.file, columns=columns, reading=reading, output=output)
     if len(args.texts) == 1 and not output and not output_format and stream.writes_one_text(run):
         (record,) = records
-        stream.stream_text(run, record, columns, sys.stdout)
+        stream.print_text(run, stream.encoded(run, record, columns), sys.stdout)
         return 0
     options = {"all_scores": args.all_scores or args.top_k is not None, "columns": columns, "logits": logits}
     key: list[Any] = [str(item) for item in vars(args).items() if item[0] != "num_processes"]

@@ -193,19 +193,23 @@ def predict_records(
 ) -> Iterator[dict[str, Any]]:
     """Each record with `predicted`, `score` and on demand `scores`, in the order they came.
 
-    A column of a record that is named like one of these becomes `input_…`. `columns` say which ones hold the
-    texts. Only a chunk of records is in memory at a time. `first` is the number of the first record.
+    `columns` say which ones hold the texts. Only a chunk of records is in memory at a time. `first` is the
+    number of the first record.
     """
     options: Any = {"on_progress": on_progress, "first": first}
     for record, texts, predictions, index in predict_each(run, records, columns, **options):
-        answer = run.task.describe(predictions, index, row=texts, all_scores=all_scores)
-        together: dict[str, Any] = {}
-        for name, value in record.items():
-            new = name
-            while new in answer or (new != name and new in record):
-                new = f"input_{new}"
-            together[new] = value
-        yield {**together, **answer}
+        yield beside(record, run.task.describe(predictions, index, row=texts, all_scores=all_scores))
+
+
+def beside(record: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
+    """A record with its answer; a column that is named like a part of the answer becomes `input_…`."""
+    together: dict[str, Any] = {}
+    for name, value in record.items():
+        new = name
+        while new in answer or (new != name and new in record):
+            new = f"input_{new}"
+        together[new] = value
+    return {**together, **answer}
 
 
 def predict_each(
@@ -213,10 +217,13 @@ def predict_each(
     records: Iterable[dict[str, Any]],
     columns: Columns | None = None,
     *,
-    on_progress: Callable[[int], None] | None = None,
     first: int = 0,
+    on_progress: Callable[[int], None] | None = None,
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any], Any, int]]:
-    """Each record with its texts, predictions of a chunk of records, and its number among these."""
+    """Each record with its texts, predictions of a chunk of records, and its number among these.
+
+    `first` is the number of the first record, by which chance is drawn.
+    """
     columns, optional = columns or choose_columns(run), run.task.optional_columns
     done = first
     num_examples = len(run.task.label_names) if isinstance(run.task, ZeroShot) else 1  # of a record

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from io import TextIOWrapper
 from typing import Any, TextIO
 
@@ -20,9 +21,9 @@ from runwright.types import Example
 class Writer:
     """Writes a text while it is generated: as much as what follows can no longer change."""
 
-    def __init__(self, task: Any, stream: TextIO) -> None:
+    def __init__(self, task: Any, write: Callable[[str], object]) -> None:
         self.task = task
-        self.stream = stream
+        self.write = write
         self.ids: list[int] = []
         self.written = ""
 
@@ -34,17 +35,15 @@ class Writer:
         starts = (stop[:size] for stop in stops for size in range(1, len(stop)))
         self._write(text[: len(text) - max((len(s) for s in starts if text.endswith(s)), default=0)])
 
-    def end(self, text: str) -> None:
-        """Write the rest of the text, now that it is whole."""
-        self._write(text)
-        self.stream.write("\n" if self.written == text else f"\n{text}\n")
-        self.stream.flush()
-
     def _write(self, text: str) -> None:
         if text.startswith(self.written):
-            self.stream.write(text[len(self.written) :])
-            self.stream.flush()
+            self.write(text[len(self.written) :])
             self.written = text
+
+    def end(self, text: str) -> bool:
+        """Write the rest of the text, now that it is whole; False where something else was written."""
+        self._write(text)
+        return self.written == text
 
 
 def writes_one_text(run: FinishedRun) -> bool:
@@ -53,20 +52,27 @@ def writes_one_text(run: FinishedRun) -> bool:
     return bool(strategy) and strategy.get("num_return_sequences", 1) == 1
 
 
+def encoded(run: FinishedRun, record: Mapping[str, Any], columns: Columns) -> list[Example]:
+    """The example of one record."""
+    return run.task.encode_records(record_columns(run.task, [texts_of(record, columns, row=0)]))
+
+
 @torch.inference_mode()
-def stream_text(run: FinishedRun, record: Mapping[str, Any], columns: Columns, stream: TextIO) -> None:
-    """Write the text for one record as it is generated, and nothing else."""
-    texts = record_columns(run.task, [texts_of(record, columns, row=0)])
-    _write_answer(run, run.task.encode_records(texts), stream)
-
-
-def _write_answer(run: FinishedRun, examples: Sequence[Example], stream: TextIO) -> str:
-    """The text for one prompt, written as it is generated."""
-    batch, writer = to_device(run.task.collate(examples), run.ranks.device), Writer(run.task, stream)
+def stream_text(run: FinishedRun, examples: Sequence[Example], write: Callable[[str], object]) -> str:
+    """The text for one example, of which `write` gets what cannot change any more as it is generated."""
+    batch, writer = to_device(run.task.collate(examples), run.ranks.device), Writer(run.task, write)
     with run.ranks.autocast():
         ids = run.task.generate(run.model, batch, on_tokens=writer.on_tokens)
     text = run.task.text_of(ids.values[:-1].tolist())
-    writer.end(text)
+    if not writer.end(text):
+        write(f"\n{text}")
+    return text
+
+
+def print_text(run: FinishedRun, examples: Sequence[Example], stream: TextIO) -> str:
+    """The text for one example, printed as it is generated."""
+    text = stream_text(run, examples, partial(print, end="", file=stream, flush=True))
+    print(file=stream, flush=True)
     return text
 
 
@@ -106,7 +112,6 @@ def chat(run: FinishedRun, lines: TextIO, stream: TextIO) -> int:
         answers += 1
 
 
-@torch.inference_mode()
 def _answer(run: FinishedRun, messages: list[dict[str, str]], stream: TextIO, *, number: int) -> str:
     """The answer to a conversation, of which the oldest turns are removed where it is too long."""
     strategy, opening = run.task.strategy, getattr(run.task, "opening", ())
@@ -129,4 +134,4 @@ def _answer(run: FinishedRun, messages: list[dict[str, str]], stream: TextIO, *,
         text = f"the oldest {removed // 2} turns are left out: there is room for {room} tokens"
         print(text, file=sys.stderr)
     example = {"example_id": number, "input_ids": ids, "prompt_length": len(ids)}
-    return _write_answer(run, [example], stream)
+    return print_text(run, [example], stream)

@@ -132,20 +132,16 @@ def render(page: Page) -> str:
             sections.append(section._replace(blocks=[block for block in blocks if block]))
     rows = [block for section in sections for block in section.blocks if isinstance(block, list)]
     charts = [chart for row in rows for chart in row]
-    style, script = (Markup((HERE / name).read_text(encoding="utf-8")) for name in ("style.css", "charts.js"))  # noqa: S704 - our own files
-    text = _template().render(
+    text = filled(
+        "page.html",
+        styles=[HERE / "style.css"],
+        scripts=[HERE / "charts.js"],
         page=page,
         sections=sections,
         charts=[  # the label is for readers that see no picture
             {"kind": one.kind, "label": f"{one.title}: {one.about}".removesuffix(": "), **_finite(one.data)}
             for one in charts
         ],
-        style=style,
-        script=script,
-        policy=(
-            f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
-            "base-uri 'none'; form-action 'none'"
-        ),
     )
     # HTML may hold no control characters and no halves of surrogate pairs.
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", "", text).encode("utf-8", "replace").decode("utf-8")
@@ -173,17 +169,31 @@ def value_text(value: object) -> str:
     return "" if value is None else str(value)
 
 
+def filled(
+    template: str, *, folder: Path = HERE, styles: Sequence[Path], scripts: Sequence[Path], **values: Any
+) -> str:
+    """The HTML of a template with style and script in it, and a policy under which nothing else runs."""
+    texts = ("".join(file.read_text(encoding="utf-8") for file in files) for files in (styles, scripts))
+    style, script = map(Markup, texts)
+    hashes = f"style-src '{_hash(style)}'; script-src '{_hash(script)}'"
+    policy = f"default-src 'none'; {hashes}; base-uri 'none'; form-action 'none'"
+    return (
+        environment(folder).get_template(template).render(**values, style=style, script=script, policy=policy)
+    )
+
+
 @cache
-def _template() -> Any:
+def environment(folder: Path) -> Environment:
+    """The templates of a folder, and ours."""
     environment = Environment(
-        loader=FileSystemLoader(HERE),
+        loader=FileSystemLoader([folder, HERE]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    return environment.get_template("page.html")
+    return environment
 
 
 def _hash(content: str) -> str:

@@ -1,0 +1,1 @@
+"""An HTTP server around one model."""
