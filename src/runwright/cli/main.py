@@ -26,6 +26,7 @@ COMMANDS = {  # with what they do
     "train": "compose an experiment, check all of it, run it (-m: many of them)",
     "evaluate": "metrics of a run, or of any model, on any split or other data",
     "predict": "predictions of a run, or of any model, for texts, stdin or a file",
+    "export": "a model as ONNX or safetensors, once it gives the same answers",
     "search": "search a file by meaning with a run of task=sentence_embedding",
     "runs": "list runs, sort them by metrics and settings, or show one",
     "compare": "what differs between runs, and is one better than the other?",
@@ -45,7 +46,8 @@ COMMANDS = {  # with what they do
     "init": "start a project of your own: configs, data, model, metric, test",
     "completion": "print the tab completion for bash, zsh or fish",
 }
-ALONE = ("evaluate", "predict", "search", "reproduce", "verify")  # one process, or processes of their own
+# One process, or processes of their own; signals of the first four are caught here.
+ALONE = ("evaluate", "predict", "search", "export", "reproduce", "verify")
 USAGE = """usage: runwright <command> [options] [group=option] [key=value]
        runwright --help | --version
 
@@ -151,7 +153,7 @@ def _run(name: str, *arguments: str) -> int:
             from runwright.trainer.environment import StopFlag, catch_signals, join_launch
 
             join_launch(f"{name} -m" if name == "train" else name)
-            if name in ALONE[:3]:  # nothing else catches signals there
+            if name in ALONE[:4]:  # nothing else catches signals there
                 stack.enter_context(catch_signals(StopFlag(at_once=True)))
         return import_module(f"runwright.cli.{name}").execute(args)
     except RunwrightError as error:
