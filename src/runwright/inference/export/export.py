@@ -16,7 +16,7 @@ import yaml
 from jinja2 import Template
 
 from runwright.config.folders import find_conf_folders
-from runwright.errors import CheckpointError, ConfigError, listed
+from runwright.errors import ConfigError, RunwrightError, listed
 from runwright.inference.export.gate import Limits, Row, compare, show
 from runwright.inference.export.graphs import quantize, write_graphs
 from runwright.inference.load import FinishedRun, load_run
@@ -62,17 +62,23 @@ class Wanted:
 def export(source: Path | Named, output: Path | None, wanted: Wanted) -> Path:
     """Write the export and print how it compares; its folder.
 
-    Raises ConfigError for a model that cannot be exported, CheckpointError, with nothing left behind, for an
-    export whose answers are others.
+    Raises ConfigError for a model that cannot be exported, RunwrightError for an export whose answers are
+    others; nothing is left of either.
     """
-    name = f"{wanted.form}{'_int8' if wanted.int8 else ''}{'' if wanted.dtype == 'fp32' else '_' + wanted.dtype}"
+    name = (
+        f"{wanted.form}{'_int8' if wanted.int8 else ''}{'' if wanted.dtype == 'fp32' else '_' + wanted.dtype}"
+    )
     if isinstance(source, Path):
         folder, usual, run = source, source / "exports" / name, load_run(source, device="cpu")
     else:
         run = load_named(source, [], device="cpu", idle=UNUSED)
         folder, usual = None, Path("outputs") / "exports" / Path(source.name).name / name
     output = output or usual
-    if output.exists() and not (output / EXPORT_FILE).is_file() and (output.is_file() or any(output.iterdir())):
+    if (
+        output.exists()
+        and not (output / EXPORT_FILE).is_file()
+        and (output.is_file() or any(output.iterdir()))
+    ):
         raise ConfigError(f"--output: given {str(output)!r}, which is no export; expected a new folder")
     limits = _limits(wanted)
     # Where training rounded to 16 bits, neither side does here.
@@ -89,9 +95,9 @@ def export(source: Path | Named, output: Path | None, wanted: Wanted) -> Path:
         show(rows, (run.speed, exported.speed), sizes)
         if not rows or any(row.passed is False for row in rows):
             names = listed([row.name for row in rows if row.passed is False]) or "nothing to compare"
-            raise CheckpointError(
-                f"runwright export: beyond the tolerance of {limits.tolerance:g}: {names}; nothing is left of "
-                "it. --tolerance allows more"
+            raise RunwrightError(
+                f"runwright export: beyond the tolerance of {limits.tolerance:g}: {names}; nothing is left "
+                "of it. --tolerance allows more"
             )
         write_json(unfinished / EXPORT_FILE, about | {"compared": [asdict(row) for row in rows]})
         _write_card(run, folder, unfinished, wanted=wanted, about=about, rows=rows)
@@ -135,7 +141,7 @@ def _write(run: FinishedRun, folder: Path, wanted: Wanted) -> dict[str, Any]:
 
 
 def _write_origin(run: FinishedRun, source: Path | None, folder: Path) -> None:
-    """Write what makes the folder one that is read as a run: configuration, what the task learned, a record."""
+    """Write what makes it a run's folder: configuration, what the task learned, a record."""
     write_json(folder / TASK_FILE, run.task.state_dict())
     record = {"format": FORMAT, "run_id": uuid.uuid4().hex, "status": "FINISHED", "start_time": time.time()}
     if source is None:
@@ -161,6 +167,7 @@ def _write_card(
     """Write README.md, the run's own card where it has one, and example.py, which needs no Runwright."""
     model, task = run.model, run.task
     ends = getattr(model, "generation_config", None) and model.generation_config.eos_token_id
+    shape = about.get("cache_shape") or [0, 0, 0]
     pair = ', "Who was it?"' if len(task.text_columns) > 1 else ""
     values: dict[str, Any] = {
         "title": f"{type(model).__name__} as {wanted.form}{' in int8' if wanted.int8 else ''}",
@@ -169,8 +176,8 @@ def _write_card(
         "pairs": pair and f", [{pair[2:]}] * 2",
         "prefix": getattr(task, "prefix", ""),
         "names": list(task.label_names),
-        "heads": (about["cache_shape"] or [0, 0, 0])[1],
-        "size": (about["cache_shape"] or [0, 0, 0])[2],
+        "heads": shape[1],
+        "size": shape[2],
         "start": getattr(model.config, "decoder_start_token_id", None),
         "ends": ends if isinstance(ends, list) else [ends],
         "longest": task.max_target_length or 20,
@@ -178,7 +185,9 @@ def _write_card(
     values |= {"task": task, "rows": rows, "form": wanted.form, "model": model, "inputs": about.get("inputs")}
     templates = Path(__file__).parent / "templates"
     card = source and source / "best" / "README.md"
-    text = Template((templates / "README.md.template").read_text(encoding="utf-8"), trim_blocks=True).render(values)
+    text = Template((templates / "README.md.template").read_text(encoding="utf-8"), trim_blocks=True).render(
+        values
+    )
     if card and card.is_file():
         text = f"{card.read_text(encoding='utf-8').rstrip()}\n\n{text}"
     write_text(folder / "README.md", text)

@@ -30,10 +30,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """`tolerance`: of a difference, times the value where that is above 1; `agreement`: share of same labels."""
-
-    tolerance: float
-    agreement: float
+    tolerance: float  # of a difference; relative to a value above 1
+    agreement: float  # share of rows with the same prediction
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

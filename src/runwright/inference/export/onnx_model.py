@@ -15,7 +15,11 @@ from transformers.utils import ModelOutput
 
 from runwright.errors import ConfigError
 
-PAST, PRESENT, CROSS = "past_key_values", "present", "cross"  # names of a cache's tensors, as onnxruntime-genai's
+PAST, PRESENT, CROSS = (
+    "past_key_values",
+    "present",
+    "cross",
+)  # names of a cache's tensors, as onnxruntime-genai's
 
 
 class OnnxModel(PreTrainedModel, GenerationMixin):
@@ -48,7 +52,7 @@ class OnnxModel(PreTrainedModel, GenerationMixin):
 
     @property
     def one_by_one(self) -> bool:
-        """True where prompts are not padded: onnxruntime-genai's attention knows padding behind a text alone."""
+        """Return True where prompts go alone: onnxruntime-genai's attention takes no padding before a text."""
         return self.kind == "genai"
 
     def get_encoder(self, *_: Any, **__: Any) -> Any:
@@ -71,6 +75,9 @@ class OnnxModel(PreTrainedModel, GenerationMixin):
         **_: Any,
     ) -> ModelOutput:
         """Outputs by name; texts go on behind `past_key_values`, which come back longer."""
+        if attention_mask is None and input_ids is not None:  # `generate` leaves out one of ones
+            length = past_key_values.get_seq_length() if past_key_values is not None else 0
+            attention_mask = input_ids.new_ones(len(input_ids), length + input_ids.shape[1])
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
         if self.kind == "plain":
             return _run(self.session, inputs)
@@ -90,11 +97,15 @@ class OnnxModel(PreTrainedModel, GenerationMixin):
         empty, names = torch.zeros(len(input_ids), heads, 0, size), ("key", "value")
         filled = cache.layers if cache is not None and cache.get_seq_length() else ()
         pairs = [(layer.keys, layer.values) for layer in filled] or [(empty, empty)] * num_layers
-        return {f"{PAST}.{i}.{n}": t for i, pair in enumerate(pairs) for n, t in zip(names, pair, strict=True)}
+        return {
+            f"{PAST}.{i}.{n}": t for i, pair in enumerate(pairs) for n, t in zip(names, pair, strict=True)
+        }
 
 
 class Encoder(torch.nn.Module):
     """States of the encoder, with the keys and values that the decoder's layers make of them."""
+
+    main_input_name = "input_ids"
 
     def __init__(self, session: Any, num_positions: list[int | None]) -> None:
         super().__init__()
