@@ -19,7 +19,7 @@ from runwright.config.redaction import reveal
 from runwright.config.rules.task import generates_texts
 from runwright.dataset.examples import PreparedExamples, record_batch
 from runwright.errors import CheckpointError, ConfigError, DataError
-from runwright.inference.export.onnx_model import OnnxModel, ProgramModel
+from runwright.inference.export.onnx_model import OnnxModel
 from runwright.inference.records import Columns, Records, in_chunks, texts_of
 from runwright.inference.zero_shot import ZeroShot
 from runwright.model.configuration import auto_class, quiet_transformers, set_global_attention
@@ -92,8 +92,6 @@ def load_run(
         with quiet_transformers():
             if form == "safetensors":
                 model: Any = auto_class(task.head).from_pretrained(best, dtype="auto", **options)
-            elif form == "torch":
-                model = ProgramModel(best, about)
             else:
                 num_threads = build.build_options(config).num_threads or share_of_cores(1)
                 model, device = OnnxModel(best, about, num_threads=num_threads), "cpu"

@@ -65,43 +65,51 @@ def export(source: Path | Named, output: Path | None, wanted: Wanted) -> Path:
     Raises ConfigError for a model that cannot be exported, RunwrightError for an export whose answers are
     others; nothing is left of either.
     """
-    name = (
-        f"{wanted.form}{'_int8' if wanted.int8 else ''}{'' if wanted.dtype == 'fp32' else '_' + wanted.dtype}"
-    )
+    kind = wanted.dtype if wanted.kind == "half" else wanted.kind
+    name = wanted.form if kind == "fp32" else f"{wanted.form}_{kind}"
     if isinstance(source, Path):
-        folder, usual, run = source, source / "exports" / name, load_run(source, device="cpu")
+        folder, home = source, source / "exports"
+    else:
+        folder, home = None, Path("outputs") / "exports" / Path(source.name).name
+    output, limits = output or home / name, _limits(wanted)
+    is_other = output.exists() and not (output / EXPORT_FILE).is_file()
+    if is_other and (output.is_file() or any(output.iterdir())):
+        raise ConfigError(f"--output: given {str(output)!r}, which is no export; expected a new folder")
+    if isinstance(source, Path):
+        run = load_run(source, device="cpu")
     else:
         run = load_named(source, [], device="cpu", idle=UNUSED)
-        folder, usual = None, Path("outputs") / "exports" / Path(source.name).name / name
-    output = output or usual
-    if (
-        output.exists()
-        and not (output / EXPORT_FILE).is_file()
-        and (output.is_file() or any(output.iterdir()))
-    ):
-        raise ConfigError(f"--output: given {str(output)!r}, which is no export; expected a new folder")
-    limits = _limits(wanted)
     # Where training rounded to 16 bits, neither side does here.
-    run = replace(run, ranks=start_ranks("cpu", precision="fp32"), model=run.model.float())
-    with folder_whole(output) as unfinished:
-        about = _write(run, unfinished, wanted) | {"source": str(source if folder else run.folder)}
-        write_json(unfinished / EXPORT_FILE, about)
-        _write_origin(run, folder, unfinished)
-        exported = load_run(unfinished, device="cpu", trusted=True)
-        exported = replace(exported, ranks=run.ranks)
-        rows = compare(run, exported, folder, limits)
-        files = [file for pattern in WEIGHTS for file in unfinished.glob(pattern)]
-        sizes = sum(p.nbytes for p in run.model.parameters()), sum(file.stat().st_size for file in files)
-        show(rows, (run.speed, exported.speed), sizes)
-        if not rows or any(row.passed is False for row in rows):
-            names = listed([row.name for row in rows if row.passed is False]) or "nothing to compare"
-            raise RunwrightError(
-                f"runwright export: beyond the tolerance of {limits.tolerance:g}: {names}; nothing is left "
-                "of it. --tolerance allows more"
-            )
-        write_json(unfinished / EXPORT_FILE, about | {"compared": [asdict(row) for row in rows]})
-        _write_card(run, folder, unfinished, wanted=wanted, about=about, rows=rows)
+    run = replace(run, ranks=start_ranks("cpu"), model=run.model.float())
+    try:
+        with folder_whole(output) as unfinished:
+            _write_checked(run, folder, unfinished, wanted, limits)
+    finally:
+        with suppress(OSError):  # it is not empty
+            home.rmdir()
     return output
+
+
+def _write_checked(
+    run: FinishedRun, source: Path | None, folder: Path, wanted: Wanted, limits: Limits
+) -> None:
+    """Write all files; raises RunwrightError where the answers are others."""
+    about = _write(run, folder, wanted) | {"source": str(run.folder)}
+    write_json(folder / EXPORT_FILE, about)
+    _write_origin(run, source, folder)
+    exported = replace(load_run(folder, device="cpu", trusted=True), ranks=run.ranks)
+    rows = compare(run, exported, source, limits)
+    files = [file for pattern in WEIGHTS for file in folder.glob(pattern)]
+    sizes = sum(p.nbytes for p in run.model.parameters()), sum(file.stat().st_size for file in files)
+    show(rows, (run.speed, exported.speed), sizes)
+    if not rows or any(row.passed is False for row in rows):
+        names = listed([row.name for row in rows if row.passed is False]) or "nothing to compare"
+        tolerance = f"beyond the tolerance of {limits.tolerance:g}: {names}"
+        raise RunwrightError(
+            f"runwright export: {tolerance}; nothing is left of it. --tolerance allows more, but of predictions"
+        )
+    write_json(folder / EXPORT_FILE, about | {"compared": [asdict(row) for row in rows]})
+    _write_card(run, source, folder, wanted=wanted, about=about, rows=rows)
 
 
 def _limits(wanted: Wanted) -> Limits:
@@ -165,13 +173,14 @@ def _write_card(
     rows: list[Row],
 ) -> None:
     """Write README.md, the run's own card where it has one, and example.py, which needs no Runwright."""
-    model, task = run.model, run.task
+    model: Any = run.model
+    task, two = run.task, model.config.is_encoder_decoder
     ends = getattr(model, "generation_config", None) and model.generation_config.eos_token_id
     shape = about.get("cache_shape") or [0, 0, 0]
     pair = ', "Who was it?"' if len(task.text_columns) > 1 else ""
     values: dict[str, Any] = {
         "title": f"{type(model).__name__} as {wanted.form}{' in int8' if wanted.int8 else ''}",
-        "kind": _kind(run),
+        "kind": task.problem if not task.generates else "seq2seq" if two else "decoder",
         "pair": pair,
         "pairs": pair and f", [{pair[2:]}] * 2",
         "prefix": getattr(task, "prefix", ""),
@@ -193,13 +202,6 @@ def _write_card(
     write_text(folder / "README.md", text)
     example = Template((templates / "example.py.template").read_text(encoding="utf-8"), trim_blocks=True)
     write_text(folder / "example.py", example.render(values))
-
-
-def _kind(run: FinishedRun) -> str:
-    """The kind of example that suits the task."""
-    if run.task.generates:
-        return "seq2seq" if run.model.config.is_encoder_decoder else "decoder"  # pyright: ignore[reportAttributeAccessIssue]
-    return str(run.task.problem)
 
 
 def _parent(file: Path) -> Path:

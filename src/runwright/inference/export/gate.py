@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -106,26 +106,24 @@ def _metrics(
 
 def _labels(before: Evaluation, after: Evaluation, limits: Limits) -> Iterator[Row]:
     """The share of rows for which both predict the same; numbers and vectors are never quite the same."""
-    pair = [getattr(one.predictions, "predicted", None) for one in (before, after)]
+    pair: list[Any] = [getattr(one.predictions, "predicted", None) for one in (before, after)]
     if any(one is None for one in pair):
         return
     values, others = (list(one.rows()) if isinstance(one, Ragged) else one for one in pair)
     if isinstance(values, np.ndarray) and values.dtype.kind == "f":
         return
-    same = [np.array_equal(a, b) for a, b in zip(values, others, strict=True)]
-    share = float(np.mean(same)) if same else 1.0
-    passed = share >= limits.agreement
-    yield Row(name="same predictions", before=None, after=share, difference=share - 1, passed=passed)
+    yield _agreement("same predictions", values, others, limits)
 
 
 def _outputs(run: FinishedRun, export: FinishedRun, limits: Limits) -> Iterator[Row]:
     """The distance of each output over all texts, relative to its length; padding does not count."""
-    batch = sample(run)
+    model: Any = run.model
+    batch, task = sample(run), run.task
     inputs = model_inputs(batch)
     mask = inputs["attention_mask"].bool()
-    if run.task.generates and run.model.config.is_encoder_decoder:  # pyright: ignore[reportAttributeAccessIssue]
+    if task.generates and model.config.is_encoder_decoder:
         inputs |= {"decoder_input_ids": inputs["input_ids"]}
-    before, after = run.model(**inputs), export.model(**inputs)
+    before, after = model(**inputs), export.model(**inputs)
     for name, value in after.items():
         if not isinstance(value, Tensor) or name not in before:
             continue
@@ -138,23 +136,28 @@ def _outputs(run: FinishedRun, export: FinishedRun, limits: Limits) -> Iterator[
             name=title, before=float(a.norm()), after=float(b.norm()), difference=difference, passed=passed
         )
 
+    if task.generates and task.strategy is not None:
+        texts, others = (one.task.generate(one.model, batch).rows() for one in (run, export))
+        yield _agreement("same texts", texts, others, limits)
+
+
+def _agreement(name: str, values: Iterable[Any], others: Iterable[Any], limits: Limits) -> Row:
+    """The share of equal pairs."""
+    share = float(np.mean([np.array_equal(a, b) for a, b in zip(values, others, strict=True)]))
+    return Row(name=name, before=None, after=share, difference=share - 1, passed=share >= limits.agreement)
+
 
 def show(rows: list[Row], speeds: tuple[Speed, Speed], sizes: tuple[int, int]) -> None:
     """Print the comparison, with samples/s where rows were predicted, and sizes."""
     verdicts = {True: "", False: "beyond the tolerance", None: "another precision"}
-    lines = [
-        (
-            row.name,
-            "" if row.before is None else number_text(row.before),
-            number_text(row.after),
-            f"{row.difference:.1e}",
-            verdicts[row.passed],
-        )
-        for row in rows
-    ]
-    rates = [speed.num_samples / speed.seconds if speed.seconds else None for speed in speeds]
-    if None not in rates:
-        lines.append(("samples/s", *(f"{rate:,.1f}" for rate in rates), f"{rates[1] / rates[0]:.2f} ×", ""))  # type: ignore[operator]
+    lines: list[tuple[str, ...]] = []
+    for row in rows:
+        before = "" if row.before is None else number_text(row.before)
+        after, difference = number_text(row.after), f"{row.difference:.1e}"
+        lines.append((row.name, before, after, difference, verdicts[row.passed]))
+    if all(speed.seconds for speed in speeds):
+        rates = [speed.num_samples / speed.seconds for speed in speeds]
+        lines.append(("samples/s", *(f"{rate:,.1f}" for rate in rates), f"{rates[1] / rates[0]:.2f} ×", ""))
     lines.append(("size", *(f"{size / 1e6:,.1f} MB" for size in sizes), f"{sizes[1] / sizes[0]:.2f} ×", ""))
     headings = ("metric", "PyTorch", "export", "difference", " ")
     table = table_of(headings, lines, right=headings[1:4])

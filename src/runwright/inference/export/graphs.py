@@ -126,7 +126,8 @@ def sample(run: FinishedRun) -> Batch:
 @torch.no_grad()
 def write_graphs(run: FinishedRun, folder: Path, *, form: str, opset: int | None) -> dict[str, Any]:
     """Write the model as ONNX, or as a program of torch.export; what is to be known to call it again."""
-    model, inputs = run.model.float().cpu().eval(), model_inputs(sample(run))
+    model: Any = run.model.float().cpu().eval()
+    inputs = model_inputs(sample(run))
     generates, two = run.task.generates, model.config.is_encoder_decoder
     sides = (model.get_encoder(), model.get_decoder()) if generates and two else (model,)
     about: dict[str, Any] = {"kind": "plain", "cache_shape": None}
@@ -148,7 +149,8 @@ def write_graphs(run: FinishedRun, folder: Path, *, form: str, opset: int | None
 def _write_plain(
     run: FinishedRun, inputs: Batch, folder: Path, *, form: str, opset: int | None
 ) -> dict[str, Any]:
-    model, dims = run.model, {name: {0: DYNAMIC, 1: DYNAMIC} for name in inputs}
+    model: Any = run.model
+    dims = {name: {0: DYNAMIC, 1: DYNAMIC} for name in inputs}
     names = [name for name, value in model(**inputs).items() if isinstance(value, Tensor)]
     # T5's encoder states beside its answers are of no use to anyone.
     names = [name for name in names if not name.startswith("encoder_")]
@@ -160,7 +162,7 @@ def _write_plain(
         torch.export.save(program, folder / "model.pt2")
     else:
         _save(graph, inputs, dims, folder / "model.onnx", inputs=[*inputs], outputs=names, opset=opset)
-    return {"outputs": names}
+    return {"inputs": [*inputs], "outputs": names}
 
 
 def _write_decoder(run: FinishedRun, inputs: Batch, folder: Path, *, opset: int | None) -> dict[str, Any]:
@@ -235,7 +237,8 @@ def _build(run: FinishedRun, folder: Path) -> None:
             "pip install 'runwright[export]'"
         ) from error
     with tempfile.TemporaryDirectory() as source:
-        run.model.save_pretrained(source)  # pyright: ignore[reportCallIssue]
+        model: Any = run.model
+        model.save_pretrained(source)
         run.tokenizer.save_pretrained(source)
         arguments = "", source, str(folder), "fp32", "cpu", source
         create_model(*arguments, **parse_extra_options(*arguments, ["hf_token=false"]))

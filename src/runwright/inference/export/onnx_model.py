@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, DynamicCache, GenerationConfig, GenerationMixin, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from runwright.errors import ConfigError
 
@@ -25,7 +25,8 @@ PAST, PRESENT, CROSS = (
 class OnnxModel(PreTrainedModel, GenerationMixin):
     """Called like the model and with its outputs; `generate` is transformers', over the exported graphs.
 
-    The weights are onnxruntime's, on the CPU: it has no parameters.
+    The weights are onnxruntime's, on the CPU: it has no parameters. A program of torch.export, which is
+    unpickled, stands in the same place.
     """
 
     def __init__(self, folder: Path, about: Mapping[str, Any], *, num_threads: int) -> None:
@@ -36,8 +37,13 @@ class OnnxModel(PreTrainedModel, GenerationMixin):
         self.cache_shape: list[int] = about["cache_shape"]  # layers, heads, size of a head
         self.num_positions: int | None = about["num_positions"][0]
         name = "decoder.onnx" if self.kind == "seq2seq" else "model.onnx"
-        self.session = _open(folder / name, num_threads)
+        self.names = about.get("outputs", ())
+        self.session: Any = None
         self.encoder: Any = None
+        if about["format"] == "torch":
+            self.program = torch.export.load(folder / "model.pt2").module()
+            return
+        self.session = _open(folder / name, num_threads)
         if self.kind == "seq2seq":
             self.encoder = Encoder(_open(folder / "encoder.onnx", num_threads), about["num_positions"])
             self.num_positions = about["num_positions"][1]
@@ -52,7 +58,7 @@ class OnnxModel(PreTrainedModel, GenerationMixin):
 
     @property
     def one_by_one(self) -> bool:
-        """Return True where prompts go alone: onnxruntime-genai's attention takes no padding before a text."""
+        """Return True where prompts go alone: genai's attention takes no padding before a text."""
         return self.kind == "genai"
 
     def get_encoder(self, *_: Any, **__: Any) -> Any:
@@ -79,6 +85,9 @@ class OnnxModel(PreTrainedModel, GenerationMixin):
             length = past_key_values.get_seq_length() if past_key_values is not None else 0
             attention_mask = input_ids.new_ones(len(input_ids), length + input_ids.shape[1])
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+        if self.session is None:
+            tensors = self.program(**{name: tensor for name, tensor in inputs.items() if tensor is not None})
+            return ModelOutput(zip(self.names, tensors, strict=True))
         if self.kind == "plain":
             return _run(self.session, inputs)
         states: Mapping[str, Tensor] = {}
@@ -114,20 +123,6 @@ class Encoder(torch.nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **_: Any) -> ModelOutput:
         return _run(self.session, {"input_ids": input_ids, "attention_mask": attention_mask})
-
-
-class ProgramModel(OnnxModel):
-    """The same over a program of torch.export."""
-
-    def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
-        PreTrainedModel.__init__(
-            self, AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        )
-        self.names, self.kind = about["outputs"], "plain"
-        self.program = torch.export.load(folder / "model.pt2").module()
-
-    def forward(self, **inputs: Any) -> ModelOutput:
-        return ModelOutput(zip(self.names, self.program(**inputs), strict=True))
 
 
 def _cache(pairs: list[tuple[Tensor, ...]]) -> DynamicCache:
