@@ -101,14 +101,17 @@ def _write_checked(
     rows = compare(run, exported, source, limits)
     files = [file for pattern in WEIGHTS for file in folder.glob(pattern)]
     sizes = sum(p.nbytes for p in run.model.parameters()), sum(file.stat().st_size for file in files)
-    show(rows, (run.speed, exported.speed), sizes)
+    speeds = run.speed, exported.speed
+    show(rows, speeds, sizes)
     if not rows or any(row.passed is False for row in rows):
         names = listed([row.name for row in rows if row.passed is False]) or "nothing to compare"
-        tolerance = f"beyond the tolerance of {limits.tolerance:g}: {names}"
         raise RunwrightError(
-            f"runwright export: {tolerance}; nothing is left of it. --tolerance allows more, but of predictions"
+            f"runwright export: beyond the tolerance of {limits.tolerance:g}: {names}; nothing is left of it. "
+            "--tolerance and conf/export.yaml say what is allowed"
         )
-    write_json(folder / EXPORT_FILE, about | {"compared": [asdict(row) for row in rows]})
+    rates = [speed.num_samples / speed.seconds if speed.seconds else None for speed in speeds]
+    about |= {"compared": [asdict(row) for row in rows], "samples_per_second": rates, "bytes": sizes}
+    write_json(folder / EXPORT_FILE, about)
     _write_card(run, source, folder, wanted=wanted, about=about, rows=rows)
 
 
