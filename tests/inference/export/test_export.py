@@ -17,6 +17,7 @@ import pytest
 import runwright
 from runwright.cli.main import main
 from runwright.inference.export import export as exporting
+from runwright.inference.named import Named, find_model
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -212,3 +213,88 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, list):
         return [_rounded(inner) for inner in value]
     return pytest.approx(value, abs=1e-4) if isinstance(value, float) else value
+
+
+LLAMA = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+LLAMA |= {"num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 64, "initializer_range": 0.3}
+
+
+@pytest.fixture(scope="module")
+def llama(folders: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import transformers
+
+    folder, tokenizer = tmp_path_factory.mktemp("llama") / "model", folders.gpt2()
+    ids = {"bos_token_id": tokenizer.eos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    config = transformers.LlamaConfig(vocab_size=len(tokenizer), **ids, **LLAMA)
+    transformers.set_seed(0)
+    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [[], ["generation=beam"], ["generation=sample"]])
+def test_a_decoder_of_genai_writes_the_same_texts(settings: list[str], llama: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime_genai")
+    folder = exporting.export(find_model(Named(name=str(llama))), tmp_path / "onnx", exporting.Wanted())
+    assert (folder / "genai_config.json").is_file()
+    settings = [*settings, "generation.max_new_tokens=12"]
+    expected, given = (answers(one, TEXTS, *settings) for one in (llama, folder))
+    assert [one["predicted"] for one in given] == [one["predicted"] for one in expected]
+    assert len({one["predicted"] for one in expected}) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["gpt2", "t5"])
+@pytest.mark.parametrize("strategy", ["greedy", "beam", "sample"])
+def test_texts_of_every_strategy_are_the_same(
+    name: str, strategy: str, model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = model_folder(name)
+    made = exporting.export(find_model(Named(name=str(folder))), tmp_path / "onnx", exporting.Wanted())
+    settings = [f"generation={strategy}", "generation.max_new_tokens=12"]
+    expected, given = (answers(one, TEXTS, *settings) for one in (folder, made))
+    assert [one["predicted"] for one in given] == [one["predicted"] for one in expected]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["onnx", "torch", "safetensors"])
+def test_adapters_are_merged(form: Any, run: Path, tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    config = [
+        "model=lora",
+        f"model.name={run / 'best'}",
+        f"tokenizer.name={run / 'best'}",
+        "metric=[accuracy]",
+    ]
+    rows = run.parents[2] / "rows.csv"
+    data = ["dataset=csv", f"dataset.source.files.train={rows}", "dataset.holdout.validation=0.5"]
+    tuned = runwright.run([*BASE, *data, *config, f"output_dir={tmp_path}"]).folder
+    folder = exporting.export(tuned, None, exporting.Wanted(form=form))
+    assert folder == tuned / "exports" / form
+    assert example(folder)
+    if form != "torch":
+        scores = [[one["score"] for one in answers(side, TEXTS)] for side in (folder, tuned)]
+        assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+
+
+@pytest.mark.slow
+def test_weights_of_int8_are_smaller_and_judged_by_labels(run: Path) -> None:
+    folder = exporting.export(run, None, exporting.Wanted(int8=True))
+    assert folder.name == "onnx_int8"
+    about = json.loads((folder / "export.json").read_text())
+    assert about["bytes"][1] < 0.5 * about["bytes"][0]
+    same = next(row for row in about["compared"] if row["name"] == "same predictions")
+    assert same["after"] >= 0.95
+
+
+@pytest.mark.slow
+def test_what_cannot_be_exported_says_why(
+    model_folder: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(model_folder("longformer_sentiment"))
+    assert main(["export", folder, "--output", str(tmp_path / "new")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()[-1:]
+    assert "LongformerForSequenceClassification cannot be exported as onnx" in line
+    assert "--format safetensors" in line
+    assert not [*tmp_path.iterdir()]

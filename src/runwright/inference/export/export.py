@@ -106,8 +106,8 @@ def _write_checked(
     if not rows or any(row.passed is False for row in rows):
         names = listed([row.name for row in rows if row.passed is False]) or "nothing to compare"
         raise RunwrightError(
-            f"runwright export: beyond the tolerance of {limits.tolerance:g}: {names}; nothing is left of it. "
-            "--tolerance and conf/export.yaml say what is allowed"
+            f"runwright export: beyond the tolerance of {limits.tolerance:g}: {names}; nothing is left of "
+            "it. --tolerance and conf/export.yaml say what is allowed"
         )
     rates = [speed.num_samples / speed.seconds if speed.seconds else None for speed in speeds]
     about |= {"compared": [asdict(row) for row in rows], "samples_per_second": rates, "bytes": sizes}
