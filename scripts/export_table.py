@@ -69,7 +69,7 @@ def row(overrides: list[str]) -> Iterator[str]:
     """The cells behind the title."""
     with contextlib.redirect_stdout(io.StringIO()):
         run = runwright.run(overrides).folder
-    plain, int8 = (about(run, wanted) for wanted in (Wanted(), Wanted(int8=True)))
+    plain, int8 = (about(run, wanted) for wanted in (Wanted(), Wanted(precision="int8")))
     if isinstance(plain, str):
         yield plain
         return

@@ -40,11 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    for flag, value, form in (
-        ("--quantize", args.quantize, "onnx"),
-        ("--opset", args.opset, "onnx"),
-        ("--dtype", args.dtype != "fp32", "safetensors"),
-    ):
+    forms = {"--quantize": (args.quantize, "onnx"), "--opset": (args.opset, "onnx")}
+    forms["--dtype"] = args.dtype != "fp32", "safetensors"
+    for flag, (value, form) in forms.items():
         if value and args.form != form:
             raise ConfigError(f"{flag}: given with --format {args.form}, expected --format {form}")
     require_at_least(args, tolerance=0, opset=18)
@@ -55,6 +53,6 @@ def execute(args: argparse.Namespace) -> int:
     output = args.output and output_path(args.output, is_folder=True)
     from runwright.inference.export.export import Wanted, export
 
-    options = {"form": args.form, "dtype": args.dtype, "opset": args.opset, "tolerance": args.tolerance}
-    print(export(source, output, Wanted(int8=bool(args.quantize), **options)))
+    options = {"form": args.form, "opset": args.opset, "tolerance": args.tolerance}
+    print(export(source, output, Wanted(precision=args.quantize or args.dtype, **options)))
     return 0

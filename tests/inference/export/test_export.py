@@ -166,12 +166,12 @@ def test_tolerances_of_a_project_come_first(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "conf").mkdir()
-    (tmp_path / "conf" / "export.yaml").write_text("half: {tolerance: 1.0e-9, agreement: 0}")
+    (tmp_path / "conf" / "export.yaml").write_text("fp16: {tolerance: 1.0e-9, agreement: 0}")
     monkeypatch.chdir(tmp_path)
     assert main(["export", str(run), "--format", "safetensors", "--dtype", "fp16"]) == 1
     assert "beyond the tolerance of 1e-09" in capsys.readouterr().err
     assert main(["export", str(run)]) == 2
-    assert "expected numbers tolerance and agreement of fp32" in capsys.readouterr().err
+    assert "expected a tolerance and an agreement of fp32" in capsys.readouterr().err
     assert main(["validate", "experiment=vader"]) == 0  # it replaces no option of a group
 
 
@@ -280,7 +280,7 @@ def test_adapters_are_merged(form: Any, run: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_weights_of_int8_are_smaller_and_judged_by_labels(run: Path) -> None:
-    folder = exporting.export(run, None, exporting.Wanted(int8=True))
+    folder = exporting.export(run, None, exporting.Wanted(precision="int8"))
     assert folder.name == "onnx_int8"
     about = json.loads((folder / "export.json").read_text())
     assert about["bytes"][1] < 0.5 * about["bytes"][0]

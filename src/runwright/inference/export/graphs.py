@@ -7,8 +7,9 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ GENAI = (
 )
 ONE_FILE = 1_800_000_000  # bytes; a file of protobuf holds at most 2 GiB
 DYNAMIC = torch.export.Dim.DYNAMIC
+TEXT_DIMS = {0: DYNAMIC, 1: DYNAMIC}
 
 
 class Plain(torch.nn.Module):
@@ -119,83 +121,95 @@ def cache_of(tensors: Sequence[Tensor]) -> Any:
 
 def sample(run: FinishedRun) -> Batch:
     """A padded batch of TEXTS, encoded as the task does."""
-    texts = [{name: TEXTS[row - at] for at, name in enumerate(run.task.text_columns)} for row in range(5)]
+    names, count = run.task.text_columns, len(TEXTS)
+    texts = [{name: TEXTS[row - at] for at, name in enumerate(names)} for row in range(count)]
     return run.task.collate(run.task.encode_records(record_columns(run.task, texts)))
 
 
 @torch.no_grad()
 def write_graphs(run: FinishedRun, folder: Path, *, form: str, opset: int | None) -> dict[str, Any]:
-    """Write the model as ONNX, or as a program of torch.export; what is to be known to call it again."""
-    model: Any = run.model.float().cpu().eval()
-    inputs = model_inputs(sample(run))
-    generates, two = run.task.generates, model.config.is_encoder_decoder
-    sides = (model.get_encoder(), model.get_decoder()) if generates and two else (model,)
-    about: dict[str, Any] = {"kind": "plain", "cache_shape": None}
-    about["num_positions"] = [max_positions(side) for side in sides]
+    """Write the model as ONNX, or as a program of torch.export; what is to be known to call it again.
+
+    Raises ConfigError with the reason where the exporter refuses it.
+    """
+    model: Any = run.model
+    inputs, save = model_inputs(sample(run)), partial(_save, opset=opset)
+    sides = (model.get_encoder(), model.get_decoder()) if model.config.is_encoder_decoder else (model,)
+    about = {"num_positions": [max_positions(side) for side in sides]}
     attention = model.config._attn_implementation
     model.set_attn_implementation("eager")  # T5 cannot be converted with sdpa, and ours leaves padding out
     try:
-        with refused(model, form):
-            if not generates:
-                return about | _write_plain(run, inputs, folder, form=form, opset=opset)
+        with _quietly():
+            if not run.task.generates:
+                return about | _write_plain(run, inputs, folder, None if form == "torch" else save)
             if form == "torch":
                 raise ConfigError("--format torch: it is for tasks that write no texts; take onnx")
-            inputs.pop("token_type_ids", None)
-            return about | _write_decoder(run, inputs, folder, opset=opset)
+            return about | _write_decoder(run, inputs, folder, save)
+    except ConfigError:
+        raise
+    except ImportError as error:
+        raise ConfigError(f"runwright export: {error}; pip install 'runwright[export]'") from error
+    except Exception as error:  # torch's exporters raise anything
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        reason = next(filter(None, str(cause).splitlines()), type(cause).__name__)
+        raise ConfigError(
+            f"runwright export: {type(model).__name__} cannot be exported as {form} ({reason:.200}); "
+            "--format safetensors takes every model"
+        ) from error
     finally:
         model.set_attn_implementation(attention)
 
 
 def _write_plain(
-    run: FinishedRun, inputs: Batch, folder: Path, *, form: str, opset: int | None
+    run: FinishedRun, inputs: Batch, folder: Path, save: Callable[..., None] | None
 ) -> dict[str, Any]:
-    model: Any = run.model
-    dims = {name: {0: DYNAMIC, 1: DYNAMIC} for name in inputs}
-    names = [name for name, value in model(**inputs).items() if isinstance(value, Tensor)]
-    # T5's encoder states beside its answers are of no use to anyone.
-    names = [name for name in names if not name.startswith("encoder_")]
+    # T5's encoder states beside its answers are of no use.
+    outputs = {key: value for key, value in run.model(**inputs).items() if not key.startswith("encoder_")}
+    names = [name for name, value in outputs.items() if isinstance(value, Tensor)]
     if isinstance(run.task, SentenceEmbedding):
         names = ["last_hidden_state", "sentence_embedding"]
-    graph = Plain(model, run.task, names)
-    if form == "torch":
+    graph, dims = Plain(run.model, run.task, names), dict.fromkeys(inputs, TEXT_DIMS)
+    if save is None:
         program = torch.export.export(graph, (), kwargs=inputs, dynamic_shapes=dims)
         torch.export.save(program, folder / "model.pt2")
     else:
-        _save(graph, inputs, dims, folder / "model.onnx", inputs=[*inputs], outputs=names, opset=opset)
-    return {"inputs": [*inputs], "outputs": names}
+        save(graph, folder / "model.onnx", inputs, dims, [*inputs], names)
+    return {"kind": "plain", "cache_shape": None, "inputs": [*inputs], "outputs": names}
 
 
-def _write_decoder(run: FinishedRun, inputs: Batch, folder: Path, *, opset: int | None) -> dict[str, Any]:
+def _write_decoder(
+    run: FinishedRun, inputs: Batch, folder: Path, save: Callable[..., None]
+) -> dict[str, Any]:
     model: Any = run.model
+    inputs = {name: inputs[name] for name in ("input_ids", "attention_mask")}
     ids, mask = inputs["input_ids"][:, :3], inputs["attention_mask"]
-    two = {0: DYNAMIC, 1: DYNAMIC}
-    cross, decoder, longer = None, Decoder(model), mask
-    if model.config.is_encoder_decoder:
-        states, *cross = Encoder(model)(**inputs)
-        names = ["last_hidden_state", *_names(CROSS, cross)]
-        dims: dict[str, Any] = dict.fromkeys(inputs, two)
-        file = folder / "encoder.onnx"
-        _save(Encoder(model), inputs, dims, file, inputs=[*inputs], outputs=names, opset=opset)
+    cross: list[Tensor] = []
+    if two := model.config.is_encoder_decoder:
+        encoder = Encoder(model)
+        states, *cross = encoder(**inputs)
         decoder = Decoder(model, size=states.shape[-1])
+        names = ["last_hidden_state", *_names(CROSS, cross)]
+        save(encoder, folder / "encoder.onnx", inputs, dict.fromkeys(inputs, TEXT_DIMS), [*inputs], names)
         cache = model(**inputs, decoder_input_ids=ids, use_cache=True).past_key_values.self_attention_cache
     else:
-        cache = model(**inputs, use_cache=True).past_key_values
-        longer = torch.cat([mask, torch.ones_like(ids)], dim=1)
+        decoder, cache = Decoder(model), model(**inputs, use_cache=True).past_key_values
+        mask = torch.cat([mask, torch.ones_like(ids)], dim=1)
     past = tensors_of(cache)
     shape = [len(past) // 2, past[0].shape[1], past[0].shape[3]]
     if type(model).__name__.removesuffix("ForCausalLM") in GENAI:
         _build(run, folder)
         return {"kind": "genai", "cache_shape": shape}
-    arguments = {"input_ids": ids, "attention_mask": longer, "past": past}
-    dims = {"input_ids": two, "attention_mask": two, "past": [{0: DYNAMIC, 2: DYNAMIC}] * len(past)}
-    if cross is not None:
+    arguments = {"input_ids": ids, "attention_mask": mask, "past": past}
+    dims: dict[str, Any] = {"input_ids": TEXT_DIMS, "attention_mask": TEXT_DIMS}
+    dims["past"] = [{0: DYNAMIC, 2: DYNAMIC}] * len(past)
+    if two:
         arguments["cross"], dims["cross"] = cross, [{0: DYNAMIC, 2: DYNAMIC}] * len(cross)
-    kind = "decoder" if cross is None else "seq2seq"
-    file = folder / ("model.onnx" if cross is None else "decoder.onnx")
-    names = ["input_ids", "attention_mask", *_names(PAST, past), *_names(CROSS, cross or ())]
-    outputs = ["logits", *_names(PRESENT, past)]
-    _save(decoder, arguments, dims, file, inputs=names, outputs=outputs, opset=opset)
-    return {"kind": kind, "cache_shape": shape}
+    file = folder / ("decoder.onnx" if two else "model.onnx")
+    names = ["input_ids", "attention_mask", *_names(PAST, past), *_names(CROSS, cross)]
+    save(decoder, file, arguments, dims, names, ["logits", *_names(PRESENT, past)])
+    return {"kind": "seq2seq" if two else "decoder", "cache_shape": shape}
 
 
 def _names(prefix: str, tensors: Sequence[Tensor]) -> list[str]:
@@ -204,40 +218,26 @@ def _names(prefix: str, tensors: Sequence[Tensor]) -> list[str]:
 
 def _save(
     graph: torch.nn.Module,
+    file: Path,
     arguments: dict[str, Any],
     dims: dict[str, Any],
-    file: Path,
-    *,
     inputs: list[str],
     outputs: list[str],
+    *,
     opset: int | None,
 ) -> None:
-    size = sum(parameter.nbytes for parameter in graph.parameters())
-    program: Any = torch.onnx.export(
-        graph,
-        (),
-        kwargs=arguments,
-        dynamic_shapes=dims,
-        input_names=inputs,
-        output_names=outputs,
-        opset_version=opset,
-        dynamo=True,
-        verbose=False,
-    )
-    program.save(file, external_data=size > ONE_FILE)
+    names: dict[str, Any] = {"input_names": inputs, "output_names": outputs, "opset_version": opset}
+    options: Any = {"dynamic_shapes": dims, "dynamo": True, "verbose": False}
+    program: Any = torch.onnx.export(graph, (), kwargs=arguments, **names, **options)
+    program.save(file, external_data=sum(p.nbytes for p in graph.parameters()) > ONE_FILE)
 
 
 def _build(run: FinishedRun, folder: Path) -> None:
     """A decoder by onnxruntime-genai's builder, which reads a folder of transformers."""
-    try:
-        from onnxruntime_genai.models.builder import create_model, parse_extra_options
-    except ImportError as error:
-        raise ConfigError(
-            f"runwright export: {type(run.model).__name__} needs onnxruntime-genai: "
-            "pip install 'runwright[export]'"
-        ) from error
+    from onnxruntime_genai.models.builder import create_model, parse_extra_options
+
+    model: Any = run.model
     with tempfile.TemporaryDirectory() as source:
-        model: Any = run.model
         model.save_pretrained(source)
         run.tokenizer.save_pretrained(source)
         arguments = "", source, str(folder), "fp32", "cpu", source
@@ -252,48 +252,22 @@ def quantize(folder: Path) -> None:
         weights = file.with_name(f"{file.name}.data")
         size = sum(one.stat().st_size for one in (file, weights) if one.is_file())
         with tempfile.TemporaryDirectory(dir=folder) as place, _quietly():
-            new = Path(place) / file.name
             options: dict[str, Any] = {"use_external_data_format": size > ONE_FILE, "per_channel": True}
-            quantize_dynamic(file, new, weight_type=QuantType.QInt8, **options)
+            quantize_dynamic(file, Path(place, file.name), weight_type=QuantType.QInt8, **options)
             weights.unlink(missing_ok=True)
             for made in Path(place).iterdir():
                 made.replace(folder / made.name)
 
 
 @contextmanager
-def refused(model: Any, form: str) -> Iterator[None]:
-    """Inside, exporters are quiet, and their errors become a ConfigError with the reason."""
-    try:
-        with _quietly():
-            yield
-    except ConfigError:
-        raise
-    except ImportError as error:
-        raise ConfigError("runwright export: needs pip install 'runwright[export]'") from error
-    except Exception as error:  # torch's exporters raise anything
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        reason = next(filter(None, str(cause).splitlines()), type(cause).__name__)
-        raise ConfigError(
-            f"runwright export: {type(model).__name__} cannot be exported as {form} ({reason:.200}); "
-            "--format safetensors takes every model"
-        ) from error
-
-
-@contextmanager
 def _quietly() -> Iterator[None]:
+    """Inside, exporters, which print pages, print nothing."""
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with (
-            warnings.catch_warnings(),
-            Path(os.devnull).open("w") as nowhere,
-            redirect_stdout(nowhere),
-            redirect_stderr(nowhere),
-            quiet_transformers(),
-        ):
+        with warnings.catch_warnings(), Path(os.devnull).open("w") as nowhere, quiet_transformers():
             warnings.simplefilter("ignore")
-            yield
+            with redirect_stdout(nowhere), redirect_stderr(nowhere):
+                yield
     finally:
         logging.disable(level)
