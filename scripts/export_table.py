@@ -31,7 +31,7 @@ RUNS = (
     ("question answering", "squad", ".", SMALL),
     ("masked language modelling", "wikitext2_mlm", "wikitext2_valid_test", SMALL),
     ("sentence embedding", "stsb_bi", "stsb", SMALL),
-    ("translation (T5)", "eng_fra", "eng_fra_tiny", SMALL),
+    ("translation (a small BART)", "po_fr", "po_parallel", ["dataset.holdout.validation=100"]),
     ("causal language modelling (GPT-2)", "wikitext2_lm", "wikitext2_valid_test", SMALL),
     (
         "instruction tuning (SmolLM2-135M)",
@@ -62,7 +62,11 @@ def main() -> None:
             place = [f"dataset.source.folder={args.data / folder}"] if folder else []
             steps = [f"trainer.max_steps={args.steps}", f"trainer.evaluate_every_steps={args.steps}"]
             overrides = [f"experiment={experiment}", *place, *SHORT, *steps, *more, f"output_dir={home}"]
-            print(f"| {' | '.join([title, *row(overrides)])} |", flush=True)
+            try:
+                cells = [title, *row(overrides)]
+            except RunwrightError as error:
+                cells = [title, str(error)]
+            print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def row(overrides: list[str]) -> Iterator[str]:
@@ -95,7 +99,7 @@ def about(run: Path, wanted: Wanted) -> dict[str, Any] | str:
         with contextlib.redirect_stdout(io.StringIO()):
             folder = export(run, None, wanted)
     except RunwrightError as error:
-        return str(error)
+        return f"refused: {str(error).partition(';')[0].rpartition(': ')[2]}"
     return json.loads((folder / "export.json").read_text(encoding="utf-8"))
 
 
