@@ -31,7 +31,7 @@ RUNS = (
     ("question answering", "squad", ".", SMALL),
     ("masked language modelling", "wikitext2_mlm", "wikitext2_valid_test", SMALL),
     ("sentence embedding", "stsb_bi", "stsb", SMALL),
-    ("translation (a small BART)", "po_fr", "po_parallel", ["dataset.holdout.validation=100"]),
+    ("translation (a small Marian)", "po_fr", "po_parallel", ["dataset.holdout.validation=100"]),
     ("causal language modelling (GPT-2)", "wikitext2_lm", "wikitext2_valid_test", SMALL),
     (
         "instruction tuning (SmolLM2-135M)",

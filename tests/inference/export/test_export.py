@@ -51,6 +51,10 @@ def answers(source: Path, texts: list[str], *overrides: str) -> list[dict[str, A
 
 
 def example(folder: Path) -> str:
+    """What example.py prints."""
+    code = (folder / "example.py").read_text()
+    assert "runwright" not in code
+    assert len([line for line in code.splitlines() if line.strip()]) <= 15
     with contextlib.redirect_stdout(io.StringIO()) as shown:
         runpy.run_path(str(folder / "example.py"))
     return shown.getvalue()
@@ -81,9 +85,6 @@ def test_an_export_answers_as_its_run(run: Path, exported: Path) -> None:
 
 
 def test_the_example_needs_no_runwright(run: Path, exported: Path) -> None:
-    code = (exported / "example.py").read_text()
-    assert "runwright" not in code
-    assert len([line for line in code.splitlines() if line.strip()]) <= 15
     first, second = (line.split() for line in example(exported).splitlines())
     for (label, score), expected in zip(
         (first, second), answers(run, ["The film was good.", "Why?"]), strict=True

@@ -10,16 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import AutoConfig, DynamicCache, GenerationConfig, GenerationMixin, PreTrainedModel
-from transformers.cache_utils import DynamicLayer
 from transformers.utils.generic import ModelOutput
 
 from runwright.errors import ConfigError
 
-PAST, PRESENT, CROSS = (
-    "past_key_values",
-    "present",
-    "cross",
-)  # names of a cache's tensors, as onnxruntime-genai's
+# Names of a cache's tensors, the first two as onnxruntime-genai has them.
+PAST, PRESENT, CROSS = "past_key_values", "present", "cross"
 
 
 class OnnxModel(PreTrainedModel, GenerationMixin):
@@ -29,11 +25,15 @@ class OnnxModel(PreTrainedModel, GenerationMixin):
     unpickled, stands in the same place.
     """
 
+    device: Any = torch.device("cpu")  # of no parameter
+    dtype: Any = torch.float32
+
     def __init__(self, folder: Path, about: Mapping[str, Any], *, num_threads: int) -> None:
         super().__init__(AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False))
         with suppress(OSError, ValueError):
             self.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
         self.kind: str = about["kind"]  # plain; decoder, genai: with a cache; seq2seq: two graphs
+        self.one_by_one = self.kind == "genai"  # its attention takes no padding before a text
         self.cache_shape: list[int] = about["cache_shape"]  # layers, heads, size of a head
         self.num_positions: int | None = about["num_positions"][0]
         name = "decoder.onnx" if self.kind == "seq2seq" else "model.onnx"
@@ -48,27 +48,11 @@ class OnnxModel(PreTrainedModel, GenerationMixin):
             self.encoder = Encoder(_open(folder / "encoder.onnx", num_threads), about["num_positions"])
             self.num_positions = about["num_positions"][1]
 
-    @property
-    def device(self) -> torch.device:
-        return torch.device("cpu")
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return torch.float32
-
-    @property
-    def one_by_one(self) -> bool:
-        """Return True where prompts go alone: genai's attention takes no padding before a text."""
-        return self.kind == "genai"
-
     def get_encoder(self, *_: Any, **__: Any) -> Any:
         return self.encoder
 
     def get_decoder(self, *_: Any, **__: Any) -> Any:
         return self
-
-    def get_output_embeddings(self) -> None:
-        return None
 
     def forward(
         self,
@@ -98,7 +82,7 @@ class OnnxModel(PreTrainedModel, GenerationMixin):
         outputs = _run(self.session, inputs | cross | self._past(past_key_values, inputs["input_ids"]))
         layers = range(self.cache_shape[0])
         pairs = [tuple(outputs[f"{PRESENT}.{i}.{kind}"] for kind in ("key", "value")) for i in layers]
-        return ModelOutput(logits=outputs["logits"], past_key_values=_cache(pairs), **states)
+        return ModelOutput(logits=outputs["logits"], past_key_values=DynamicCache(pairs), **states)
 
     def _past(self, cache: Any, input_ids: Any) -> dict[str, Tensor]:
         """Keys and values [B, heads, P, size] by name; of length 0 at the beginning."""
@@ -123,17 +107,6 @@ class Encoder(torch.nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **_: Any) -> ModelOutput:
         return _run(self.session, {"input_ids": input_ids, "attention_mask": attention_mask})
-
-
-def _cache(pairs: list[tuple[Tensor, ...]]) -> DynamicCache:
-    """A cache of these keys and values, without a copy."""
-    cache = DynamicCache()
-    for keys, values in pairs:
-        layer = DynamicLayer()
-        layer.lazy_initialization(keys, values)
-        layer.keys, layer.values = keys, values
-        cache.layers.append(layer)
-    return cache
 
 
 def _open(file: Path, num_threads: int) -> Any:
