@@ -81,6 +81,8 @@ def load_run(
     # Saved beside the model, whichever function of the user's made it.
     tokenizer = load_pretrained(name=str(best.resolve()), revision=None, padding_side=None, special_tokens={})
     judging, form = judging or {}, about.get("format", "safetensors")
+    if form == "onnx" and device == "cuda":
+        raise ConfigError(f"--device: given cuda, expected cpu: {folder} is run by onnxruntime on the CPU")
     if form == "torch" and not trusted:
         raise ConfigError(f"{folder}: torch.export.load unpickles, which may run code; predict with an onnx")
     task = build.build_task({**config, "task": {**config["task"], **judging}}, tokenizer)

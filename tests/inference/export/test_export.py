@@ -154,6 +154,17 @@ def test_what_makes_no_sense_is_refused(
     assert [file.name for file in tmp_path.iterdir()] == ["letter.txt"]
 
 
+def test_a_damaged_graph_and_another_device_are_named(
+    exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(exported, tmp_path / "copy")
+    (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes()[:5000])
+    assert main(["predict", str(folder), "a text"]) == 4
+    assert "model.onnx" in capsys.readouterr().err
+    assert main(["predict", str(folder), "a text", "--device", "cuda"]) == 2
+    assert "--device: given cuda, expected cpu" in capsys.readouterr().err
+
+
 def test_a_program_of_torch_is_not_unpickled(
     exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

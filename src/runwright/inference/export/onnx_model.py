@@ -117,7 +117,10 @@ def _open(file: Path, num_threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.log_severity_level = 3  # errors
-    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ValueError(f"{file.name}: {error}") from error  # as a damaged file of weights
 
 
 def _run(session: Any, inputs: Mapping[str, Any]) -> ModelOutput:
