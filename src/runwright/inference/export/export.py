@@ -71,8 +71,7 @@ def export(source: Path | Named, output: Path | None, wanted: Wanted) -> Path:
         run = load_run(source, device="cpu")
     else:
         run = load_named(source, [], device="cpu", idle=UNUSED)
-    # Where training rounded to 16 bits, neither side does here.
-    run = replace(run, ranks=start_ranks("cpu"), model=run.model.float())
+    run = replace(run, model=run.model.float())
     try:
         with folder_whole(output) as unfinished:
             _write_checked(run, folder, unfinished, wanted, limits)
@@ -90,7 +89,10 @@ def _write_checked(
     about |= _write_model(run, folder, wanted)
     write_json(folder / folders.EXPORT_FILE, about)
     _write_origin(run, source, folder)
-    exported = replace(load_run(folder, device="cpu", trusted=True), ranks=run.ranks)
+    exported = load_run(folder, device="cpu", trusted=True)
+    # Where training rounded to 16 bits, neither side does here. Processes share one precision: the last.
+    ranks = start_ranks("cpu")
+    run, exported = replace(run, ranks=ranks), replace(exported, ranks=ranks)
     rows, speeds = compare(run, exported, source, **limits), (run.speed, exported.speed)
     files = [file for pattern in WEIGHTS for file in folder.glob(pattern)]
     sizes = sum(p.nbytes for p in run.model.parameters()), sum(file.stat().st_size for file in files)
