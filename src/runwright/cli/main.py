@@ -28,6 +28,7 @@ COMMANDS = {  # with what they do
     "evaluate": "metrics of a run, or of any model, on any split or other data",
     "predict": "predictions of a run, or of any model, for texts, stdin or a file",
     "serve": "a model behind HTTP: predictions, a page to try it, counters",
+    "export": "a model as ONNX or safetensors, once it gives the same answers",
     "search": "search a file by meaning with a run of task=sentence_embedding",
     "runs": "list runs, sort them by metrics and settings, or show one",
     "compare": "what differs between runs, and is one better than the other?",
@@ -52,8 +53,8 @@ COMMANDS = {  # with what they do
     "init": "start a project of your own: configs, data, model, metric, test",
     "completion": "print the tab completion for bash, zsh or fish",
 }
-# One process, or processes of their own.
-ALONE = ("evaluate", "predict", "search", "reproduce", "verify", "serve")
+# One process, or processes of their own; signals of the first four are caught here.
+ALONE = ("evaluate", "predict", "search", "export", "reproduce", "verify", "serve")
 USAGE = """usage: runwright <command> [options] [group=option] [key=value]
        runwright --help | --version
 
@@ -154,7 +155,7 @@ def _run(name: str, *arguments: str) -> int:
             from runwright.trainer.environment import StopFlag, catch_signals, join_launch
 
             join_launch(f"{name} -m" if name == "train" else name)
-            if name in ALONE[:3]:  # nothing else catches signals there
+            if name in ALONE[:4]:  # nothing else catches signals there
                 stack.enter_context(catch_signals(StopFlag(at_once=True)))
         return _execute(name, arguments, args)
     except RunwrightError as error:

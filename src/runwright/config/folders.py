@@ -39,7 +39,8 @@ class ConfFolders:
         """Files of the user's folder that have the name of a shipped one."""
         problem, hint = "a file with the name of a shipped one", "to replace the shipped one: --allow-shadow"
         mistakes: list[Mistake] = []
-        for file in sorted(self.project.rglob("*.yaml")) if self.project else []:
+        # In a group; what lies above them, as export.yaml, is replaced by the project's.
+        for file in sorted(self.project.rglob("*/*.yaml")) if self.project else []:
             shipped = self.shipped / file.relative_to(self.project or "")
             if shipped.is_file():
                 mistakes.append(Mistake(str(file), problem, f"another name than {shipped}", hint))

@@ -138,7 +138,8 @@ def generate(
     with _able_to_generate(model):
         for room in sorted({*rooms}):
             rows = [row for row, its_room in enumerate(rooms) if its_room == room]
-            for some in [[row] for row in rows] if isinstance(strategy, PromptLookup) else [rows]:
+            alone = isinstance(strategy, PromptLookup) or getattr(model, "one_by_one", False)
+            for some in [[row] for row in rows] if alone else [rows]:
                 config.max_new_tokens = room
                 config.min_new_tokens = min(strategy.min_new_tokens, room)
                 ids = [example_ids[row] for row in some]

@@ -19,15 +19,17 @@ from runwright.config.redaction import reveal
 from runwright.config.rules.checks import generates_texts
 from runwright.dataset.examples import PreparedExamples, record_batch
 from runwright.errors import CheckpointError, ConfigError, DataError
+from runwright.inference.export.onnx_model import OnnxModel
 from runwright.inference.records import Columns, Records, in_chunks, texts_of
 from runwright.inference.zero_shot import ZeroShot
 from runwright.model.configuration import auto_class, quiet_transformers, set_global_attention
 from runwright.model.padding_free import use_padding_free
 from runwright.model.parameters import count_but_embeddings
 from runwright.report.progress import Progress
-from runwright.runs.folder import RUN_FILE, has_model, read_run, read_saved
+from runwright.runs.folder import EXPORT_FILE, RUN_FILE, has_model, read_run, read_saved
 from runwright.runs.resume import override_key, with_overrides
 from runwright.runs.states import TRACEBACK_FILE, UNENDED, look_at
+from runwright.store import read_json
 from runwright.tokenizer.pretrained import load_pretrained
 from runwright.trainer.environment import local_world_size, share_of_cores
 from runwright.trainer.evaluate import predict
@@ -61,21 +63,27 @@ def load_run(
     device: str | None = None,
     judging: Mapping[str, Any] | None = None,
     generation: Mapping[str, Any] | None = None,
+    trusted: bool = False,
 ) -> FinishedRun:
-    """The best model of a run with its tokenizer and task; raises CheckpointError where it has none.
+    """The best model of a run, or an export, with tokenizer and task; raises CheckpointError without one.
 
     `judging` are options of the task that stand instead of the run's, and of what training learned under the
     same name. `generation` is a strategy instead of the run's; an empty one is none.
     """
     if not has_model(folder):
         raise _without_model(folder)
-    best, state = folder / "best", folder / "task.json"
+    about = read_json(folder / EXPORT_FILE)
+    best, state = folder if about else folder / "best", folder / "task.json"
     # Nothing is tracked here: the store's secrets are not needed.
     config = reveal(read_saved(folder), but="tracker")
     config = config if generation is None else {**config, "generation": generation or None}
     # Saved beside the model, whichever function of the user's made it.
     tokenizer = load_pretrained(name=str(best.resolve()), revision=None, padding_side=None, special_tokens={})
-    judging = judging or {}
+    judging, form = judging or {}, about.get("format", "safetensors")
+    if form == "onnx" and device == "cuda":
+        raise ConfigError(f"--device: given cuda, expected cpu: {folder} is run by onnxruntime on the CPU")
+    if form == "torch" and not trusted:
+        raise ConfigError(f"{folder}: torch.export.load unpickles, which may run code; predict with an onnx")
     task = build.build_task({**config, "task": {**config["task"], **judging}}, tokenizer)
     try:
         learned = json.loads(state.read_text(encoding="utf-8"))
@@ -83,13 +91,19 @@ def load_run(
         # Nothing is unpickled.
         options = {"trust_remote_code": False, "local_files_only": True, "use_safetensors": True}
         with quiet_transformers():
-            model = auto_class(task.head).from_pretrained(best, dtype="auto", **options)
+            if form == "safetensors":
+                model: Any = auto_class(task.head).from_pretrained(best, dtype="auto", **options)
+            else:
+                num_threads = build.build_options(config).num_threads or share_of_cores(1)
+                model, device = OnnxModel(best, about, num_threads=num_threads), "cpu"
     except (OSError, LookupError, AttributeError, TypeError, ValueError, SafetensorError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(
             f"{best}: given what is not as the run wrote it ({reason}), expected config.json and "
             f"model.safetensors, with task.json beside it; put them back, or train again"
         ) from error
+    if form != "safetensors":
+        return finish(folder, config, tokenizer, task, model, device=device)
     set_global_attention(model)
     if config["model"].get("attention") == "auto":
         use_padding_free(model)

@@ -121,6 +121,8 @@ def max_positions(model: Any) -> int | None:
 
     Where the table has a padding row (RoBERTa and its kin), counting starts after it.
     """
+    if hasattr(model, "num_positions"):  # an export, which has no such table
+        return model.num_positions
     for name, module in model.named_modules():
         size = getattr(module, "num_embeddings", None)
         if size is not None and name.endswith(_POSITION_TABLES):

@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 CONFIG_FILE = "config.yaml"
 OVERRIDES_FILE = "overrides.yaml"
 RUN_FILE = "run.json"
+EXPORT_FILE = "export.json"  # in a folder that `runwright export` made of a run
 # In run.json; counted up when older folders can no longer be read, as when their config lacks an option.
 FORMAT = 2
 ID_LENGTH = 6
@@ -47,7 +48,9 @@ SOURCES = ("model.name", "tokenizer.name")  # or the name of one on a hub
 
 
 def has_model(folder: Path) -> bool:
-    """Return True if a run's folder has the best model, with what its task learned."""
+    """Return True if a run's folder has the best model, or is an export of it, with what its task learned."""
+    if (folder / EXPORT_FILE).is_file():
+        return True
     return (folder / "best" / "config.json").is_file() and (folder / "task.json").is_file()
 
 
@@ -273,6 +276,8 @@ def seen_from_here(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     The folder of its project may have been moved since, or be another one than the current one.
     """
     output_dir, name = Path(config["output_dir"]).expanduser(), Path(config["name"])
+    if len(folder.parents) <= len(name.parts):
+        return config
     root = folder.parents[len(name.parts)]
     if root / name != folder.parent or root == output_dir.resolve():
         return config  # moved away alone, or seen from the folder in which it was started

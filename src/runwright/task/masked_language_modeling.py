@@ -239,5 +239,10 @@ def outputs_at(model: Any, batch: Batch, places: Tensor) -> Any:
         output["last_hidden_state"] = output["last_hidden_state"][places][None]
         return output
 
+    if next(model.parameters(), None) is None:  # an export, whose graph has no hooks
+        outputs = model(**model_inputs(batch))
+        for name in {"logits", "prediction_logits"} & {*outputs}:
+            outputs[name] = outputs[name][places][None]
+        return outputs
     with without_adapters(model).base_model.register_forward_hook(pick):
         return model(**model_inputs(batch))

@@ -94,7 +94,7 @@ def _app(orders: Orders) -> Any:
     from runwright.inference.models import open_model
     from runwright.inference.server.service import Service
     from runwright.trainer.environment import share_of_cores
-    from runwright.trainer.processes import set_threads
+    from runwright.trainer.ranks import set_threads
 
     run = open_model(orders.source, overrides=orders.overrides, device=orders.device)
     set_threads(run.options.num_threads or share_of_cores(orders.workers))

@@ -1,0 +1,1 @@
+"""Models in forms that need no Runwright: ONNX, safetensors, torch.export; checked before they are kept."""

@@ -1,0 +1,132 @@
+"""The gate of an export: metrics, or outputs for given texts, beside those of the model in PyTorch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from runwright import build
+from runwright.errors import ConfigError, DataError
+from runwright.inference.export.graphs import sample
+from runwright.inference.load import FinishedRun
+from runwright.predictions import Ragged
+from runwright.report.terminal import number_text, print_table, result_console, table_of
+from runwright.runs.evaluate import evaluate_split
+from runwright.store import cache_root, read_json
+from runwright.task.base import model_inputs
+from runwright.trainer.options import choose_splits
+from runwright.types import Speed
+
+logger = logging.getLogger(__name__)
+
+
+class Row(NamedTuple):
+    """One comparison; the difference is relative to a value above 1."""
+
+    name: str
+    before: float | None
+    after: float
+    difference: float
+    passed: bool | None  # None: shown only
+
+
+@torch.inference_mode()
+def compare(
+    run: FinishedRun, export: FinishedRun, folder: Path | None, *, tolerance: float, agreement: float
+) -> list[Row]:
+    """Compare on the split that the run's best step was chosen by; without data or a run on given texts.
+
+    `agreement` is the least share of rows with the same prediction. Adds to the speed of both.
+    """
+    data = split = None
+    try:
+        data = build.load_data(run.config) if folder else None
+        split = data and choose_splits(data.splits, best_split=run.options.best_split).best
+    except (ConfigError, DataError) as error:
+        logger.warning("the run's data cannot be read, so texts of ours are compared: %s", error)
+    if data is None or split is None or folder is None:
+        return [*_compare_outputs(run, export, tolerance=tolerance, agreement=agreement)]
+    rows, task, cache = data.splits[split], run.task, cache_root() / "examples"
+    key, metrics = {"rows": rows._fingerprint}, build.build_metrics(run.config, task=task)
+    examples = build.encode_rows(run.config, rows, task, run.tokenizer, split=split, key=key, folder=cache)
+    before, after = (
+        evaluate_split(
+            replace(one, metrics=metrics), split, model=one.model, task=one.task, examples=examples, rows=rows
+        )
+        for one in (run, export)
+    )
+    recorded, compared = read_json(folder / "summary.json").get("metrics", {}), list[Row]()
+    for name, value in after.metrics.items():
+        if "/" in name:  # of a group, whose rows may be few
+            continue
+        compared.append(_row(name, before.metrics[name], value, tolerance))
+        if isinstance(number := recorded.get(f"{split}/{name}"), float):
+            row = _row(f"{name} (recorded)", number, value, tolerance)
+            # 16 bits in training round as neither does here.
+            compared.append(row if run.options.precision == "fp32" else row._replace(passed=None))
+    values, others = (getattr(one.predictions, "predicted", None) for one in (before, after))
+    if isinstance(values, Ragged) and isinstance(others, Ragged):
+        values, others = values.rows(), others.rows()
+    # Numbers and vectors are never quite the same.
+    if values is not None and getattr(values, "dtype", np.dtype(int)).kind != "f":
+        compared.append(_agreement("same predictions", values, others, agreement))
+    return compared
+
+
+def _row(name: str, before: float, after: float, tolerance: float) -> Row:
+    difference = (after - before) / max(1.0, abs(before))
+    passed = abs(difference) <= tolerance or bool(np.isnan(before) and np.isnan(after))
+    return Row(name, before, after, difference, passed)
+
+
+def _agreement(name: str, values: Any, others: Any, least: float) -> Row:
+    """The share of equal pairs."""
+    share = float(np.mean([np.array_equal(a, b) for a, b in zip(values, others, strict=True)]))
+    return Row(name, None, share, share - 1, share >= least)
+
+
+def _compare_outputs(
+    run: FinishedRun, export: FinishedRun, *, tolerance: float, agreement: float
+) -> Iterator[Row]:
+    """The distance of each output without padding, relative to its norm; and whether texts are the same."""
+    model: Any = run.model
+    batch, task = sample(run), run.task
+    inputs = model_inputs(batch)
+    mask = inputs["attention_mask"].bool()
+    if task.generates and model.config.is_encoder_decoder:
+        inputs |= {"decoder_input_ids": inputs["input_ids"]}
+    before, after = model(**inputs), export.model(**inputs)
+    for name, value in after.items():
+        if isinstance(value, Tensor) and name in before:
+            a, b = (
+                one[mask] if one.shape[:2] == mask.shape else one
+                for one in (before[name].float(), value.float())
+            )
+            distance = float((a - b).norm() / a.norm().clamp(min=1e-9))
+            title = f"{name}, norm over {len(mask)} texts"
+            yield Row(title, float(a.norm()), float(b.norm()), distance, distance <= tolerance)
+    if task.generates and task.strategy is not None:
+        texts, others = (one.task.generate(one.model, batch).rows() for one in (run, export))
+        yield _agreement("same texts", texts, others, agreement)
+
+
+def show(rows: Sequence[Row], speeds: Sequence[Speed], sizes: Sequence[int]) -> None:
+    """Print the comparison, with samples/s where rows were predicted, and sizes in bytes."""
+    verdicts = {True: "", False: "beyond the tolerance", None: "another precision"}
+    lines: list[tuple[str, ...]] = []
+    for name, value, after, difference, passed in rows:
+        before = "" if value is None else number_text(value)
+        lines.append((name, before, number_text(after), f"{difference:.1e}", verdicts[passed]))
+    if all(speed.seconds for speed in speeds):
+        rates = [speed.num_samples / speed.seconds for speed in speeds]
+        lines.append(("samples/s", *(f"{rate:,.1f}" for rate in rates), f"{rates[1] / rates[0]:.2f} ×", ""))
+    lines.append(("size", *(f"{size / 1e6:,.1f} MB" for size in sizes), f"{sizes[1] / sizes[0]:.2f} ×", ""))
+    headings = ("metric", "PyTorch", "export", "difference", " ")
+    print_table(table_of(headings, lines, right=headings[1:4]), console=result_console(), above=1, below=1)

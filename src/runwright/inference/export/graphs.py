@@ -1,0 +1,273 @@
+"""Graphs of a transformers model: by torch's exporters, or onnxruntime-genai's for decoders that it knows."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from runwright.errors import ConfigError
+from runwright.inference.export.onnx_model import CROSS, PAST, PRESENT
+from runwright.inference.load import FinishedRun, record_columns
+from runwright.model.configuration import quiet_transformers
+from runwright.model.parameters import max_positions
+from runwright.task.base import model_inputs
+from runwright.task.sentence_embedding import SentenceEmbedding, pool
+from runwright.types import Batch
+
+TEXTS = (
+    "The film was good.",
+    "A long letter about the old museum in the city, which nobody had read for twenty years; it was not bad.",
+    "Why?",
+    "Anna Karlsson of Acme Motors lives in Berlin, works in Paris and reads 3 newspapers a day.",
+    "naïve café — 50 % off, über-cheap!",
+)
+# Architectures of decoders that onnxruntime-genai builds.
+GENAI = (
+    *("Llama", "Mistral", "Qwen2", "Qwen3", "Gemma", "Gemma2", "Gemma3", "Phi", "Phi3", "Olmo"),
+    *("Granite", "Nemotron", "SmolLM3"),
+)
+ONE_FILE = 1_800_000_000  # bytes; a file of protobuf holds at most 2 GiB
+DYNAMIC = torch.export.Dim.DYNAMIC
+TEXT_DIMS = {0: DYNAMIC, 1: DYNAMIC}
+
+
+class Plain(torch.nn.Module):
+    """The outputs of one call, and a vector for the text where the task is to embed."""
+
+    def __init__(self, model: Any, task: Any, names: Sequence[str]) -> None:
+        super().__init__()
+        self.model, self.task, self.names = model, task, names
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        outputs = self.model(input_ids=input_ids, attention_mask=attention_mask, **types)
+        if "sentence_embedding" in self.names:
+            vectors = pool(outputs["last_hidden_state"], attention_mask, how=self.task.pooling)
+            normal = torch.nn.functional.normalize(vectors, dim=-1) if self.task.normalize else vectors
+            outputs["sentence_embedding"] = normal
+        return tuple(outputs[name] for name in self.names)
+
+
+class Encoder(torch.nn.Module):
+    """States of the encoder, and the keys and values that the decoder's layers make of them.
+
+    They are read from one step of the decoder; the exporter leaves out what they do not need.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
+        states = self.model.get_encoder()(input_ids=input_ids, attention_mask=attention_mask)[0]
+        outputs = self.model(
+            encoder_outputs=(states,),
+            attention_mask=attention_mask,
+            decoder_input_ids=torch.zeros_like(input_ids[:, :1]),
+            use_cache=True,
+        )
+        return states, *tensors_of(outputs.past_key_values.cross_attention_cache)
+
+
+class Decoder(torch.nn.Module):
+    """Logits and the longer cache; positions follow from the mask, as `generate` has them."""
+
+    def __init__(self, model: Any, size: int = 0) -> None:
+        super().__init__()
+        self.model, self.size = model, size  # of the encoder's states
+        self.takes_positions = "position_ids" in inspect.signature(model.forward).parameters
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, past: list[Tensor], cross: list[Tensor] | None = None
+    ) -> tuple[Tensor, ...]:
+        from transformers import EncoderDecoderCache
+
+        inputs: dict[str, Any] = {"attention_mask": attention_mask, "past_key_values": cache_of(past)}
+        if cross is None:
+            if self.takes_positions:
+                positions = (attention_mask.cumsum(dim=1) - 1).clamp(min=0)
+                inputs["position_ids"] = positions[:, -input_ids.shape[1] :]
+            outputs = self.model(input_ids=input_ids, use_cache=True, **inputs)
+            return outputs.logits, *tensors_of(outputs.past_key_values)
+        inputs["past_key_values"] = EncoderDecoderCache(cache_of(past), cache_of(cross))
+        states = torch.zeros(*attention_mask.shape, self.size)  # what is read of them is in `cross`
+        outputs = self.model(encoder_outputs=(states,), decoder_input_ids=input_ids, use_cache=True, **inputs)
+        return outputs.logits, *tensors_of(outputs.past_key_values.self_attention_cache)
+
+
+def tensors_of(cache: Any) -> list[Tensor]:
+    """Keys and values of a cache, layer by layer."""
+    return [tensor for layer in cache.layers for tensor in (layer.keys, layer.values)]
+
+
+def cache_of(tensors: Sequence[Tensor]) -> Any:
+    from transformers import DynamicCache
+
+    return DynamicCache(list(zip(tensors[::2], tensors[1::2], strict=True)))
+
+
+def sample(run: FinishedRun) -> Batch:
+    """A padded batch of TEXTS, encoded as the task does."""
+    names, count = run.task.text_columns, len(TEXTS)
+    texts = [{name: TEXTS[row - at] for at, name in enumerate(names)} for row in range(count)]
+    return run.task.collate(run.task.encode_records(record_columns(run.task, texts)))
+
+
+@torch.no_grad()
+def write_graphs(run: FinishedRun, folder: Path, *, form: str, opset: int | None) -> dict[str, Any]:
+    """Write the model as ONNX, or as a program of torch.export; what is to be known to call it again.
+
+    Raises ConfigError with the reason where the exporter refuses it.
+    """
+    model: Any = run.model
+    inputs, save = model_inputs(sample(run)), partial(_save, opset=opset)
+    sides = (model.get_encoder(), model.get_decoder()) if model.config.is_encoder_decoder else (model,)
+    about = {"num_positions": [max_positions(side) for side in sides]}
+    attention = model.config._attn_implementation
+    model.set_attn_implementation("eager")  # T5 cannot be converted with sdpa, and ours leaves padding out
+    try:
+        with _quietly():
+            if not run.task.generates:
+                return about | _write_plain(run, inputs, folder, None if form == "torch" else save)
+            if form == "torch":
+                raise ConfigError("--format torch: it is for tasks that write no texts; take onnx")
+            return about | _write_decoder(run, inputs, folder, save)
+    except ConfigError:
+        raise
+    except ImportError as error:
+        raise ConfigError(f"runwright export: {error}; pip install 'runwright[export]'") from error
+    except Exception as error:  # torch's exporters raise anything
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        reason = next(filter(None, str(cause).splitlines()), type(cause).__name__)
+        raise ConfigError(
+            f"runwright export: {type(model).__name__} cannot be exported as {form} ({reason:.200}); "
+            "--format safetensors takes every model"
+        ) from error
+    finally:
+        model.set_attn_implementation(attention)
+
+
+def _write_plain(
+    run: FinishedRun, inputs: Batch, folder: Path, save: Callable[..., None] | None
+) -> dict[str, Any]:
+    # T5's encoder states beside its answers are of no use.
+    outputs = {key: value for key, value in run.model(**inputs).items() if not key.startswith("encoder_")}
+    names = [name for name, value in outputs.items() if isinstance(value, Tensor)]
+    if isinstance(run.task, SentenceEmbedding):
+        names = ["last_hidden_state", "sentence_embedding"]
+    graph, dims = Plain(run.model, run.task, names), dict.fromkeys(inputs, TEXT_DIMS)
+    if save is None:
+        program = torch.export.export(graph, (), kwargs=inputs, dynamic_shapes=dims)
+        torch.export.save(program, folder / "model.pt2")
+    else:
+        save(graph, folder / "model.onnx", inputs, dims, [*inputs], names)
+    return {"kind": "plain", "cache_shape": None, "inputs": [*inputs], "outputs": names}
+
+
+def _write_decoder(
+    run: FinishedRun, inputs: Batch, folder: Path, save: Callable[..., None]
+) -> dict[str, Any]:
+    model: Any = run.model
+    inputs = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+    ids, mask = inputs["input_ids"][:, :3], inputs["attention_mask"]
+    cross: list[Tensor] = []
+    if two := model.config.is_encoder_decoder:
+        encoder = Encoder(model)
+        states, *cross = encoder(**inputs)
+        decoder = Decoder(model, size=states.shape[-1])
+        names = ["last_hidden_state", *_names(CROSS, cross)]
+        save(encoder, folder / "encoder.onnx", inputs, dict.fromkeys(inputs, TEXT_DIMS), [*inputs], names)
+        cache = model(**inputs, decoder_input_ids=ids, use_cache=True).past_key_values.self_attention_cache
+    else:
+        decoder, cache = Decoder(model), model(**inputs, use_cache=True).past_key_values
+        mask = torch.cat([mask, torch.ones_like(ids)], dim=1)
+    past = tensors_of(cache)
+    shape = [len(past) // 2, past[0].shape[1], past[0].shape[3]]
+    if type(model).__name__.removesuffix("ForCausalLM") in GENAI:
+        _build(run, folder)
+        return {"kind": "genai", "cache_shape": shape}
+    arguments = {"input_ids": ids, "attention_mask": mask, "past": past}
+    dims: dict[str, Any] = {"input_ids": TEXT_DIMS, "attention_mask": TEXT_DIMS}
+    dims["past"] = [{0: DYNAMIC, 2: DYNAMIC}] * len(past)
+    if two:
+        arguments["cross"], dims["cross"] = cross, [{0: DYNAMIC, 2: DYNAMIC}] * len(cross)
+    file = folder / ("decoder.onnx" if two else "model.onnx")
+    names = ["input_ids", "attention_mask", *_names(PAST, past), *_names(CROSS, cross)]
+    save(decoder, file, arguments, dims, names, ["logits", *_names(PRESENT, past)])
+    return {"kind": "seq2seq" if two else "decoder", "cache_shape": shape}
+
+
+def _names(prefix: str, tensors: Sequence[Tensor]) -> list[str]:
+    return [f"{prefix}.{layer}.{kind}" for layer in range(len(tensors) // 2) for kind in ("key", "value")]
+
+
+def _save(
+    graph: torch.nn.Module,
+    file: Path,
+    arguments: dict[str, Any],
+    dims: dict[str, Any],
+    inputs: list[str],
+    outputs: list[str],
+    *,
+    opset: int | None,
+) -> None:
+    names: dict[str, Any] = {"input_names": inputs, "output_names": outputs, "opset_version": opset}
+    options: Any = {"dynamic_shapes": dims, "dynamo": True, "verbose": False}
+    program: Any = torch.onnx.export(graph, (), kwargs=arguments, **names, **options)
+    program.save(file, external_data=sum(p.nbytes for p in graph.parameters()) > ONE_FILE)
+
+
+def _build(run: FinishedRun, folder: Path) -> None:
+    """A decoder by onnxruntime-genai's builder, which reads a folder of transformers."""
+    from onnxruntime_genai.models.builder import create_model, parse_extra_options
+
+    model: Any = run.model
+    with tempfile.TemporaryDirectory() as source:
+        model.save_pretrained(source)
+        run.tokenizer.save_pretrained(source)
+        arguments = "", source, str(folder), "fp32", "cpu", source
+        create_model(*arguments, **parse_extra_options(*arguments, ["hf_token=false"]))
+
+
+def quantize(folder: Path) -> None:
+    """Replace the weights of all graphs in a folder by int8, one scale for each channel."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    for file in sorted(folder.glob("*.onnx")):
+        weights = file.with_name(f"{file.name}.data")
+        size = sum(one.stat().st_size for one in (file, weights) if one.is_file())
+        with tempfile.TemporaryDirectory(dir=folder) as place, _quietly():
+            options: dict[str, Any] = {"use_external_data_format": size > ONE_FILE, "per_channel": True}
+            quantize_dynamic(file, Path(place, file.name), weight_type=QuantType.QInt8, **options)
+            weights.unlink(missing_ok=True)
+            for made in Path(place).iterdir():
+                made.replace(folder / made.name)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Inside, exporters, which print pages, print nothing."""
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), Path(os.devnull).open("w") as nowhere, quiet_transformers():
+            warnings.simplefilter("ignore")
+            with redirect_stdout(nowhere), redirect_stderr(nowhere):
+                yield
+    finally:
+        logging.disable(level)
