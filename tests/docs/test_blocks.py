@@ -42,9 +42,10 @@ FILE_LINE = re.compile(r"(?:# @package \S+\n)?# ((?:src|conf|tests|data)/\S+)\n"
 EXAMPLE_ID = re.compile(r"\b\d[a-f]\d[a-f]\d[a-f]\b")  # of a run: 1a2b3c
 # How many blocks of a page are not run; 8 in all at most.
 NOT_RUN = {"README.md": 1, "data.md": 1, "tracking.md": 3, "training.md": 1}
-TAKE_PERMISSIONS = set(
-    ["train", "evaluate", "explore", "validate", "verify", "config", "reproduce", "tokenizer", "push"]
-)
+TAKE_PERMISSIONS = {
+    *("train", "evaluate", "explore", "validate", "verify"),
+    *("config", "reproduce", "tokenizer", "push"),
+}
 # What a page takes for granted: the run that somebody has by the time they read it.
 RUN_OF = {
     "mine": "dataset=csv dataset.source.files.train=reviews.csv dataset.holdout.test=0.1 "

@@ -18,7 +18,7 @@ from runwright.inference.export.graphs import sample
 from runwright.inference.load import FinishedRun
 from runwright.predictions import Ragged
 from runwright.report.terminal import number_text, print_table, result_console, table_of
-from runwright.runs.evaluate import evaluate_split
+from runwright.runs.outputs import evaluate_split
 from runwright.store import cache_root, read_json
 from runwright.task.base import model_inputs
 from runwright.trainer.options import choose_splits
