@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import secrets
+import signal
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
@@ -56,7 +57,15 @@ class Guard:
                 refused.headers["connection"] = "close"  # not all of the request may have been read
                 await refused.response()(scope, receive, send)
                 return
-        await self.app(scope, replayed, send)
+
+        async def closing(message: Any) -> None:
+            # uvicorn asks the connections that it has to end; one that is just being made would go on.
+            server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)  # its handler's
+            if message["type"] == "http.response.start" and getattr(server, "should_exit", False):
+                message["headers"] = [*message["headers"], (b"connection", b"close")]
+            await send(message)
+
+        await self.app(scope, replayed, closing)
 
     def _check(self, scope: Any) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
