@@ -298,7 +298,7 @@ def take_up_lost(study: Study, driver: Mapping[str, Any]) -> list[int]:
 
 
 def has_unnamed(study: Study) -> bool:
-    """Return True if a trial runs whose driver has not noted itself down: it does so at once, or was killed."""
+    """Return True if a trial runs whose driver has not noted itself down, as one that was killed at once."""
     return any(t.state == TrialState.RUNNING and DRIVER not in t.user_attrs for t in _trials(study))
 
 
