@@ -40,7 +40,10 @@ def run_two_drivers(app: Command, folder: Path, storage: str) -> Counter[str]:
         subprocess.Popen(app(*options, f"hydra.sweep.dir={folder}/{name}"), cwd=folder) for name in ("a", "b")
     ]
     assert [driver.wait() for driver in drivers] == [0, 0]
-    trials = open_study(SweeperConf(study_name="shared", storage=storage)).trials
+    study = open_study(SweeperConf(study_name="shared", storage=storage))
+    trials, database = study.trials, getattr(study._storage, "_backend", None)
+    if database is not None:
+        database.engine.dispose()
     whole = [trial for trial in trials if "refused" not in trial.user_attrs]
     seeds = [str(trial.user_attrs["repeats"]) for trial in whole if "repeats" in trial.user_attrs]
     assert len(seeds) == len({*seeds}) == 6  # each seed of the three best once

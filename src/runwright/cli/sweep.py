@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     from runwright.errors import ConfigError, listed
     from runwright.report.terminal import mean_text
-    from runwright.runs.page import best_job, find, print_table, read_jobs, settings_of
+    from runwright.runs.page import find, print_table, read_jobs, settings_of
     from runwright.store import read_json
     from runwright.sweep.options import STOP_FILE, STUDY_FILE
 
@@ -61,13 +61,14 @@ def execute(args: argparse.Namespace) -> int:
         print(", ".join([*words, f"{len(runs - {*ended})} have begun and not ended"]))
         print_table(jobs, folder)
         return 0
-    if (best := best_job(jobs)) is None:
+    same = next(iter(settings_of(jobs).values()), [])
+    if (best := min(same, key=lambda job: job.number, default=None)) is None:  # its further seeds come later
         raise ConfigError(f"{folder}: given a sweep none of whose trials has finished")
     from runwright.config.folders import find_conf_folders
 
     name = re.sub(r"\W+", "_", f"{folder.name}_best", flags=re.ASCII)  # Hydra takes no other one unquoted
     file = args.output or Path("conf/experiment", f"{name}.yaml")
-    values = [job.metrics[best.metric] for job in next(iter(settings_of(jobs).values()))]
+    values = [job.metrics[best.metric] for job in same]
     value = f"{best.metric} {mean_text(values) if len(values) > 1 else f'{values[0]:.6g}'}"
     value += f" over {len(values)} seeds" if len(values) > 1 else ""
     about = f"The best of {len(jobs)} trials of {folder.name}, trial {best.number}: {value}"

@@ -56,8 +56,9 @@ BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 # What a trial is made of, imported once by the server that trials are forked from.
 PRELOADED = (
     *("runwright.runs.execute", "runwright.launch.start", "runwright.tracker.mlflow.tracker"),
-    # Imported late, by the first model and the first optimizer: 1.5 s of each trial.
-    *("transformers.models.bert.modeling_bert", "torch._dynamo"),
+    # Imported late, by the first model, optimizer and saved model: 2 s of each trial. Without peft none is.
+    *("transformers.models.bert.modeling_bert", "torch._dynamo", "transformers.trainer_utils", "peft"),
+    "runwright.model.pretrained",
 )
 NOT_COMPARED = ("output_dir", "tracker", "launch", "resume", "references", "trainer.log_every_steps")
 STATUSES = {0: "finished", **{128 + number: "stopped" for number in SIGNALS}}  # others: failed

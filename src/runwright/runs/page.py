@@ -135,9 +135,9 @@ def settings_of(jobs: Sequence[Job]) -> dict[str, list[Job]]:
 
 
 def best_job(jobs: Sequence[Job]) -> Job | None:
-    """The first job of the best setting; None where none has finished."""
+    """The best job of the best setting; None where none has finished."""
     same = next(iter(settings_of(jobs).values()), [])
-    return min(same, key=lambda job: job.number, default=None)
+    return min(same, key=lambda job: (job.rank, job.number), default=None)
 
 
 def verdicts(jobs: Sequence[Job]) -> list[str]:

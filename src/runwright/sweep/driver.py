@@ -70,7 +70,7 @@ class Driver:
             f"study {self.study.study_name}: {done} of {self.budget} trials done, in {self.folder}",
             flush=True,
         )
-        beaten, console = time.monotonic(), Console()
+        beaten, console = time.monotonic(), Console(highlight=False)
         live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         with self._catching_stops(), live or nullcontext():
             while not self.stop and not (self.folder / STOP_FILE).exists():
@@ -80,7 +80,10 @@ class Driver:
                         studies.note(self.study, number, studies.ALIVE, time.time())
                     studies.take_up_lost(self.study, self.identity)
                 if not (self._start_local() if is_local else self._launch_batch()) and not self.pool.jobs:
-                    break
+                    if not studies.has_unnamed(self.study):
+                        break
+                    time.sleep(POLL_SECONDS)  # until it is seen to live, or to have died as it began
+                    studies.take_up_lost(self.study, self.identity)
                 self._tell_ended()
                 if live:
                     facts = {"budget": self.budget, "slots": len(self.pool.slots), "fixed": self.space.fixed}
