@@ -136,18 +136,17 @@ def generate(
     rooms = _rooms(model, lengths, strategy.max_new_tokens, example_ids)
     results: list[list[list[int]]] = [[]] * len(input_ids)
     with _able_to_generate(model):
-        for room in sorted({*rooms}):
-            rows = [row for row, its_room in enumerate(rooms) if its_room == room]
-            alone = isinstance(strategy, PromptLookup) or getattr(model, "one_by_one", False)
-            for some in [[row] for row in rows] if alone else [rows]:
-                config.max_new_tokens = room
-                config.min_new_tokens = min(strategy.min_new_tokens, room)
-                ids = [example_ids[row] for row in some]
-                texts = _generate(
-                    model, input_ids[some], attention_mask[some], strategy, config, tokenizer, ids, on_tokens
-                )
-                for row, sequences in zip(some, texts, strict=True):
-                    results[row] = sequences
+        groups = [[row for row, other in enumerate(rooms) if other == room] for room in {*rooms}]
+        if isinstance(strategy, PromptLookup) or getattr(model, "one_by_one", False):
+            groups = [[row] for row in range(len(rooms))]
+        for rows in groups:
+            config.max_new_tokens = room = rooms[rows[0]]
+            config.min_new_tokens = min(strategy.min_new_tokens, room)
+            ids = [example_ids[row] for row in rows]
+            prompts = input_ids[rows], attention_mask[rows]
+            texts = _generate(model, *prompts, strategy, config, tokenizer, ids, on_tokens)
+            for row, sequences in zip(rows, texts, strict=True):
+                results[row] = sequences
     return results
 
 

@@ -65,11 +65,6 @@ class Batch:
     tags: dict[str, str] = field(default_factory=dict)
     last: dict[str, Any] = field(default_factory=dict)  # a record that must come after all others
 
-    @property
-    def is_full(self) -> bool:
-        """Return True if it is time to send."""
-        return bool(self.last) or len(self.metrics) >= MAX_METRICS or len(self.params) >= MAX_PARAMS
-
     def take(self, record: dict[str, Any], *, offset: int) -> None:
         """Take in the journal record that ends at `offset`."""
         from mlflow.entities import Metric
@@ -189,7 +184,7 @@ class Uploader:
             batch = Batch(offset=self._offset)
             for record, offset in read(self.folder / FILE_NAME, offset=self._offset):
                 batch.take(record, offset=offset)
-                if batch.is_full:
+                if batch.last or len(batch.metrics) >= MAX_METRICS or len(batch.params) >= MAX_PARAMS:
                     break
             if batch.num_records == 0:
                 return num_sent
