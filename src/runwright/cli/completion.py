@@ -67,12 +67,15 @@ class Finder(CompletionFinder):
             candidates += complete_override(self.words[1:], cword_prefix)
         return sorted(candidates)
 
+    def answer(self) -> None:
+        """Write the candidates for the line in COMP_LINE to where the shell's function reads them."""
+        self(argparse.ArgumentParser(), exit_method=lambda _: None, **OPTIONS)
 
-def answer(commands: Collection[str], parser_of: Callable[[str], argparse.ArgumentParser]) -> None:
-    """Write the candidates for the line in COMP_LINE to where the shell's function reads them."""
+
+def make_finder(commands: Collection[str], parser_of: Callable[[str], argparse.ArgumentParser]) -> Finder:
     finder = Finder(**OPTIONS)  # argcomplete calls its `__init__` once more, which therefore stays
     finder.commands, finder.parser_of = commands, parser_of
-    finder(argparse.ArgumentParser(), exit_method=lambda _: None, **OPTIONS)
+    return finder
 
 
 def _runs(parsed_args: argparse.Namespace, **_: Any) -> list[str]:

@@ -76,10 +76,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         guard_streams()
         sys.excepthook = _show_without_secrets
         if "_ARGCOMPLETE" in os.environ:  # the shell asks, on every tab
-            from runwright.cli.completion import answer
+            from runwright.cli.completion import make_finder
 
             gc.disable()
-            answer(COMMANDS, parser_of)
+            make_finder(COMMANDS, parser_of).answer()
             gc.freeze()
             return 0
     arguments = list(sys.argv[1:] if argv is None else argv)

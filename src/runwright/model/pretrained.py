@@ -185,12 +185,12 @@ def fit_vocabulary(
         with suppress(ConfigError):  # without a tokenizer beside the weights there is nothing to compare with
             expected = open_saved(name, revision=revision).get_vocab()
     if expected is not None:
-        own = {token: number for token, number in tokenizer.get_vocab().items() if number < num_embeddings}
-        num_others = sum(expected.get(token) != number for token, number in own.items())
-        if len(own) - num_others < _MIN_SAME * len(own):
+        ids = {token: number for token, number in tokenizer.get_vocab().items() if number < num_embeddings}
+        num_others = sum(expected.get(token) != number for token, number in ids.items())
+        if len(ids) - num_others < _MIN_SAME * len(ids):
             raise ConfigError(
-                f"tokenizer: {num_others:,} of its {len(own):,} tokens have another number in {name!r}, so "
-                "they would get the vectors of other tokens; take the tokenizer of the model "
+                f"tokenizer: {num_others:,} of its {len(ids):,} tokens have another number in {name!r}, "
+                "so they would get the vectors of other tokens; take the tokenizer of the model "
                 "(tokenizer=pretrained, tokenizer.name=${model.name}), or with model.embeddings=by_token "
                 "only the vectors of the tokens that both have"
             )

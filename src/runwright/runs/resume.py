@@ -131,8 +131,8 @@ def change_config(folder: Path, overrides: Sequence[str], *, allow_shadow: bool 
         is_folder = key in folders.SOURCES and isinstance(new, str) and Path(new).expanduser().is_dir()
         # What lies at a place is compared by its content once it is read.
         if not (is_changeable(key) or is_folder or folders.PLACE.match(key)):
-            given = f"{shown(new)} to go on with a run that has {shown(stored.get(key, old))}"
-            mistakes.append(Mistake(key, given, "no change", "without --resume it is a new run"))
+            change = f"{shown(new)} to go on with a run that has {shown(stored.get(key, old))}"
+            mistakes.append(Mistake(key, change, "no change", "without --resume it is a new run"))
     raise_if_any(mistakes)
     return config
 

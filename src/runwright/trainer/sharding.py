@@ -78,7 +78,7 @@ def layers_of(model: torch.nn.Module) -> list[torch.nn.Module]:
 
     everywhere = _uses(model)
     uses = {layer: _uses(layer) for layer in blocks(model)}
-    return [layer for layer, own in uses.items() if own and all(everywhere[key] == own[key] for key in own)]
+    return [layer for layer, inner in uses.items() if inner and inner.items() <= everywhere.items()]
 
 
 def copy_whole(tensor: torch.Tensor, *, wanted: bool = True) -> torch.Tensor:
