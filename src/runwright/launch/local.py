@@ -22,8 +22,7 @@ from typing import Any
 
 from runwright.config.options import LaunchOptions
 from runwright.config.permissions import worker_environment
-from runwright.launch.group import Worker, WorkerGroup
-from runwright.launch.worker import LOG, STACKS, rank_file, work
+from runwright.launch.worker import LOG, STACKS, Worker, WorkerGroup, rank_file, work
 from runwright.runs.folder import read_run, update_status
 from runwright.runs.resume import record_resume
 from runwright.runs.states import UNENDED, end_journal

@@ -258,7 +258,7 @@ def _tokens(exploration: Exploration) -> Iterator[Finding]:
         if num_unknown > MANY_UNKNOWN * num_tokens:
             rate = f"{share(num_unknown, num_tokens)} of the tokens of {split}"
             changed = [n for piece, n in tokens.unknown.items() if normalize("NFKC", piece) != piece]
-            step = "NormalizeUnicode with NFKC" if sum(changed) > num_unknown / 2 else "MapCharacters"
+            step = "NormalizeUnicode with NFKC" if sum(changed) > num_unknown / 2 else "ReplacePattern"
             hint, what = f"another tokenizer, or {step}", f"{PLACE} are unknown to the tokenizer"
             pieces = (f"{piece} ({count:,} times)" for piece, count in tokens.unknown.most_common(5))
             yield Finding("look", what, hint, tuple(pieces), rate)

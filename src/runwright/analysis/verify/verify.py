@@ -33,9 +33,8 @@ from runwright.analysis.steps import LOSS, compare
 from runwright.analysis.verify import parity
 from runwright.config.compose import compose_checked
 from runwright.config.permissions import worker_environment
-from runwright.launch.group import WorkerGroup
 from runwright.launch.local import supervise
-from runwright.launch.worker import work
+from runwright.launch.worker import WorkerGroup, work
 from runwright.report.terminal import table_of
 from runwright.runs.folder import CONFIG_FILE, create, read_config, write_config
 from runwright.runs.states import is_busy

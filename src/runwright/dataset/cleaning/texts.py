@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -24,7 +24,7 @@ from runwright.dataset.cleaning.columns import as_text, text_of
 from runwright.dataset.cleaning.passes import RowFilter, Step, TextStep, lines_of_file, require_splits, take
 from runwright.dataset.fingerprint import bare, column_chunks, row_keys, row_numbers
 from runwright.dataset.load import random_order
-from runwright.errors import ConfigError, DataError
+from runwright.errors import ConfigError
 from runwright.types import NonNegativeInt, PositiveInt, Splits
 
 pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
@@ -87,7 +87,7 @@ class RemoveStopWords(TextStep):
     def change(self, text: str) -> str:
         # A word is a run of letters, digits, and apostrophes inside it; all between words stays.
         rest = _WORD.sub(lambda match: "" if match[0].casefold() in self._listed else match[0], text)
-        rest = self._remove_unspaced(rest)
+        rest = self._unspaced.sub("", rest)
         return " ".join(rest.split()) if rest != text else text
 
     @property
@@ -95,8 +95,9 @@ class RemoveStopWords(TextStep):
         return ["stop words", sorted(self._listed)]
 
     @cached_property
-    def _remove_unspaced(self) -> Callable[[str], str]:
-        return replacer({word: "" for word in self._listed if _UNSPACED.search(word)})
+    def _unspaced(self) -> re.Pattern[str]:
+        longest_first = sorted(filter(_UNSPACED.search, self._listed), key=len, reverse=True)
+        return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
 
     @cached_property
     def _listed(self) -> frozenset[str]:
@@ -105,46 +106,6 @@ class RemoveStopWords(TextStep):
         if not listed:
             raise ConfigError("RemoveStopWords: give words, or the path of a file with one word a line")
         return listed
-
-
-@dataclass(frozen=True, kw_only=True)
-class MapCharacters(TextStep):
-    """Replace characters or longer pieces by the file `path`: a line `old<tab>new` for each, UTF-8.
-
-    The longest piece counts, what was replaced is not looked at again, and an empty `new` removes. With
-    `first_word` the new one ends at the first space, as in tables that list several choices.
-    """
-
-    path: str
-    first_word: bool
-
-    def change(self, text: str) -> str:
-        return self._replace(text)
-
-    @property
-    def key(self) -> Any:
-        return ["characters", sorted(self._pairs.items())]
-
-    @cached_property
-    def _replace(self) -> Callable[[str], str]:
-        return replacer(self._pairs)
-
-    @cached_property
-    def _pairs(self) -> dict[str, str]:
-        pairs: dict[str, str] = {}
-        for number, line in enumerate(lines_of_file(self.path, "the map of characters"), start=1):
-            if not line:
-                continue
-            old, tab, new = line.partition("\t")
-            new = new.partition(" ")[0] if self.first_word else new
-            if not tab or not old:
-                raise DataError(f"line {number}: expected old<tab>new, given {line!r}", file=self.path)
-            if pairs.setdefault(old, new) != new:
-                problem = f"line {number}: {old!r} becomes {new!r} here and {pairs[old]!r} before"
-                raise DataError(problem, file=self.path)
-        if not pairs:
-            raise DataError("the map of characters is empty", file=self.path)
-        return pairs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,13 +124,6 @@ class RemoveTags(TextStep):
 
     def change(self, text: str) -> str:
         return _TAG.sub(" ", _UNSEEN.sub(" ", text)) if "<" in text else text
-
-
-def replacer(pairs: dict[str, str]) -> Callable[[str], str]:
-    """A function that replaces the keys in a text by their values, the longest first, in one pass."""
-    longest_first = sorted(pairs, key=len, reverse=True)
-    pattern = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
-    return lambda text: pattern.sub(lambda match: pairs[match[0]], text)
 
 
 @dataclass(frozen=True, kw_only=True)
