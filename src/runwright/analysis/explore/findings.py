@@ -207,8 +207,7 @@ def _labels(exploration: Exploration) -> Iterator[Finding]:
     if count >= DOMINANT_CLASS * counts.total():
         rate = f"{count / counts.total():.1%}"
         what = f"{rate} of the labels of train are {name!r}: always saying so is right that often"
-        hint = "judge by f1_macro or matthews; task.class_weights=balanced, or SamplePerClass"
-        yield Finding("look", what, hint)
+        yield Finding("look", what, "judge by f1_macro or matthews; task.class_weights=balanced")
     if rare := sorted(name for name, count in counts.items() if count < RARE_CLASS):
         names = listed(map(repr, rare))
         yield Finding("look", f"{len(rare)} of {len(counts)} classes have under {RARE_CLASS} rows: {names}")

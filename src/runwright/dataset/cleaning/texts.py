@@ -14,18 +14,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-import numpy as np
 import pyarrow.compute
 from datasets import Dataset, Value
 
-from runwright.dataset.checks import missing_column, row_error
+from runwright.dataset.checks import row_error
 from runwright.dataset.cleaning import passes
 from runwright.dataset.cleaning.columns import as_text, text_of
 from runwright.dataset.cleaning.passes import RowFilter, Step, TextStep, lines_of_file, require_splits, take
-from runwright.dataset.fingerprint import bare, column_chunks, row_keys, row_numbers
-from runwright.dataset.load import random_order
+from runwright.dataset.fingerprint import bare, row_keys
 from runwright.errors import ConfigError
-from runwright.types import NonNegativeInt, PositiveInt, Splits
+from runwright.types import NonNegativeInt, Splits
 
 pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
 
@@ -267,36 +265,6 @@ class Sort(Step):
         table: Any = rows.select_columns(columns).with_format("arrow")
         how = "descending" if self.descending else "ascending"
         return take(rows, pc.sort_indices(table[:], sort_keys=[(self.column, how, "at_end")]).to_numpy())
-
-
-class SamplePerClass:
-    """At most `count` rows of each value of `column` are kept, drawn by the seed; null: as of the rarest.
-
-    Only splits named in `within` are changed. Which rows of a class are kept does not depend on the others.
-    """
-
-    def __init__(self, seed: int, *, column: str, count: PositiveInt | None, within: list[str]) -> None:
-        self.seed, self.column, self.count, self.within = seed, column, count, within
-
-    def __call__(self, splits: Splits) -> Splits:
-        require_splits(splits, self.within, option="SamplePerClass.within")
-        return splits | {split: self._sampled(splits[split], split) for split in self.within}
-
-    def _sampled(self, rows: Dataset, split: str) -> Dataset:
-        if self.column not in rows.column_names:
-            raise missing_column(self.column, rows, split=split)
-        classes: dict[str, int] = {}
-        values = (value for _, chunk in column_chunks(rows, self.column) for value in chunk.to_pylist())
-        codes = np.array([classes.setdefault(as_text(value), len(classes)) for value in values], np.int64)
-        sizes = np.bincount(codes, minlength=len(classes))
-        count = self.count or int(sizes.min(initial=len(rows)))
-        row_ids = row_numbers(rows)
-        drawn = [np.empty(0, np.int64)]
-        for name, code in classes.items():
-            positions = np.flatnonzero(codes == code)
-            order = random_order(row_ids[positions], seed=self.seed, purpose=f"sample of {split}: {name}")
-            drawn.append(positions[order[:count]])
-        return take(rows, np.sort(np.concatenate(drawn)))
 
 
 @dataclass(frozen=True, kw_only=True)
