@@ -43,7 +43,7 @@ LAUNCHER = """
 import json, os, sys
 from dataclasses import asdict
 from pathlib import Path
-from runwright.launch.group import WorkerGroup
+from runwright.launch.worker import WorkerGroup
 from runwright.launch import local as module
 from runwright.launch.local import supervise
 from runwright.trainer.environment import catch_signals

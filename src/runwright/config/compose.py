@@ -10,20 +10,18 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from runwright.config.folders import GLOBAL_GROUPS, find_conf_folders
 from runwright.config.hydra_settings import check_hydra
-from runwright.config.loading import YamlLoader, hydra_leaves, load_what_works
-from runwright.config.options import leaves_of, with_values
+from runwright.config.loading import hydra_leaves, load_what_works
+from runwright.config.options import leaves_of
 from runwright.config.overrides import apply_value, flat_keys, parse_overrides
 from runwright.config.redaction import check_secrets
 from runwright.config.targets import GROUPS, check
@@ -35,40 +33,15 @@ ENVIRONMENT = r"\$\{oc\.env:[^{}]*\}"
 INSTEAD = {"tokenizer.name": "; or train one on the run's own texts: tokenizer=train/wordpiece"}
 
 
-def resolve(
-    config: DictConfig, overrides: Sequence[str] = ()
-) -> tuple[dict[str, Any], dict[str, Any], list[Mistake]]:
-    """Resolved and unresolved configuration, and a mistake for each value that cannot be resolved.
-
-    Text from the environment is read as a value where its option takes no text, and a value among the
-    `overrides` as the text that was typed where its option takes nothing else.
-    """
+def resolve(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any], list[Mistake]]:
+    """Resolved and unresolved configuration, and a mistake for each value that cannot be resolved."""
     mistakes: list[Mistake] = []
     unresolved: Any = OmegaConf.to_container(config, resolve=False)
-    resolved = _reread(_resolve(config, "", mistakes, (config,)), unresolved, overrides)
+    resolved = _resolve(config, "", mistakes, (config,))
     # Without references to a key that has a mistake itself.
     wrong = {mistake.key for mistake in mistakes}
     mistakes = [m for m in mistakes if ENDLESS in m.given or m.given[3:-2] not in wrong]
     return resolved, unresolved, mistakes + check_secrets(resolved, unresolved)
-
-
-def _reread(config: dict[str, Any], unresolved: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    written, others = leaves_of(unresolved), dict[str, Any]()
-    typed = {key: text for key, _, text in (text.partition("=") for text in overrides)}
-    for key, value in leaves_of(config).items():
-        if isinstance(value, bool | int | float) and key in typed:
-            others[key] = typed[key]
-        elif isinstance(value, str) and re.fullmatch(ENVIRONMENT, str(written.get(key))):
-            with suppress(yaml.YAMLError):
-                others[key] = yaml.load(value, Loader=YamlLoader)  # noqa: S506 - it is a safe one
-    wrong = {mistake.key for mistake in check(config)} if others else set[str]()
-    others = {key: others[key] for key in wrong & others.keys()}
-    if not others:
-        return config
-    reread = with_values(config, lambda key, value: others.get(key, value))
-    wrong = {f"{mistake.key}." for mistake in check(reread)}
-    others = {key: value for key, value in others.items() if not any(w.startswith(f"{key}.") for w in wrong)}
-    return with_values(config, lambda key, value: others.get(key, value))
 
 
 def _resolve(node: Any, key: str, mistakes: list[Mistake], above: tuple[Any, ...]) -> Any:
@@ -168,7 +141,7 @@ def put_on_top(config: DictConfig, values: Sequence[Override]) -> Composed:
     """The configuration with these values set in it, which changes it."""
     wrong = [mistake for override in values for mistake in apply_value(override, config)]
     texts = tuple(str(override.input_line) for override in values)
-    resolved, unresolved, unresolvable = resolve(config, texts)
+    resolved, unresolved, unresolvable = resolve(config)
     mistakes = (*wrong, *unresolvable)
     return Composed(config=resolved, unresolved=unresolved, overrides=texts, mistakes=mistakes)
 
@@ -202,7 +175,8 @@ def all_mistakes(composed: Composed) -> list[Mistake]:
         for mistake in of_schema:
             value = written.get(mistake.key)
             if isinstance(value, str) and re.fullmatch(ENVIRONMENT, value):
-                hint = mistake.hint if "quotes" not in mistake.hint else ""
+                is_apt = mistake.hint and "quotes" not in mistake.hint
+                hint = mistake.hint if is_apt else f"${{oc.decode:{value}}} reads its text as a value"
                 mistake = replace(mistake, given=f"{mistake.given} from {value}", hint=hint)
             if mistake.key not in reported and _referenced_key(value) not in wrong:
                 mistakes.append(mistake)

@@ -24,11 +24,6 @@ from runwright.errors import Mistake, did_you_mean, listed, nearest, shown
 
 # AssertionError is OmegaConf's, of a key below null.
 WRONG_VALUE = (ValueError, TypeError, AttributeError, AssertionError, IndexError)
-# What word processors and web pages make of the characters of a command line.
-TYPEWRITER = str.maketrans(
-    {**dict.fromkeys("–—−‑", "-"), **dict.fromkeys("“”„«»", '"'), **dict.fromkeys("‘’", "'")}
-    | {**dict.fromkeys("\u00a0\u3000", " "), **dict.fromkeys("\u200b\ufeff\r\n", "")}
-)
 SYNONYMS = {  # names of other tools, by the last word of what was typed
     "learning_rate": "optimizer.lr",
     "wd": "optimizer.weight_decay",
@@ -183,24 +178,12 @@ def _parse(parser: OverridesParser, text: str, folders: ConfFolders) -> Override
         override = parser.parse_override(text)
     except (HydraException, ValueError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split("\n")[0].split()).partition(" expecting")[0]
-        if odd := [character for character in text if ord(character) in TYPEWRITER]:
+        if odd := [character for character in text if not character.isascii()]:
             reason = f"{unicodedata.name(odd[0], repr(odd[0]))}; {reason}"
-        return Mistake(text, f"a form that Hydra cannot read ({reason})", expected, _readable(parser, text))
+        key, _, value = text.partition("=")
+        hint = f"text goes in quotes: {shlex.quote(f'{key}={quoted(value)}')}" if key.isascii() else ""
+        return Mistake(text, f"a form that Hydra cannot read ({reason})", expected, hint)
     return override if override.key_or_group else Mistake(text, "no key", expected)
-
-
-def _readable(parser: OverridesParser, text: str) -> str:
-    if len(text.split()) > 1 and all(re.match(r"[+~]*[a-z_.]+=", word) for word in text.split()):
-        return f"write several words, without quotes around them: {text}"
-    typed = text.translate(TYPEWRITER).strip()
-    key, _, value = (typed.strip("\"'") if typed[:1] in "\"'" else typed).partition("=")
-    plain = re.sub(r"[\[\]:]+", ".", key).strip(".") + "=" + (value.strip("=,; ") or value)
-    key, _, value = text.partition("=")
-    hints = [shlex.quote(f"{key}={quoted(value)}")] if key.isascii() else []
-    with suppress(HydraException, ValueError, TypeError, RecursionError):
-        parser.parse_override(plain)
-        hints.insert(0, shlex.quote(plain))
-    return f"write {' or '.join(hints)}"
 
 
 def _check_key(override: Override, config: DictConfig) -> Mistake | None:

@@ -22,8 +22,7 @@ from typing import Any
 
 from runwright.config.options import LaunchOptions
 from runwright.config.permissions import worker_environment
-from runwright.launch.group import Worker, WorkerGroup
-from runwright.launch.worker import LOG, STACKS, rank_file, work
+from runwright.launch.worker import LOG, STACKS, Worker, WorkerGroup, rank_file, work
 from runwright.runs.folder import read_run, update_status
 from runwright.runs.resume import record_resume
 from runwright.runs.states import UNENDED, end_journal
@@ -106,24 +105,35 @@ def share_command(execute: Callable[[], int], words: Sequence[str], *, num_proce
     if world_size() > 1:  # torchrun's
         check_num_processes(num_processes)
         return execute()
-    stops: list[int] = []
-    with (
-        tempfile.TemporaryDirectory(prefix="runwright-") as reports,
-        catch_signals(lambda number, _: stops.append(number)),
-        WorkerGroup(
-            [sys.executable, "-P", "-m", "runwright", *words],
-            num_processes=num_processes,
-            folder=Path(reports),
-            environment=worker_environment() | {REPORTS_VARIABLE: reports},
-        ) as group,
-    ):
-        seconds: Any = {"timeout_seconds": TIMEOUT_SECONDS, "grace_seconds": AFTER_FAILURE_SECONDS}
-        outcome = supervise(group, stops, say=lambda _: None, **seconds)
+    with tempfile.TemporaryDirectory(prefix="runwright-") as reports:
+        options: Any = {"num_processes": num_processes, "timeout_seconds": TIMEOUT_SECONDS}
+        outcome = run_group(["runwright", *words], Path(reports), {REPORTS_VARIABLE: reports}, **options)
     if outcome.failure:
         print(outcome.text, file=sys.stderr)
     elif outcome.code:
         print("stopped; the same command goes on", file=sys.stderr)
     return outcome.code
+
+
+def run_group(
+    words: Sequence[str],
+    reports: Path,
+    environment: Mapping[str, str],
+    *,
+    num_processes: int,
+    timeout_seconds: float,
+) -> Outcome:
+    """Run a module with its arguments in several processes to their end; signals are passed on to them."""
+    stops: list[int] = []
+    group = WorkerGroup(
+        [sys.executable, "-P", "-m", *words],
+        num_processes=num_processes,
+        folder=reports,
+        environment={**worker_environment(), **environment},
+    )
+    with catch_signals(lambda number, _: stops.append(number)), group:
+        seconds: Any = {"timeout_seconds": timeout_seconds, "grace_seconds": AFTER_FAILURE_SECONDS}
+        return supervise(group, stops, say=lambda _: None, **seconds)
 
 
 def _settle(folder: Path, outcome: Outcome, *, before: Mapping[str, Any], grace_seconds: float) -> None:

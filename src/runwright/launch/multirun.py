@@ -38,8 +38,8 @@ from runwright.config.redaction import conceal_overrides, redact
 from runwright.config.targets import check
 from runwright.dataset.readers.addresses import file_fingerprint, require_files
 from runwright.errors import ConfigError, Mistake, RunwrightError, raise_if_any, report
-from runwright.launch.group import blocked
 from runwright.launch.start import start
+from runwright.launch.worker import blocked
 from runwright.runs.folder import CONFIG_FILE, claim_folder, create, read_run
 from runwright.runs.page import OUTCOME_FILE, objectives_of, print_table, read_jobs, write_report
 from runwright.store import digest, write_json
@@ -121,7 +121,7 @@ def run_job(config: DictConfig) -> dict[str, Any]:
     outcome: dict[str, Any] = {"job": hydra.job.num, "overrides": overrides, "folder": None}
     started, sweep = time.time(), Path(hydra.sweep.dir).resolve()
     try:
-        plain, unresolved, mistakes = resolve(config, overrides)
+        plain, unresolved, mistakes = resolve(config)
         raise_if_any([*mistakes, *check(plain)])
         command = [*sys.orig_argv[:1], "-m", "runwright", "train", *overrides]
         require_files(plain["dataset"])

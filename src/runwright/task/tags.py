@@ -105,8 +105,7 @@ class RowReader:
         for row, value in enumerate(read):
             where = {"split": split, "row": row, "column": column}
             if are_spans:
-                options: Any = {"scheme": self.scheme, "unit": self.offsets, "misplaced": self.misplaced}
-                tags, is_mended = tags_of_marks(texts[row], words[row], value, **options, where=where)
+                tags, is_mended = self._tags_of_marks(texts[row], words[row], value, where)
                 say(said, MENDED, row, if_=is_mended)
                 say(said, f"{column}: null is read as no span", row, if_=value is None)
             else:
@@ -117,6 +116,26 @@ class RowReader:
                 say(said, f"{column}: {WRITTEN}", row, if_=value is not values[row])
             lists.append(tags)
         return lists
+
+    def _tags_of_marks(
+        self, text: str, words: Sequence[Span], values: Any, where: Mapping[str, Any]
+    ) -> tuple[list[str], bool]:
+        """The tag of each word, and whether a span had to be mended for it.
+
+        Spans are lists of start, end and type, or records that name them, as doccano, spaCy, Prodigy and
+        Label Studio write them (of the latter also all `annotations`) and as our own predictions are; or a
+        mapping of lists. One that cuts a word takes all of it, and of spans that overlap the longest counts;
+        or, as for all else that is wrong with a span, DataError is raised.
+        """
+        marks = read_marks(values, where)
+        tags, wrong = _tags(text, words, marks, self.scheme, self.offsets)
+        others = [each for each in _SIZES if wrong and not _tags(text, words, marks, self.scheme, each)[1]]
+        can_mend = not others and all(wrong.values())
+        if not wrong or (can_mend and self.misplaced == "mend"):
+            return tags, bool(wrong)
+        hint = f"; counted in {others[0]} it fits: set task.offsets={others[0]}" if others else ""
+        mending = "; task.misplaced_spans=mend takes whole words, and of spans that overlap the longest"
+        raise DataError(next(iter(wrong)) + hint + mending * can_mend, **where)
 
 
 AT_SPACES = "a text of words is split at spaces"
@@ -271,38 +290,10 @@ def _pairs(
 
 
 def are_marks(values: Any) -> bool:
-    """Return True for the spans of a row in any of the forms that `tags_of_marks` takes."""
+    """Return True for the spans of a row in any of the forms that `RowReader` takes."""
     return isinstance(values, Mapping) or (
         isinstance(values, list | tuple) and any(isinstance(item, list | tuple | Mapping) for item in values)
     )
-
-
-def tags_of_marks(
-    text: str,
-    words: Sequence[Span],
-    values: Any,
-    *,
-    scheme: Scheme,
-    unit: Unit,
-    misplaced: Literal["refuse", "mend"],
-    where: Mapping[str, Any],
-) -> tuple[list[str], bool]:
-    """The tag of each word, and whether a span had to be mended for it.
-
-    Spans are lists of start, end and type, or records that name them, as doccano, spaCy, Prodigy and Label
-    Studio write them (of the latter also all `annotations`) and as our own predictions are; or a mapping of
-    lists. One that cuts a word takes all of it, and of spans that overlap the longest counts; or, as for all
-    else that is wrong with a span, DataError is raised.
-    """
-    marks = read_marks(values, where)
-    tags, wrong = _tags(text, words, marks, scheme, unit)
-    others = [each for each in _SIZES if wrong and not _tags(text, words, marks, scheme, each)[1]]
-    can_mend = not others and all(wrong.values())
-    if not wrong or (can_mend and misplaced == "mend"):
-        return tags, bool(wrong)
-    hint = f"; counted in {others[0]} it fits: set task.offsets={others[0]}" if others else ""
-    hint += "; task.misplaced_spans=mend takes whole words, and of spans that overlap the longest" * can_mend
-    raise DataError(next(iter(wrong)) + hint, **where)
 
 
 def read_marks(values: Any, where: Mapping[str, Any]) -> list[tuple[int, int, str, str | None]]:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from runwright.analysis.explore.explore import Columns, choose_columns, explore
+from runwright.analysis.explore.explore import Columns, Exploration, choose_columns
 from runwright.analysis.explore.findings import find, tables
 from runwright.analysis.explore.show import page, print_exploration, visible
 from runwright.cli.main import main
@@ -25,7 +25,7 @@ TEXTS = st.lists(st.sampled_from(["a b", "A b!", "c", "C", "c.", "d", "e f", ""]
 
 
 def explored(data, columns=COLUMNS, **options):
-    return explore(data, name="made", columns=columns, **options)
+    return Exploration(data=data, name="made", columns=columns, **options)
 
 
 def sentences(data, **options):

@@ -1,21 +1,17 @@
-from collections import Counter
-
 import pytest
 from datasets import Dataset
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from runwright.config.targets import instantiate
 from runwright.dataset.cleaning.texts import (
     DropNearDuplicates,
     FilterPattern,
     FilterRange,
     KeepValues,
-    SamplePerClass,
     Sort,
 )
 from runwright.dataset.fingerprint import bare
-from runwright.errors import ConfigError, DataError
+from runwright.errors import DataError
 
 
 def kept(step, values):
@@ -66,48 +62,6 @@ def test_values_that_no_row_has_are_noted(read, write, load):
 def test_a_selection_that_cannot_work_says_why():
     with pytest.raises(DataError, match="column 'a': a range needs numbers; put CastColumns before it"):
         kept(FilterRange(column="a", min=1, max=None), ["x"])
-    with pytest.raises(ConfigError, match=r"within names 'dev'; splits: train"):
-        kept(SamplePerClass(0, column="a", count=1, within=["dev"]), ["x"])
-    with pytest.raises(DataError, match=r"column 'b': no such column"):
-        kept(SamplePerClass(0, column="b", count=1, within=["train"]), ["x"])
-
-
-@settings(max_examples=30, deadline=None)
-@given(labels=st.lists(st.sampled_from("abcd"), min_size=1, max_size=60), count=st.integers(1, 10))
-def test_a_sample_has_at_most_so_many_rows_of_each_class(labels, count):
-    drawn = Counter(kept(SamplePerClass(1, column="a", count=count, within=["train"]), labels))
-    assert drawn == {label: min(size, count) for label, size in Counter(labels).items()}
-    balanced = Counter(kept(SamplePerClass(1, column="a", count=None, within=["train"]), labels))
-    assert set(balanced.values()) == {min(Counter(labels).values())}
-
-
-def test_a_sample_of_a_class_does_not_depend_on_other_rows():
-    rows = Dataset.from_dict({"a": ["x"] * 50 + ["y"] * 50, "row_id": list(range(100))})
-    step = SamplePerClass(3, column="a", count=5, within=["train"])
-    whole = step({"train": rows, "test": rows})
-    assert len(whole["test"]) == 100
-    alone = step({"train": rows.select(range(50))})
-    assert whole["train"]["row_id"][:5] == alone["train"]["row_id"][:]
-    other = SamplePerClass(4, column="a", count=5, within=["train"])({"train": rows})
-    assert other["train"]["row_id"][:] != whole["train"]["row_id"][:]
-
-
-def test_a_sample_gets_the_seed_of_the_data_from_the_configuration():
-    node = {
-        "_target_": "runwright.dataset.cleaning.texts.SamplePerClass",
-        "column": "a",
-        "count": 1,
-        "within": [],
-    }
-    nested = {
-        "_target_": "runwright.dataset.load.load_splits",
-        "source": {},
-        "columns": {},
-        "cleaning": [node],
-    }
-    options = {"holdout": {}, "holdout_by": "row_id", "stratify_by": None, "subset": {}}
-    options |= {"streaming": False, "shuffle_buffer": None, "num_processes": 1}
-    assert instantiate(nested | options, 7, group="dataset").splits == {}
 
 
 @pytest.mark.parametrize(

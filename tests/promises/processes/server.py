@@ -27,7 +27,7 @@ import transformers.models.distilbert.modeling_distilbert
 import transformers.models.roberta.modeling_roberta
 
 import runwright.runs.execute
-from runwright.launch.group import LOOPBACK
+from runwright.launch.worker import LOOPBACK
 
 PRELOADED = (accelerate, torch, transformers, runwright)
 

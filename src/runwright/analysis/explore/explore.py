@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -60,20 +61,63 @@ class Columns:
         return labels_of
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Exploration:
-    """Everything that was counted in a data set."""
+    """All rows of all splits as they are counted, and the tokens of at most `token_rows` of each split."""
 
     name: str
     data: LoadedData
     columns: Columns
-    surveys: dict[str, SplitSurvey]
-    tokens: dict[str, TokenSurvey]  # empty without a tokenizer
-    tokenizer_name: str | None
-    max_length: int | None
-    overlaps: list[Overlap]
-    noise: list[Overlap]
-    numbers: dict[str, np.ndarray]  # finite labels by split where they are numbers, not classes
+    tokenizer: Any | None = None
+    tokenizer_name: str | None = None
+    max_length: int | None = None
+    token_rows: int = 20_000
+
+    @cached_property
+    def surveys(self) -> dict[str, SplitSurvey]:
+        texts, label = self.columns.text_columns, self.columns.label_column
+        return {
+            split: survey.survey(
+                rows,
+                split=split,
+                text_columns=[column for column in texts if column in rows.column_names],
+                label_column=label if label in rows.column_names else None,
+                labels_of=self.columns.reader(),
+            )
+            for split, rows in self.data.splits.items()
+        }
+
+    @cached_property
+    def tokens(self) -> dict[str, TokenSurvey]:
+        """Empty without a tokenizer."""
+        texts, separate = self.columns.text_columns, self.columns.separate_texts
+        options: Any = {"text_columns": texts, "separate_texts": separate, "max_rows": self.token_rows}
+        return {
+            split: survey.survey_tokens(rows, self.tokenizer, **options)
+            for split, rows in self.data.splits.items()
+            if self.tokenizer is not None and set(texts) <= set(rows.column_names)
+        }
+
+    @cached_property
+    def overlaps(self) -> list[Overlap]:
+        return survey.find_overlaps(self.surveys)
+
+    @cached_property
+    def noise(self) -> list[Overlap]:
+        return [noise for one in self.surveys.values() for noise in survey.find_noise(one)]
+
+    @cached_property
+    def numbers(self) -> dict[str, np.ndarray]:
+        """Finite labels by split where they are numbers, not classes."""
+        column = self.columns.label_column
+        surveys = {split: s.columns[column] for split, s in self.surveys.items() if column in s.columns}
+        if not all(labels.kind in ("float", "double", "halffloat") for labels in surveys.values()):
+            return {}
+        numbers = {split: labels.numbers for split, labels in surveys.items()}
+        different = np.unique(np.concatenate([*numbers.values(), np.empty(0)]))
+        # 0.0, 1.0, 2.0 are classes that some reader took for decimal numbers.
+        is_whole = bool((different == np.round(different)).all())
+        return {} if is_whole and len(different) <= MAX_WHOLE_NUMBERS else numbers
 
     @property
     def limits(self) -> list[int]:
@@ -98,44 +142,6 @@ class Exploration:
     def are_classes(self) -> bool:
         """False for labels that are numbers, and without labels."""
         return not self.numbers and any(one.labels for one in self.surveys.values())
-
-
-def explore(
-    data: LoadedData,
-    *,
-    name: str,
-    columns: Columns,
-    tokenizer: Any | None = None,
-    tokenizer_name: str | None = None,
-    max_length: int | None = None,
-    token_rows: int = 20_000,
-) -> Exploration:
-    """Look at all rows of all splits, and at the tokens of at most `token_rows` of each."""
-    surveys: dict[str, SplitSurvey] = {}
-    tokens: dict[str, TokenSurvey] = {}
-    for split, rows in data.splits.items():
-        surveys[split] = survey.survey(
-            rows,
-            split=split,
-            text_columns=[column for column in columns.text_columns if column in rows.column_names],
-            label_column=columns.label_column if columns.label_column in rows.column_names else None,
-            labels_of=columns.reader(),
-        )
-        if tokenizer is not None and set(columns.text_columns) <= set(rows.column_names):
-            texts: Any = {"text_columns": columns.text_columns, "separate_texts": columns.separate_texts}
-            tokens[split] = survey.survey_tokens(rows, tokenizer, **texts, max_rows=token_rows)
-    return Exploration(
-        name=name,
-        data=data,
-        columns=columns,
-        surveys=surveys,
-        tokens=tokens,
-        tokenizer_name=tokenizer_name,
-        max_length=max_length,
-        overlaps=survey.find_overlaps(surveys),
-        noise=[noise for one in surveys.values() for noise in survey.find_noise(one)],
-        numbers=_label_numbers(surveys, columns.label_column),
-    )
 
 
 def choose_columns(data: LoadedData, task: Any) -> Columns:
@@ -175,14 +181,3 @@ def _longest_texts(rows: Dataset, names: Sequence[str]) -> tuple[str, ...]:
     wanted = [name for name in names if any(test(head[name].type) for test in tests)]
     sizes = [sum(len(text or "") for text in survey.texts_of(head[name]).to_pylist()) for name in wanted]
     return (wanted[sizes.index(max(sizes))],) if wanted else ()
-
-
-def _label_numbers(surveys: Mapping[str, SplitSurvey], column: str | None) -> dict[str, np.ndarray]:
-    columns = {split: one.columns[column] for split, one in surveys.items() if column in one.columns}
-    if not all(column.kind in ("float", "double", "halffloat") for column in columns.values()):
-        return {}
-    numbers = {split: column.numbers for split, column in columns.items()}
-    different = np.unique(np.concatenate([*numbers.values(), np.empty(0)]))
-    # 0.0, 1.0, 2.0 are classes that some reader took for decimal numbers.
-    is_whole = bool((different == np.round(different)).all())
-    return {} if is_whole and len(different) <= MAX_WHOLE_NUMBERS else numbers

@@ -207,8 +207,7 @@ def _labels(exploration: Exploration) -> Iterator[Finding]:
     if count >= DOMINANT_CLASS * counts.total():
         rate = f"{count / counts.total():.1%}"
         what = f"{rate} of the labels of train are {name!r}: always saying so is right that often"
-        hint = "judge by f1_macro or matthews; task.class_weights=balanced, or SamplePerClass"
-        yield Finding("look", what, hint)
+        yield Finding("look", what, "judge by f1_macro or matthews; task.class_weights=balanced")
     if rare := sorted(name for name, count in counts.items() if count < RARE_CLASS):
         names = listed(map(repr, rare))
         yield Finding("look", f"{len(rare)} of {len(counts)} classes have under {RARE_CLASS} rows: {names}")
@@ -258,7 +257,7 @@ def _tokens(exploration: Exploration) -> Iterator[Finding]:
         if num_unknown > MANY_UNKNOWN * num_tokens:
             rate = f"{share(num_unknown, num_tokens)} of the tokens of {split}"
             changed = [n for piece, n in tokens.unknown.items() if normalize("NFKC", piece) != piece]
-            step = "NormalizeUnicode with NFKC" if sum(changed) > num_unknown / 2 else "MapCharacters"
+            step = "NormalizeUnicode with NFKC" if sum(changed) > num_unknown / 2 else "ReplacePattern"
             hint, what = f"another tokenizer, or {step}", f"{PLACE} are unknown to the tokenizer"
             pieces = (f"{piece} ({count:,} times)" for piece, count in tokens.unknown.most_common(5))
             yield Finding("look", what, hint, tuple(pieces), rate)

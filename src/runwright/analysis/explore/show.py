@@ -11,7 +11,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from runwright import build
-from runwright.analysis.explore.explore import Exploration, choose_columns, explore
+from runwright.analysis.explore.explore import Exploration, choose_columns
 from runwright.analysis.explore.findings import Finding, Share, Table, find, label_names, tables
 from runwright.config.compose import checked, compose
 from runwright.config.targets import GROUPS
@@ -45,9 +45,9 @@ def explore_config(
         data = build.load_data(config)
         tokenizer = build.build_tokenizer(config, data) if with_tokens else None
         task = _build_task(config, tokenizer)
-        exploration = explore(
-            data,
+        exploration = Exploration(
             name=name,
+            data=data,
             columns=choose_columns(data, task),
             tokenizer=tokenizer,
             tokenizer_name=str(config["tokenizer"].get("name") or "the tokenizer") if tokenizer else None,

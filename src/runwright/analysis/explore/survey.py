@@ -89,7 +89,7 @@ ODDITIES = (
     Oddity(
         "mixed_alphabets",
         "mix Latin with Cyrillic or Greek letters within a word",
-        "look-alike letters are other tokens; MapCharacters makes them the same",
+        "look-alike letters are other tokens; ReplacePattern makes them the same",
         r"[A-Za-z][\x{0370}-\x{04ff}]|[\x{0370}-\x{04ff}][A-Za-z]",
     ),
     Oddity(

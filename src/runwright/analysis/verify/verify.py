@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import math
 import os
 import random
 import shutil
@@ -33,15 +34,14 @@ from runwright.analysis.steps import LOSS, compare
 from runwright.analysis.verify import parity
 from runwright.config.compose import compose_checked
 from runwright.config.permissions import worker_environment
-from runwright.launch.group import WorkerGroup
-from runwright.launch.local import supervise
+from runwright.launch.local import run_group
 from runwright.launch.worker import work
 from runwright.report.terminal import table_of
 from runwright.runs.folder import CONFIG_FILE, create, read_config, write_config
 from runwright.runs.states import is_busy
 from runwright.store import cache_root, write_json
 from runwright.tracker.journal import FILE_NAME, read
-from runwright.trainer.environment import catch_signals, share_of_cores
+from runwright.trainer.environment import share_of_cores
 from runwright.trainer.ranks import end_ranks
 
 CHECK, NAME = "resume", "verify"
@@ -145,14 +145,12 @@ def _run_with_kills(
     """Start a run, kill and resume it, and let it end: the last steps before the kills, and its exit code."""
     killed: list[int] = []
     chance = random.Random(0)  # noqa: S311 - no secret
-    for left in range(num_kills, 0, -1):
-        first = max([SAVE_EVERY, *killed]) + 1
-        if first > last_step:
-            break
-        step = chance.randint(first, first + (last_step - first) // left)
-        process = _start(folder, resume=bool(killed))
-        until = time.monotonic() + timeout_seconds
-        if not _reaches(folder, process, step, until, chance):
+    while True:
+        first, left = max([SAVE_EVERY, *killed]) + 1, num_kills - len(killed)
+        process, step = _start(folder, resume=bool(killed)), math.inf
+        if left and first <= last_step:
+            step = chance.randint(first, first + (last_step - first) // left)
+        if not _reaches(folder, process, step, time.monotonic() + timeout_seconds, chance):
             return killed, process.wait()
         _kill(process)
         killed.append(max(recorded_steps(folder)))
@@ -160,22 +158,16 @@ def _run_with_kills(
         until = time.monotonic() + timeout_seconds
         while is_busy(folder) and time.monotonic() < until:
             time.sleep(POLL_SECONDS)  # workers of several processes end a moment after their launcher
-    process = _start(folder, resume=True)
-    try:
-        return killed, process.wait(timeout_seconds)
-    except subprocess.TimeoutExpired:
-        _kill(process)
-        return killed, process.wait()
 
 
 def _reaches(
-    folder: Path, process: subprocess.Popen[bytes], step: int, until: float, chance: random.Random
+    folder: Path, process: subprocess.Popen[bytes], step: float, until: float, chance: random.Random
 ) -> bool:
     """Wait until a random moment of the step after this one; False where the run ended before."""
     while time.monotonic() < until:
         if process.poll() is not None:
             return False
-        times = recorded_steps(folder)
+        times = recorded_steps(folder) if step < math.inf else {}
         if max(times, default=0) >= step and any(folder.glob("checkpoints/step-*")):
             *_, before, now = times.values()
             time.sleep(chance.uniform(0, max(0.0, now - before)))
@@ -224,7 +216,6 @@ def _failed_run(folder: Path, code: int) -> parity.Finding:
 MEASURED = ("parity", "evaluation")
 FINDINGS_FILE = "findings.json"
 SILENT_SECONDS = 3600.0  # for the others to wait while the first process measures alone
-GRACE_SECONDS = 5.0
 STYLES = {"holds": "green", "fails": "bold red", "reported": "", "not checked": "yellow"}
 CONCLUSIONS = {  # of a check in which nothing failed, and of one in which something did
     "parity": (
@@ -305,19 +296,14 @@ def _measure(
     write_config(folder, {**config, "launch": config["launch"] | launch})
     num_threads = config["trainer"]["num_threads"] or share_of_cores(num_processes)
     order = json.dumps({"checks": checks, "num_rows": num_rows, "num_threads": num_threads})
-    command = [sys.executable, "-P", "-m", "runwright.analysis.verify.verify", str(folder)]
-    reports, stops = folder / "reports", list[int]()
-    environment = worker_environment() | {"OMP_NUM_THREADS": str(num_threads)}
-    with catch_signals(lambda number, _: stops.append(number)):
-        group = WorkerGroup(
-            [*command, str(reports), order],
-            num_processes=num_processes,
-            folder=reports,
-            environment=environment,
-        )
-        with group:
-            times = {"timeout_seconds": SILENT_SECONDS, "grace_seconds": GRACE_SECONDS}
-            outcome = supervise(group, stops, **times, say=lambda _: None)
+    reports = folder / "reports"
+    outcome = run_group(
+        ["runwright.analysis.verify.verify", str(folder), str(reports), order],
+        reports,
+        {"OMP_NUM_THREADS": str(num_threads)},
+        num_processes=num_processes,
+        timeout_seconds=SILENT_SECONDS,
+    )
     if outcome.failure:
         code, advice = f"exit code {outcome.code}", outcome.text
         yield parity.Finding(checks[0], "the measurement", code, allowed="0", verdict="fails", advice=advice)

@@ -9,23 +9,21 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-import numpy as np
 import pyarrow.compute
 from datasets import Dataset, Value
 
-from runwright.dataset.checks import missing_column, row_error
+from runwright.dataset.checks import row_error
 from runwright.dataset.cleaning import passes
 from runwright.dataset.cleaning.columns import as_text, text_of
 from runwright.dataset.cleaning.passes import RowFilter, Step, TextStep, lines_of_file, require_splits, take
-from runwright.dataset.fingerprint import bare, column_chunks, row_keys, row_numbers
-from runwright.dataset.load import random_order
-from runwright.errors import ConfigError, DataError
-from runwright.types import NonNegativeInt, PositiveInt, Splits
+from runwright.dataset.fingerprint import bare, row_keys
+from runwright.errors import ConfigError
+from runwright.types import NonNegativeInt, Splits
 
 pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
 
@@ -87,7 +85,7 @@ class RemoveStopWords(TextStep):
     def change(self, text: str) -> str:
         # A word is a run of letters, digits, and apostrophes inside it; all between words stays.
         rest = _WORD.sub(lambda match: "" if match[0].casefold() in self._listed else match[0], text)
-        rest = self._remove_unspaced(rest)
+        rest = self._unspaced.sub("", rest)
         return " ".join(rest.split()) if rest != text else text
 
     @property
@@ -95,8 +93,9 @@ class RemoveStopWords(TextStep):
         return ["stop words", sorted(self._listed)]
 
     @cached_property
-    def _remove_unspaced(self) -> Callable[[str], str]:
-        return replacer({word: "" for word in self._listed if _UNSPACED.search(word)})
+    def _unspaced(self) -> re.Pattern[str]:
+        longest_first = sorted(filter(_UNSPACED.search, self._listed), key=len, reverse=True)
+        return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
 
     @cached_property
     def _listed(self) -> frozenset[str]:
@@ -105,46 +104,6 @@ class RemoveStopWords(TextStep):
         if not listed:
             raise ConfigError("RemoveStopWords: give words, or the path of a file with one word a line")
         return listed
-
-
-@dataclass(frozen=True, kw_only=True)
-class MapCharacters(TextStep):
-    """Replace characters or longer pieces by the file `path`: a line `old<tab>new` for each, UTF-8.
-
-    The longest piece counts, what was replaced is not looked at again, and an empty `new` removes. With
-    `first_word` the new one ends at the first space, as in tables that list several choices.
-    """
-
-    path: str
-    first_word: bool
-
-    def change(self, text: str) -> str:
-        return self._replace(text)
-
-    @property
-    def key(self) -> Any:
-        return ["characters", sorted(self._pairs.items())]
-
-    @cached_property
-    def _replace(self) -> Callable[[str], str]:
-        return replacer(self._pairs)
-
-    @cached_property
-    def _pairs(self) -> dict[str, str]:
-        pairs: dict[str, str] = {}
-        for number, line in enumerate(lines_of_file(self.path, "the map of characters"), start=1):
-            if not line:
-                continue
-            old, tab, new = line.partition("\t")
-            new = new.partition(" ")[0] if self.first_word else new
-            if not tab or not old:
-                raise DataError(f"line {number}: expected old<tab>new, given {line!r}", file=self.path)
-            if pairs.setdefault(old, new) != new:
-                problem = f"line {number}: {old!r} becomes {new!r} here and {pairs[old]!r} before"
-                raise DataError(problem, file=self.path)
-        if not pairs:
-            raise DataError("the map of characters is empty", file=self.path)
-        return pairs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,13 +122,6 @@ class RemoveTags(TextStep):
 
     def change(self, text: str) -> str:
         return _TAG.sub(" ", _UNSEEN.sub(" ", text)) if "<" in text else text
-
-
-def replacer(pairs: dict[str, str]) -> Callable[[str], str]:
-    """A function that replaces the keys in a text by their values, the longest first, in one pass."""
-    longest_first = sorted(pairs, key=len, reverse=True)
-    pattern = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
-    return lambda text: pattern.sub(lambda match: pairs[match[0]], text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -313,36 +265,6 @@ class Sort(Step):
         table: Any = rows.select_columns(columns).with_format("arrow")
         how = "descending" if self.descending else "ascending"
         return take(rows, pc.sort_indices(table[:], sort_keys=[(self.column, how, "at_end")]).to_numpy())
-
-
-class SamplePerClass:
-    """At most `count` rows of each value of `column` are kept, drawn by the seed; null: as of the rarest.
-
-    Only splits named in `within` are changed. Which rows of a class are kept does not depend on the others.
-    """
-
-    def __init__(self, seed: int, *, column: str, count: PositiveInt | None, within: list[str]) -> None:
-        self.seed, self.column, self.count, self.within = seed, column, count, within
-
-    def __call__(self, splits: Splits) -> Splits:
-        require_splits(splits, self.within, option="SamplePerClass.within")
-        return splits | {split: self._sampled(splits[split], split) for split in self.within}
-
-    def _sampled(self, rows: Dataset, split: str) -> Dataset:
-        if self.column not in rows.column_names:
-            raise missing_column(self.column, rows, split=split)
-        classes: dict[str, int] = {}
-        values = (value for _, chunk in column_chunks(rows, self.column) for value in chunk.to_pylist())
-        codes = np.array([classes.setdefault(as_text(value), len(classes)) for value in values], np.int64)
-        sizes = np.bincount(codes, minlength=len(classes))
-        count = self.count or int(sizes.min(initial=len(rows)))
-        row_ids = row_numbers(rows)
-        drawn = [np.empty(0, np.int64)]
-        for name, code in classes.items():
-            positions = np.flatnonzero(codes == code)
-            order = random_order(row_ids[positions], seed=self.seed, purpose=f"sample of {split}: {name}")
-            drawn.append(positions[order[:count]])
-        return take(rows, np.sort(np.concatenate(drawn)))
 
 
 @dataclass(frozen=True, kw_only=True)
