@@ -42,7 +42,6 @@ WITH_HYDRA = [
     ["validate"],
     ["validate", "experiment=vader", "model=lora"],
     ["config", "show", "optimizer=sgd"],
-    ["config", "diff", "", "optimizer=sgd seed=3"],
     ["TAB", "runwright train optimizer."],
     ["TAB", "runwright train experiment="],
 ]
