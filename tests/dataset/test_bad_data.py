@@ -49,6 +49,8 @@ READING = [
     Bad("a name twice in the header", "csv", "text,text\na,b\n", "names this column twice", column="text"),
     Bad("a quote never closed", "csv", GOOD + '"open,1\nb,2\n', "set quote to null", row=1, line=4),
     Bad("text after a closing quote", "csv", GOOD + 'x,1\n"a"b,1\n', "set quote to null", row=2, line=4),
+    Bad("text after a quote in the header", "csv", '"text"s\na\n', "set quote to null", row=0, line=1),
+    Bad("semicolons around a quote", "csv", 'text;label\n"a, b";1\n', "delimiter=semicolon", row=0, line=2),
     Bad("a field of 11 MB", "csv", GOOD + '"' + "x" * 11_000_000, "field larger", row=1, line=3),
     Bad("latin-1 read as utf-8", "csv", GOOD.encode() + "é,1\n".encode("latin-1"), "0xe9", row=1, line=3),
     Bad("a wrong byte far in", "csv", b"t\n" + b"ok\n" * 90_000 + b"\xff\n", "0xff", row=90_000, line=90_002),

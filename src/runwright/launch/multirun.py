@@ -258,7 +258,7 @@ def check_all(
     mistakes += [mistake for mistake in base.mistakes if mistake.key.startswith(f"{HYDRA}.")]
     if _sweeper_of(base) == BASIC_SWEEPER:
         endless = [str(sweep.input_line) for sweep in typed.sweeps if not sweep.is_discrete_sweep()]
-        expected, hint = "values to go through: a,b or range(…)", "or hydra/sweeper=…"
+        expected, hint = "values to go through: a,b or range(…)", "or hydra/sweeper=runwright"
         mistakes += [Mistake(text, "an interval", expected, hint) for text in endless]
     # The axes that files give to the sweeper, without those that the command line replaces.
     keys = {override.get_key_element() for override in (*typed.choices, *typed.values, *typed.sweeps)}

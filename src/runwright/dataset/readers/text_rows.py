@@ -89,6 +89,7 @@ class CsvReader(Reader):
         hidden = {mark: chr(_HIDDEN + ord(mark)) for mark in marks if mark}
         shown = {ord(code): mark for mark, code in hidden.items()}
         first, line, is_new = 0, "", True
+        head: list[str] = []
 
         def prepared() -> Iterator[str]:
             nonlocal first, line, is_new
@@ -104,10 +105,12 @@ class CsvReader(Reader):
                 if fields and escape:  # \N is null where exports of databases escape
                     fields = ["" if text == f"{self.escape}N" else text.translate(shown) for text in fields]
                 if fields:
+                    head = head or fields
                     yield fields
         except csv.Error as error:
-            hint = "where quotes are ordinary characters, set quote to null"
-            raise at.error(f"{error}; {_escaped(line) or hint}", line=at.num_lines) from error
+            hint = _escaped(line) or (other_dialect(head) if head else "")
+            hint = hint or "where quotes are ordinary characters, set quote to null"
+            raise at.error(f"{error}; {hint}", line=at.num_lines) from error
 
     def rows(self, at: Position, names: Sequence[str], /) -> Iterator[list[str]]:
         """The fields of each record; raises DataError at the first that has too few or too many."""
