@@ -50,6 +50,7 @@ def published(
     (home / "outputs").mkdir()
     shutil.copy(empty_store, home / "outputs" / "mlflow.db")
     texts = ("card.language=[en]", "card.license=mit", "card.tags=[films]", "card.intended_use=Moods.")
+    texts += ("hub.private=false",)
     with pytest.MonkeyPatch.context() as patch:
         hub.stand_in(patch)
         return runwright.run(overrides(home, *texts, "hub.repo=me/mine", tracker="mlflow")), hub
@@ -77,10 +78,15 @@ def test_a_run_ends_with_a_card_that_the_hub_reads(published: tuple[runwright.Ru
     assert "Not stated (`card.limits`)." in text
 
 
-def test_a_run_pushes_its_best_model(published: tuple[runwright.RunResult, Any]) -> None:
+def test_a_run_pushes_its_best_model_and_push_does_it_alike(
+    published: tuple[runwright.RunResult, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     result, hub = published
     best = {path.name: path.read_bytes() for path in (result.folder / "best").iterdir()}
     assert hub.repositories["models/me/mine"].commits == [best]
+    hub.stand_in(monkeypatch)
+    assert main(["push", str(result.folder), "--yes"]) == 0  # to where the run says, seen by whom it says
+    assert not hub.repositories["models/me/mine"].private
     record = read_run(result.folder)
     assert record["pushed"]["commit"].endswith("me/mine/commit/" + "1".zfill(40))
     assert record["status"] == "FINISHED"
