@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from runwright.cli.register import add_registry, run_in_store
+from runwright.errors import ConfigError
 
 USAGE = "runwright promote [options] --name NAME RUN"
 EXAMPLES = """examples:
@@ -32,7 +33,10 @@ def execute(args: argparse.Namespace) -> int:
             from runwright.analysis.compare.sides import differing_settings, find_sides
             from runwright.analysis.compare.verdict import judge, print_comparison
 
-            sides = find_sides([run_id, str(folder)], output_dir=args.output_dir)
+            try:
+                sides = find_sides([run_id, str(folder)], output_dir=args.output_dir)
+            except ConfigError as error:
+                raise ConfigError(f"models:/{args.name}@{args.alias} is at a {error}") from error
             verdict = judge(*sides, confidence=0.95)
             print_comparison(sides, differing_settings(sides), [verdict], with_groups=False)
             better = verdict.main.better if verdict.main else 0

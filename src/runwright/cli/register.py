@@ -54,11 +54,10 @@ def run_in_store(args: argparse.Namespace) -> Iterator[tuple[Path, Uploader]]:
     asked = "@".join(filter(None, (args.name, args.alias)))
     if not re.fullmatch(REGISTERED, asked):
         raise ConfigError(f"--name and --alias: given {asked!r}, expected {NAME}: {ALIAS}")
-    from runwright.runs.folder import BEST_MODEL, CONFIG_FILE, read_config, resolve_run, seen_from_here
+    from runwright.runs.folder import BEST_MODEL, read_saved, resolve_run
     from runwright.tracker.mlflow.tracker import connected
 
     folder = resolve_run(args.run, output_dir=args.output_dir, needs=BEST_MODEL)
-    config = seen_from_here(folder, read_config(folder / CONFIG_FILE))
-    output_dir = Path(config["output_dir"]).expanduser()
+    output_dir = Path(read_saved(folder)["output_dir"]).expanduser()
     with connected(folder, uri=args.uri, output_dir=output_dir) as uploader:
         yield folder, uploader

@@ -155,7 +155,7 @@ def _staged(folder: Path, record: Mapping[str, Any], logged: LoggedModel) -> Ite
             staged,
             python_model=str(SCRIPT),
             artifacts={"run": str(settings)},
-            pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
+            pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
             signature=_signature(about),
             input_example=example,
             # By name and not by path, which would be a path of this machine.
@@ -192,11 +192,12 @@ def _signature(about: Mapping[str, Any]) -> ModelSignature:
     first = about["example"][0] if about["example"] else {}
     kinds = [Array(text) if isinstance(first.get(name), list) else text for name in columns]
     names = columns if len(columns) > 1 else [None]
-    outputs = {
-        "texts": [ColSpec(text, "predicted")],
-        "regression": [ColSpec(number, "predicted")],
-        "single_label": [ColSpec(text, "predicted"), ColSpec(number, "score")],
-        "multi_label": [ColSpec(Array(text), "predicted"), ColSpec(Array(number), "score")],
-    }.get(about["problem"])  # other tasks name what suits them
     inputs = Schema([ColSpec(kind, name) for kind, name in zip(kinds, names, strict=True)])
+    answers = {
+        "texts": {"predicted": text},
+        "regression": {"predicted": number},
+        "single_label": {"predicted": text, "score": number},
+        "multi_label": {"predicted": Array(text), "score": Array(number)},
+    }.get(about["problem"], {})  # other tasks name what suits them
+    outputs = [ColSpec(kind, name) for name, kind in answers.items()]
     return ModelSignature(inputs, Schema([*outputs]) if outputs else None)

@@ -236,19 +236,15 @@ def find_alias(uploader: Uploader, name: str, alias: str) -> str | None:
 
     client = uploader.connect()
     try:
-        version = client.get_registered_model(name).aliases.get(alias)
+        run_id = client.get_model_version_by_alias(name, alias).run_id
     except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # model, alias
             raise
         return None
-    if version is None:
-        return None
-    run = client.get_run(str(client.get_model_version(name, str(version)).run_id))
-    if RUN_ID_TAG not in run.data.tags:
-        raise TrackingError(
-            f"models:/{name}@{alias} is at a model of another program: nothing to compare with"
-        )
-    return run.data.tags[RUN_ID_TAG]
+    tags = client.get_run(str(run_id)).data.tags
+    if RUN_ID_TAG not in tags:
+        raise TrackingError(f"models:/{name}@{alias} is at a model of another program")
+    return tags[RUN_ID_TAG]
 
 
 def _remember(folder: Path, *, store: Store, target: Target, output_dir: Path) -> None:
