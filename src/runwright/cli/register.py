@@ -24,15 +24,10 @@ keeps its version; an alias is moved whatever it was at: see promote."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_registry(parser)
-    parser.add_argument("--alias", metavar="ALIAS", help="it goes to this version: models:/NAME@ALIAS")
-
-
-def add_registry(parser: argparse.ArgumentParser) -> None:
-    """Add what promote takes too."""
     add = parser.add_argument
     add("run", metavar="RUN", help="folder, id, latest or latest:NAME")
     add("--name", metavar="NAME", required=True, help="of the registered model")
+    add("--alias", metavar="ALIAS", help="it goes to this version: models:/NAME@ALIAS")
     add("--uri", help="another store than the run was tracked to")
     add("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
 

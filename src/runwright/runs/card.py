@@ -38,7 +38,8 @@ PIPELINE_TAGS = {
     "sentence_embedding": "sentence-similarity",
     "causal_language_modeling": "text-generation",
     "instruction_tuning": "text-generation",
-}  # the others write texts from texts
+    "sequence_to_sequence": "text2text-generation",
+}  # by module; a task of the user's own has none
 SETTINGS = ("task", "generation", "model", "tokenizer", "optimizer", "scheduler", "trainer", "seeds")
 
 
@@ -50,9 +51,9 @@ def write_card(folder: Path, result: RunResult, *, data: LoadedData, notes: Sequ
     config, origin = read_config(folder / CONFIG_FILE), read_json(folder / "provenance.json")
     source, card = config["dataset"].get("source") or {}, config.get("card", {})
     base, dataset = config["model"].get("name"), source.get("name") or source.get("hub_name")
-    tag = PIPELINE_TAGS.get(config["task"]["_target_"].split(".")[-2], "text2text-generation")
+    tag = PIPELINE_TAGS.get(config["task"]["_target_"].split(".")[-2])
     dataset = dataset if _is_on_hub(dataset) else None
-    results = [*_results(result, task=tag, dataset=dataset or config["name"])]
+    results = [*_results(result, task=tag or "other", dataset=dataset or config["name"])]
     is_embedding = (folder / "best" / "modules.json").is_file()
     about = ModelCardData(
         language=card.get("language") or None,

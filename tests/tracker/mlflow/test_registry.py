@@ -62,7 +62,7 @@ def test_an_alias_moves_to_a_better_run_only(
     text = said("promote", good, code=0)
     assert "films@champion is version 2 now" in text
     assert "B is better than A" in text
-    assert "films@champion stays where it is" in said("promote", bad, "--allow-equal", code=1)
+    assert "films@champion stays where it is" in said("promote", bad, code=1)
     said("register", bad, "--alias", "candidate", code=0)
     same = said("promote", good, "--alias", "champion", code=0)  # it has it already
     assert "is version 2 now" in same
