@@ -77,8 +77,9 @@ def _push(args: argparse.Namespace, folder: Path) -> int:
 
     is_local = args.to.startswith((".", "~", "/", "$"))
     if not is_local and not re.fullmatch(HUB_NAME, args.to):
-        expected = f"OWNER/NAME on the hub, or a folder: ./{args.to}"
-        raise ConfigError(f"--to: given {args.to!r}, expected {expected}")
+        raise ConfigError(
+            f"--to: given {args.to!r}, expected OWNER/NAME on the hub, or a folder: ./{args.to}"
+        )
     upload = hub.choose_files(folder, also=args.include, is_dataset=args.dataset)
     for name, size in upload.sizes.items():
         print(f"{size:15,}  {plain(name)}")

@@ -129,11 +129,10 @@ def write_dataset(overrides: Sequence[str], folder: Path, *, allow_shadow: bool)
     if config["dataset"].get("streaming"):
         raise ConfigError("dataset.streaming: given true, expected false: the splits are written as a whole")
     data, card = build.load_data(config), config["card"]
-    files = {split: f"data/{split}.parquet" for split in data.splits}
+    paths = [{"split": split, "path": f"data/{split}.parquet"} for split in data.splits]
     (folder / "data").mkdir()
-    for split, rows in data.splits.items():
-        rows.to_parquet(folder / files[split])
-    paths = [{"split": split, "path": file} for split, file in files.items()]
+    for path in paths:
+        data.splits[path["split"]].to_parquet(folder / path["path"])
     about = DatasetCardData(
         language=card["language"] or None,
         license=card["data_license"],

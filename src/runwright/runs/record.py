@@ -301,14 +301,16 @@ def push_best(run: Run) -> None:
     if {"sweep", "reproduces"} & read_run(run.folder).keys():
         logger.info("not pushed to %s, as one of several runs: %s", repo, again)
         return
+    pushed = {"repo": repo, "error": "it was interrupted"}
+    update_status(run.folder, "FINISHED", pushed=pushed)
     try:
         address = hub.push(hub.choose_files(run.folder / "best"), repo, private=options["private"])
         logger.info("pushed: %s", address)
-        update_status(run.folder, "FINISHED", pushed={"repo": repo, "commit": address})
+        pushed = {"repo": repo, "commit": address}
     except Exception as error:  # noqa: BLE001 - the run has finished
-        reason = redact(str(error) or type(error).__name__)
-        logger.warning("not pushed: %s; to try again: %s", reason, again)
-        update_status(run.folder, "FINISHED", pushed={"repo": repo, "error": reason})
+        pushed["error"] = redact(str(error) or type(error).__name__)
+        logger.warning("not pushed: %s; to try again: %s", pushed["error"], again)
+    update_status(run.folder, "FINISHED", pushed=pushed)
 
 
 # --- origin -----------------------------------------------------------------------------------------------

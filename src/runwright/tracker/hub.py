@@ -5,6 +5,7 @@ What is sent is decided by the names of files; a file in which a secret is writt
 
 from __future__ import annotations
 
+import codecs
 import re
 import shutil
 from collections.abc import Sequence
@@ -18,11 +19,11 @@ from runwright.version import __version__
 
 # Whole names where they are known: `*token*.json` would match rows of texts as well.
 WEIGHTS = ("*.safetensors", "*.onnx", "*.pt2", "*.gguf")
-BINARY = (*WEIGHTS, "*.onnx.data", "*.onnx_data", "*.spm", "*.bpe.model", "spiece.model", "tokenizer.model")
 MODEL_FILES = (
-    *(*BINARY, "spm.model", "*.safetensors.index.json", "config.json", "*_config.json", "modules.json"),
-    *("config_sentence_transformers.json", "tokenizer.json", "special_tokens_map.json", "added_tokens.json"),
-    *("vocab.json", "target_vocab.json", "vocab.txt", "merges.txt", "*.jinja", "README.md", "LICENSE*"),
+    *(*WEIGHTS, "*.safetensors.index.json", "*.onnx.data", "*.onnx_data", "config.json", "*_config.json"),
+    *("modules.json", "config_sentence_transformers.json", "tokenizer.json", "special_tokens_map.json"),
+    *("added_tokens.json", "vocab.json", "target_vocab.json", "vocab.txt", "merges.txt", "*.jinja", "*.spm"),
+    *("*.bpe.model", "spiece.model", "spm.model", "tokenizer.model", "README.md", "LICENSE*"),
     *("task.json", "config.yaml", "export.json", "example.py"),
 )
 DATASET_FILES = ("data/*.parquet", "README.md")
@@ -64,13 +65,17 @@ def choose_files(folder: Path, *, also: Sequence[str] = (), is_dataset: bool = F
         raise ConfigError(f"{folder}: given a folder without weights, expected {expected}")
     redactor = Redactor()
     for name in sizes:
-        if not any(map(Path(name).match, BINARY)):
-            _require_no_secret(root / name, name, redactor)
+        _require_no_secret(root / name, name, redactor)
     return Upload(root, sizes, left_out, "dataset" if is_dataset else "model")
 
 
 def _require_no_secret(file: Path, name: str, redactor: Redactor) -> None:
-    text = file.read_bytes().replace(b"\0", b"").decode(errors="replace")  # of UTF-16 the letters stay
+    with file.open("rb") as stream:
+        head = stream.read(4096)
+    is_utf16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if b"\0" in head and not is_utf16:
+        return  # weights and tables
+    text = file.read_text(encoding="utf-16" if is_utf16 else "utf-8", errors="replace")
     text = _NO_TEXT.sub(": null ", text) if file.suffix == ".json" else text
     masked = redactor.text(text).replace(PRIVATE_KEY, MASK)
     if masked != text:

@@ -21,6 +21,7 @@ from runwright.errors import TrackingError
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
+    from mlflow.entities.model_registry import ModelVersion
     from mlflow.models import ModelSignature
     from mlflow.tracking import MlflowClient
 
@@ -128,11 +129,22 @@ def make_version(
     return str(version.version)
 
 
+def at_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
+    """The version of a registered model that has an alias; None where there is none, or no such model."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_model_version_by_alias(name, alias)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # model, alias
+            raise
+    return None
+
+
 def _is_newer(client: MlflowClient, name: str, alias: str, *, than: int) -> bool:
     """Return True if the alias is at a model that was recorded later: a late upload does not take it back."""
-    version = client.get_registered_model(name).aliases.get(alias)
-    tags = client.get_model_version(name, str(version)).tags if version is not None else {}
-    recorded = tags.get(KEY_TAG, "").rpartition("/")[2]
+    version = at_alias(client, name, alias)
+    recorded = version.tags.get(KEY_TAG, "").rpartition("/")[2] if version else ""
     if recorded.isdigit() and int(recorded) > than:
         logger.warning("the alias %s of %s stays where it is: at a model that is newer", alias, name)
         return True
