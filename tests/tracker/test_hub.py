@@ -163,11 +163,13 @@ def test_rows_stay_at_home_unless_they_are_named(hub: Any, folder: Path, tmp_pat
 
 def test_a_local_folder_appears_whole_and_replaces_nothing(folder: Path, tmp_path: Path) -> None:
     target = tmp_path / "published"
-    assert main(["push", str(folder), "--to", str(target)]) == 0
+    (tmp_path / "link").symlink_to(target)
+    target.mkdir()
+    assert main(["push", str(folder), "--to", str(tmp_path / "link")]) == 0
     assert contents(target) == contents(folder)
     assert main(["push", str(folder), "--to", str(target)]) == 2
     assert contents(target) == contents(folder)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "published"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "model", "published"]
 
 
 @pytest.mark.parametrize(
@@ -180,6 +182,7 @@ def test_a_local_folder_appears_whole_and_replaces_nothing(folder: Path, tmp_pat
         (["FOLDER"], "--to: given nothing"),
         (["FOLDER/1_Pooling", "--to", "./x"], "given a folder without weights"),
         (["--to", "./x"], "given nothing, expected one run or folder"),
+        (["FOLDER", "--to", "FOLDER/config.json/x"], "cannot be written: File exists"),
         (["FOLDER", "--to", "./x", "--include", "*.cvs"], "has no file like '*.cvs'"),
         (["--dataset", "FOLDER", "--to", "./x"], "expected overrides with --dataset"),
         (["--dataset", "dataset=vader"], "--to: given nothing"),

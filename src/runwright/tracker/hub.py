@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from runwright.config.redaction import MASK, Redactor, redact
 from runwright.errors import ConfigError, TrackingError
-from runwright.store import folder_whole
+from runwright.store import folder_whole, output_path
 from runwright.version import __version__
 
 # Whole names where they are known: `*token*.json` would match rows of texts as well.
@@ -88,7 +88,7 @@ def copy(upload: Upload, target: Path) -> Path:
     """Copy the files to a new folder, which appears whole or not at all; ConfigError for a full one."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigError(f"--to: given {target}, which is there already, expected a new or empty folder")
-    with folder_whole(target) as unfinished:
+    with folder_whole(output_path(target, is_folder=True, flag="--to").resolve()) as unfinished:
         for name in upload.sizes:
             (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(upload.folder / name, unfinished / name)
