@@ -77,7 +77,10 @@ def send_model(
         name, _, alias = record["register_as"].partition("@")
         try:
             version = make_version(client, record, name, run_id=run_id, experiment_id=experiment_id)
-            if alias and not _is_newer(client, name, alias, than=record["t"]):
+            now = at_alias(client, name, alias) if alias else None
+            if now and int(now.tags.get(KEY_TAG, "/0").rpartition("/")[2]) > record["t"]:  # a late upload
+                logger.warning("the alias %s of %s stays where it is: at a model that is newer", alias, name)
+            elif alias:
                 client.set_registered_model_alias(name, alias, version)
         except MlflowException as error:
             client.get_run(run_id)  # raises where nothing answers: then it is tried again
@@ -139,16 +142,6 @@ def at_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # model, alias
             raise
     return None
-
-
-def _is_newer(client: MlflowClient, name: str, alias: str, *, than: int) -> bool:
-    """Return True if the alias is at a model that was recorded later: a late upload does not take it back."""
-    version = at_alias(client, name, alias)
-    recorded = version.tags.get(KEY_TAG, "").rpartition("/")[2] if version else ""
-    if recorded.isdigit() and int(recorded) > than:
-        logger.warning("the alias %s of %s stays where it is: at a model that is newer", alias, name)
-        return True
-    return False
 
 
 @contextmanager
