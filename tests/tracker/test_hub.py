@@ -18,6 +18,7 @@ import pytest
 
 from runwright.cli.main import main
 from runwright.errors import ConfigError, TrackingError
+from runwright.runs.folder import resolve_run
 from runwright.tracker import hub as publishing
 
 # huggingface_hub 2.4, of its own call
@@ -31,6 +32,9 @@ DATA = {
     "train.parquet": "a secret row",
     "pytorch_model.bin": "a secret row",
     ".env": "a secret row",
+    "tokenized_rows.json": "a secret row",
+    "vocab.csv": "a secret row",
+    "vectors.model": "a secret row",
 }
 
 
@@ -57,7 +61,7 @@ def test_a_push_is_one_private_commit_and_a_second_one_sends_nothing(
 ) -> None:
     assert main(["push", str(folder), "--to", "me/model", "--yes"]) == 0
     assert "102,410  model.safetensors" in (shown := capsys.readouterr().out)
-    assert "to: me/model on the hub, private, a new model repository" in shown
+    assert "to: me/model on the hub, a private model repository" in shown
     repository = hub.repositories["models/me/model"]
     assert repository.private
     assert repository.commits == [contents(folder)]
@@ -126,8 +130,24 @@ def test_a_secret_never_leaves(
     assert not hub.requests
 
 
+def test_a_secret_in_another_encoding_is_found(folder: Path) -> None:
+    (folder / "LICENSE").write_text(f"made with {CANARY}", encoding="utf-16")
+    with pytest.raises(ConfigError, match="LICENSE, line 1: given what looks like a secret"):
+        publishing.choose_files(folder)
+
+
+def test_an_export_is_pushed_whole_and_without_what_its_machine_was(folder: Path, tmp_path: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "model.onnx")
+    names = {"run.json", "overrides.yaml", "data.json"}
+    for name in (*names, "export.json", "task.json", "config.yaml", "example.py"):
+        (folder / name).write_text("{}")
+    assert main(["push", str(folder), "--to", str(tmp_path / "published")]) == 0
+    assert contents(folder).keys() - contents(tmp_path / "published").keys() == names
+    assert resolve_run(tmp_path / "published") == tmp_path / "published"  # predict takes it
+
+
 def test_rows_stay_at_home_unless_they_are_named(hub: Any, folder: Path, tmp_path: Path) -> None:
-    for name, text in DATA.items():
+    for name, text in DATA.items():  # some are called almost like files of a model
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
     (tmp_path / "elsewhere.json").write_text("a secret row")
@@ -136,18 +156,20 @@ def test_rows_stay_at_home_unless_they_are_named(hub: Any, folder: Path, tmp_pat
     assert {*upload.left_out} == {*DATA, "generation_config.json"}
     publishing.push(upload, "me/model", private=True)
     assert b"a secret row" not in hub.everything()
-    assert main(["push", str(folder), "--to", "me/model", "--yes", "--include", "*.csv"]) == 0
+    assert main(["push", str(folder), "--to", "me/model", "--yes", "--include", "s*.csv"]) == 0
     assert hub.repositories["models/me/model"].commits[-1]["samples.csv"] == b"a secret row"
     assert len(hub.repositories["models/me/model"].commits[-1]) == 6
 
 
 def test_a_local_folder_appears_whole_and_replaces_nothing(folder: Path, tmp_path: Path) -> None:
     target = tmp_path / "published"
-    assert main(["push", str(folder), "--to", str(target)]) == 0
+    (tmp_path / "link").symlink_to(target)
+    target.mkdir()
+    assert main(["push", str(folder), "--to", str(tmp_path / "link")]) == 0
     assert contents(target) == contents(folder)
     assert main(["push", str(folder), "--to", str(target)]) == 2
     assert contents(target) == contents(folder)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "published"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "model", "published"]
 
 
 @pytest.mark.parametrize(
@@ -160,6 +182,8 @@ def test_a_local_folder_appears_whole_and_replaces_nothing(folder: Path, tmp_pat
         (["FOLDER"], "--to: given nothing"),
         (["FOLDER/1_Pooling", "--to", "./x"], "given a folder without weights"),
         (["--to", "./x"], "given nothing, expected one run or folder"),
+        (["FOLDER", "--to", "FOLDER/config.json/x"], "cannot be written: File exists"),
+        (["FOLDER", "--to", "./x", "--include", "*.cvs"], "has no file like '*.cvs'"),
         (["--dataset", "FOLDER", "--to", "./x"], "expected overrides with --dataset"),
         (["--dataset", "dataset=vader"], "--to: given nothing"),
         (["FOLDER", "--to", "me/model", "--yes"], "hf auth login, or the variable HF_TOKEN"),

@@ -4,41 +4,44 @@ from __future__ import annotations
 
 import argparse
 
-from runwright.cli.register import add_registry, run_in_store
+from runwright.cli import register
+from runwright.errors import ConfigError
 
 USAGE = "runwright promote [options] --name NAME RUN"
 EXAMPLES = """examples:
   runwright promote latest --name reviews
-  runwright promote 1a2b3c --name reviews --alias champion --allow-equal
+  runwright promote 1a2b3c --name reviews --alias production
 
 The run at the alias and this one are compared on the rows that both predicted,
 as `compare` does it; the alias moves where the interval says that this one is
-better, and where nothing has the alias yet. Otherwise the exit code is 1."""
+better, and where nothing has the alias yet (default: champion). Otherwise the
+exit code is 1."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_registry(parser)
-    add = parser.add_argument
-    add("--alias", metavar="ALIAS", default="champion", help="default: champion")
-    add("--allow-equal", action="store_true", help="it moves where no difference can be told, too")
+    register.add_arguments(parser)
+    parser.set_defaults(alias="champion")
 
 
 def execute(args: argparse.Namespace) -> int:
-    with run_in_store(args) as (folder, uploader):
-        from runwright.tracker.mlflow.tracker import find_alias, register
+    with register.run_in_store(args) as (folder, uploader):
+        from runwright.tracker.mlflow.tracker import find_alias
+        from runwright.tracker.mlflow.tracker import register as make_version
 
         run_id = find_alias(uploader, args.name, args.alias)
         if run_id not in (None, uploader.target.run_id):
             from runwright.analysis.compare.sides import differing_settings, find_sides
             from runwright.analysis.compare.verdict import judge, print_comparison
 
-            sides = find_sides([run_id, str(folder)], output_dir=args.output_dir)
+            try:
+                sides = find_sides([run_id, str(folder)], output_dir=args.output_dir)
+            except ConfigError as error:
+                raise ConfigError(f"models:/{args.name}@{args.alias} is at a {error}") from error
             verdict = judge(*sides, confidence=0.95)
             print_comparison(sides, differing_settings(sides), [verdict], with_groups=False)
-            better = verdict.main.better if verdict.main else 0
-            if better == 0 or (better is None and not args.allow_equal):
+            if verdict.main is None or verdict.main.better != 1:
                 print(f"models:/{args.name}@{args.alias} stays where it is")
                 return 1
-        version = register(uploader, args.name, alias=args.alias)
+        version = make_version(uploader, args.name, alias=args.alias)
     print(f"models:/{args.name}@{args.alias} is version {version} now")
     return 0

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from runwright.errors import ConfigError
+from runwright.errors import ConfigError, listed, plain
 
 USAGE = """runwright push [options] [--to OWNER/NAME|./FOLDER] RUN|FOLDER
        runwright push [options] --to TARGET --dataset [group=option] [key=value]"""
@@ -40,57 +41,62 @@ def execute(args: argparse.Namespace) -> int:
     if args.dataset == (len(args.run) == 1 and "=" not in args.run[0]):
         expected = "overrides with --dataset" if args.dataset else "one run or folder"
         raise ConfigError(f"given {' '.join(args.run) or 'nothing'}, expected {expected}")
-    with TemporaryDirectory(prefix="runwright-push-") as folder:
-        if not args.dataset:
-            return _push(args, *_model_of(args))
-        if args.to is None:
-            raise ConfigError("--to: given nothing, expected OWNER/NAME on the hub or ./FOLDER")
-        from runwright.runs.card import write_dataset
+    folder = None if args.dataset else _model_of(args)
+    if args.to is None:
+        raise ConfigError("--to: given nothing, nor hub.repo in the run; expected OWNER/NAME or ./FOLDER")
+    if folder:
+        return _push(args, folder)
+    from runwright.runs.card import write_dataset
 
-        write_dataset(args.run, Path(folder), allow_shadow=args.allow_shadow)
-        return _push(args, Path(folder), args.to)
+    with TemporaryDirectory(prefix="runwright-push-") as name:
+        write_dataset(args.run, Path(name), allow_shadow=args.allow_shadow)
+        return _push(args, Path(name))
 
 
-def _model_of(args: argparse.Namespace) -> tuple[Path, str]:
-    """The folder of the model, and where it goes."""
-    from runwright.runs.folder import BEST_MODEL, CONFIG_FILE, RUN_FILE, read_config, resolve_run
+def _model_of(args: argparse.Namespace) -> Path:
+    """The folder of the model; where it goes, and who may see it there, is what its run says by default."""
+    from runwright.runs import folder as folders
     from runwright.store import local_path
 
-    folder, target = local_path(args.run[0]), args.to
-    if not folder.is_dir() or (folder / RUN_FILE).is_file():
-        run = resolve_run(args.run[0], output_dir=args.output_dir, needs=BEST_MODEL)
-        target = target or read_config(run / CONFIG_FILE).get("hub", {}).get("repo")
-        folder = run / "best"
-    if not folder.is_dir():
-        raise ConfigError(f"{folder}: given a run without a best model, expected one that has finished")
-    if target is None:
-        raise ConfigError("--to: given nothing, nor hub.repo in the run; expected OWNER/NAME or ./FOLDER")
-    return folder, target
+    folder = local_path(args.run[0])
+    if folder.is_dir() and not (folder / folders.RUN_FILE).is_file():
+        return folder
+    run = folders.resolve_run(args.run[0], output_dir=args.output_dir, needs=folders.BEST_MODEL)
+    if not folders.has_model(run):
+        raise ConfigError(f"{run}: given a run without a best model, expected one that has finished")
+    hub = folders.read_config(run / folders.CONFIG_FILE).get("hub", {})
+    if args.to is None and hub.get("repo"):
+        args.to, args.public = hub["repo"], args.public or not hub["private"]
+    return run if (run / folders.EXPORT_FILE).is_file() else run / "best"
 
 
-def _push(args: argparse.Namespace, folder: Path, target: str) -> int:
+def _push(args: argparse.Namespace, folder: Path) -> int:
+    from runwright.config.rules.table import HUB_NAME
     from runwright.store import local_path
     from runwright.tracker import hub
 
-    is_local = hub.is_folder(target)
+    is_local = args.to.startswith((".", "~", "/", "$"))
+    if not is_local and not re.fullmatch(HUB_NAME, args.to):
+        raise ConfigError(
+            f"--to: given {args.to!r}, expected OWNER/NAME on the hub, or a folder: ./{args.to}"
+        )
     upload = hub.choose_files(folder, also=args.include, is_dataset=args.dataset)
     for name, size in upload.sizes.items():
-        print(f"{size:15,}  {name}")
+        print(f"{size:15,}  {plain(name)}")
     print(f"{sum(upload.sizes.values()):15,}  bytes in {len(upload.sizes)} files")
     if upload.left_out:
-        print(f"left out: {', '.join(upload.left_out)}")
+        print(f"left out: {plain(listed(upload.left_out))}")
     if is_local:
-        print(f"copied to {hub.copy(upload, local_path(target))}")
+        print(f"copied to {hub.copy(upload, local_path(args.to))}")
         return 0
-    is_there = hub.has_repository(target, private=not args.public, repo_type=upload.repo_type)
     seen = "public" if args.public else "private"
-    print(f"to: {target} on the hub, {seen}, {'' if is_there else 'a new '}{upload.repo_type} repository")
+    print(f"to: {args.to} on the hub, a {seen} {upload.repo_type} repository")
     if not args.yes:
         if not sys.stdin.isatty():
             raise ConfigError("given no --yes, expected it where nobody can be asked")
-        if input("push? [y/N] ").strip().lower() not in ("y", "yes"):
+        print("push? [y/N] ", end="", flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             print("nothing was sent")
             return 1
-    options = {"message": args.message, "revision": args.revision}
-    print(hub.push(upload, target, private=not args.public, **options))
+    print(hub.push(upload, args.to, private=not args.public, message=args.message, revision=args.revision))
     return 0

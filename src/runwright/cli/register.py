@@ -24,15 +24,10 @@ keeps its version; an alias is moved whatever it was at: see promote."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_registry(parser)
-    parser.add_argument("--alias", metavar="ALIAS", help="it goes to this version: models:/NAME@ALIAS")
-
-
-def add_registry(parser: argparse.ArgumentParser) -> None:
-    """Add what promote takes too."""
     add = parser.add_argument
     add("run", metavar="RUN", help="folder, id, latest or latest:NAME")
     add("--name", metavar="NAME", required=True, help="of the registered model")
+    add("--alias", metavar="ALIAS", help="it goes to this version: models:/NAME@ALIAS")
     add("--uri", help="another store than the run was tracked to")
     add("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
 
@@ -54,11 +49,10 @@ def run_in_store(args: argparse.Namespace) -> Iterator[tuple[Path, Uploader]]:
     asked = "@".join(filter(None, (args.name, args.alias)))
     if not re.fullmatch(REGISTERED, asked):
         raise ConfigError(f"--name and --alias: given {asked!r}, expected {NAME}: {ALIAS}")
-    from runwright.runs.folder import BEST_MODEL, CONFIG_FILE, read_config, resolve_run, seen_from_here
+    from runwright.runs.folder import BEST_MODEL, read_saved, resolve_run
     from runwright.tracker.mlflow.tracker import connected
 
     folder = resolve_run(args.run, output_dir=args.output_dir, needs=BEST_MODEL)
-    config = seen_from_here(folder, read_config(folder / CONFIG_FILE))
-    output_dir = Path(config["output_dir"]).expanduser()
+    output_dir = Path(read_saved(folder)["output_dir"]).expanduser()
     with connected(folder, uri=args.uri, output_dir=output_dir) as uploader:
         yield folder, uploader

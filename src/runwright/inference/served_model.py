@@ -27,11 +27,9 @@ class BestModel(PythonModel):
         table, names = pd.DataFrame(model_input), list(self.run.task.text_columns)
         if len(names) == 1 and names[0] not in table.columns:
             table = table.iloc[:, :1].set_axis(names, axis=1)
-        columns = [[_text(value) for value in table[name]] for name in names]
-        records = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
-        rows = list(self.predict_records(self.run, records, all_scores=False))
-        answers = [key for key in ("predicted", "score") if rows and key in rows[0]]
-        return pd.DataFrame({key: [row.get(key) for row in rows] for key in answers}, index=table.index)
+        records = [{name: _text(row[name]) for name in names} for row in table.to_dict("records")]
+        answers = list(self.predict_records(self.run, records, all_scores=False))
+        return pd.DataFrame(answers, index=table.index).filter(["predicted", "score"])
 
 
 def _text(value: Any) -> Any:

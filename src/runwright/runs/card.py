@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import math
+import os
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from runwright import build
 from runwright.config.compose import checked, compose
 from runwright.config.redaction import redact, reveal
+from runwright.config.rules.table import HUB_NAME
 from runwright.config.targets import GROUPS
 from runwright.dataset.load import LoadedData
 from runwright.errors import ConfigError
 from runwright.report.terminal import duration, number_text
 from runwright.runs.folder import CONFIG_FILE, read_config, read_run
-from runwright.store import read_json, write_text
+from runwright.store import local_path, read_json, write_text
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import read_curves
 from runwright.tracker.system import PREFIX
@@ -26,8 +28,6 @@ from runwright.version import __version__
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
-
-logger = logging.getLogger(__name__)
 
 CARD_FILE = "README.md"
 PIPELINE_TAGS = {
@@ -38,63 +38,46 @@ PIPELINE_TAGS = {
     "sentence_embedding": "sentence-similarity",
     "causal_language_modeling": "text-generation",
     "instruction_tuning": "text-generation",
-}  # the others write texts from texts
-PACKAGES = ("runwright", "torch", "transformers", "tokenizers", "datasets")
+    "sequence_to_sequence": "text2text-generation",
+}  # by module; a task of the user's own has none
 SETTINGS = ("task", "generation", "model", "tokenizer", "optimizer", "scheduler", "trainer", "seeds")
 
 
 def write_card(folder: Path, result: RunResult, *, data: LoadedData, notes: Sequence[str]) -> None:
-    """Write best/README.md of a run from its records; an error in it is no error of the run.
-
-    `data` are the rows of the run, `notes` say what its metrics mean.
-    """
-    try:
-        _write_card(folder, result, data=data, notes=notes)
-    except Exception:
-        logger.warning("no model card could be written", exc_info=True)
-
-
-def _write_card(folder: Path, result: RunResult, *, data: LoadedData, notes: Sequence[str]) -> None:
+    """Write best/README.md of a run from its records; `notes` say what its metrics mean."""
     from huggingface_hub import ModelCardData
     from omegaconf import OmegaConf
 
     config, origin = read_config(folder / CONFIG_FILE), read_json(folder / "provenance.json")
-    source, base = config["dataset"].get("source") or {}, config["model"].get("name")
-    tag = PIPELINE_TAGS.get(config["task"]["_target_"].split(".")[-2], "text2text-generation")
-    is_hub_name = base and base.count("/") == 1 and ":" not in base and not Path(base).exists()
-    results = [*_results(result, task=tag, dataset=source.get("name", config["name"]))]
-    card = {"language": [], "tags": []} | config.get("card", {})
+    source, card = config["dataset"].get("source") or {}, config.get("card", {})
+    base, dataset = config["model"].get("name"), source.get("name") or source.get("hub_name")
+    tag = PIPELINE_TAGS.get(config["task"]["_target_"].split(".")[-2])
+    dataset = dataset if _is_on_hub(dataset) else None
+    results = [*_results(result, task=tag or "other", dataset=dataset or config["name"])]
     is_embedding = (folder / "best" / "modules.json").is_file()
-    settings = {group: config[group] for group in SETTINGS if config.get(group) is not None}
     about = ModelCardData(
-        language=card["language"] or None,
+        language=card.get("language") or None,
         license=card.get("license"),
         library_name="sentence-transformers" if is_embedding else "transformers",
         pipeline_tag=tag,
-        tags=["runwright", *card["tags"]],
-        base_model=base if is_hub_name else None,
-        datasets=[source["name"]] if "name" in source else None,
+        tags=["runwright", *card.get("tags", ())],
+        base_model=base if _is_on_hub(base) else None,
+        datasets=[dataset] if dataset else None,
         metrics=list(dict.fromkeys(row.metric_type for row in results)),
         model_name=config["name"],
         eval_results=results,
     )
-    _save(
-        about,
-        "card.md.jinja",
-        folder / "best",
-        name=config["name"],
-        base=base,
-        card=card,
-        result=result,
-        results=results,
-        notes=notes,
-        data=data,
-        origin=origin,
-        packages={name: origin["packages"][name] for name in PACKAGES if name in origin["packages"]},
-        energy=_energy(folder, result.speed.seconds) if origin["hardware"]["gpus"] else "",
-        settings=OmegaConf.to_yaml(OmegaConf.create(settings)).rstrip(),
-        command=shlex.join(["runwright", "train", *read_run(folder)["overrides"]]),
-    )
+    context = {"name": config["name"], "base": base, "card": card, "data": data, "origin": origin}
+    context |= {"result": result, "results": results, "notes": notes}
+    command = shlex.join(["runwright", "train", *read_run(folder)["overrides"]])
+    energy = _energy(folder, result.speed.seconds) if origin["hardware"]["gpus"] else ""
+    settings = OmegaConf.to_yaml({group: config[group] for group in SETTINGS if config.get(group)})
+    context |= {"command": command, "settings": settings, "energy": energy}
+    _save(about, "card.md.jinja", folder / "best", **context)
+
+
+def _is_on_hub(name: str | None) -> bool:
+    return bool(name and re.fullmatch(HUB_NAME, name)) and not local_path(str(name)).exists()
 
 
 def _save(about: Any, template: str, folder: Path, **context: Any) -> None:
@@ -102,8 +85,9 @@ def _save(about: Any, template: str, folder: Path, **context: Any) -> None:
     from huggingface_hub import RepoCard
 
     file, functions = str(Path(__file__).with_name(template)), {"number": number_text, "duration": duration}
-    text = str(RepoCard.from_template(about, template_path=file, **functions, **context))
-    write_text(folder / CARD_FILE, redact(text).replace(str(Path.home()), "~"))
+    text = redact(str(RepoCard.from_template(about, template_path=file, **functions, **context)))
+    home = os.environ.get("HOME", "").rstrip("/")  # that of a container may be /
+    write_text(folder / CARD_FILE, text.replace(f"{home}/", "~/") if home else text)
 
 
 def _results(result: RunResult, *, task: str, dataset: str) -> Iterator[EvalResult]:
@@ -113,6 +97,7 @@ def _results(result: RunResult, *, task: str, dataset: str) -> Iterator[EvalResu
     for key, value in result.metrics.items():
         split, metric, group = (*key.split("/", 2), "")[:3]
         interval = result.intervals.get(key)
+        ends = [interval.low, interval.high] if interval else []
         if math.isfinite(value):
             yield EvalResult(
                 task_type=task,
@@ -123,7 +108,7 @@ def _results(result: RunResult, *, task: str, dataset: str) -> Iterator[EvalResu
                 metric_type=metric,
                 metric_name=metric,
                 metric_value=value,
-                metric_args={"confidence_interval_95": [interval.low, interval.high]} if interval else None,
+                metric_args={"confidence_interval_95": ends} if ends and math.isfinite(sum(ends)) else None,
             )
 
 
@@ -144,11 +129,10 @@ def write_dataset(overrides: Sequence[str], folder: Path, *, allow_shadow: bool)
     if config["dataset"].get("streaming"):
         raise ConfigError("dataset.streaming: given true, expected false: the splits are written as a whole")
     data, card = build.load_data(config), config["card"]
-    files = {split: f"data/{split}.parquet" for split in data.splits}
+    paths = [{"split": split, "path": f"data/{split}.parquet"} for split in data.splits]
     (folder / "data").mkdir()
-    for split, rows in data.splits.items():
-        rows.to_parquet(folder / files[split])
-    paths = [{"split": split, "path": file} for split, file in files.items()]
+    for path in paths:
+        data.splits[path["split"]].to_parquet(folder / path["path"])
     about = DatasetCardData(
         language=card["language"] or None,
         license=card["data_license"],

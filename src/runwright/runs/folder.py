@@ -174,7 +174,7 @@ def resolve_run(
     The latest run is the newest one that has what is needed; where none has it, the newest.
     """
     path = local_path(str(reference))
-    if (path / RUN_FILE).is_file():
+    if (path / RUN_FILE).is_file() or (path / EXPORT_FILE).is_file():
         return path.resolve()
     text, runs = str(reference), whole_runs(output_dir)
     latest, _, name = text.partition(":")

@@ -10,7 +10,7 @@ import shlex
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -235,7 +235,8 @@ def write_results(
         return replace(result, paths=paths)
     outputs.write_charts(run.folder, prepared=prepared)
     result = replace(result, intervals=intervals, paths=paths)
-    write_card(run.folder, result, data=prepared.data, notes=run.notes)
+    with _harmless("no model card could be written"):
+        write_card(run.folder, result, data=prepared.data, notes=run.notes)
     about = outputs.about_model(task, splits, step=best)
     run.tracker.log_model(paths["best"], about=about)
     for name, path in paths.items():
@@ -272,20 +273,22 @@ def record_summary(
     run.tracker.log_metrics(measured, step=state.step)
     run.tracker.log_tags({"ledger": result.ledger})
     run.tracker.log_artifact(write_summary(summary))
-    if run.is_read:
-        _write_page(run)
+    size = sum(file.stat().st_size for file in run.folder.glob("predictions/*.jsonl"))
+    if run.is_read and size > MAX_PREDICTIONS_BYTES:
+        logger.info("no report.html, since there are many predictions: runwright report %s", run.folder)
+    elif run.is_read:
+        with _harmless("no report.html could be made"):
+            run.tracker.log_artifact(write_report(run.folder, is_sweep=False))
     return summary
 
 
-def _write_page(run: Run) -> None:
-    """Write report.html, where that takes less than a second; an error in it is no error of the run."""
-    if sum(file.stat().st_size for file in run.folder.glob("predictions/*.jsonl")) > MAX_PREDICTIONS_BYTES:
-        logger.info("no report.html, since there are many predictions: runwright report %s", run.folder)
-        return
+@contextmanager
+def _harmless(failure: str) -> Iterator[None]:
+    """An error in what is written for people is a warning, and no error of the run."""
     try:
-        run.tracker.log_artifact(write_report(run.folder, is_sweep=False))
+        yield
     except Exception:
-        logger.warning("no report.html could be made", exc_info=True)
+        logger.warning(failure, exc_info=True)
 
 
 def push_best(run: Run) -> None:
@@ -298,14 +301,16 @@ def push_best(run: Run) -> None:
     if {"sweep", "reproduces"} & read_run(run.folder).keys():
         logger.info("not pushed to %s, as one of several runs: %s", repo, again)
         return
+    pushed = {"repo": repo, "error": "it was interrupted"}
+    update_status(run.folder, "FINISHED", pushed=pushed)
     try:
         address = hub.push(hub.choose_files(run.folder / "best"), repo, private=options["private"])
         logger.info("pushed: %s", address)
-        update_status(run.folder, "FINISHED", pushed={"repo": repo, "commit": address})
+        pushed = {"repo": repo, "commit": address}
     except Exception as error:  # noqa: BLE001 - the run has finished
-        reason = redact(str(error) or type(error).__name__)
-        logger.warning("not pushed: %s; to try again: %s", reason, again)
-        update_status(run.folder, "FINISHED", pushed={"repo": repo, "error": reason})
+        pushed["error"] = redact(str(error) or type(error).__name__)
+        logger.warning("not pushed: %s; to try again: %s", pushed["error"], again)
+    update_status(run.folder, "FINISHED", pushed=pushed)
 
 
 # --- origin -----------------------------------------------------------------------------------------------

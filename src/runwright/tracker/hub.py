@@ -5,25 +5,26 @@ What is sent is decided by the names of files; a file in which a secret is writt
 
 from __future__ import annotations
 
+import codecs
 import re
 import shutil
 from collections.abc import Sequence
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
 from runwright.config.redaction import MASK, Redactor, redact
-from runwright.config.rules.table import HUB_NAME
 from runwright.errors import ConfigError, TrackingError
-from runwright.store import folder_whole
+from runwright.store import folder_whole, output_path
 from runwright.version import __version__
 
-# Files of a model and of an export; rows and predictions, pickles, logs and checkpoints are not among them.
+# Whole names where they are known: `*token*.json` would match rows of texts as well.
 WEIGHTS = ("*.safetensors", "*.onnx", "*.pt2", "*.gguf")
 MODEL_FILES = (
-    *(*WEIGHTS, "*.index.json", "*.onnx.data", "*.onnx_data"),
-    *("*config*.json", "*token*.json", "vocab.*", "merges.txt", "*.model", "*.spm", "*.jinja"),
-    *("modules.json", "task.json", "config.yaml", "README.md", "LICENSE*", "example.py"),
+    *(*WEIGHTS, "*.safetensors.index.json", "*.onnx.data", "*.onnx_data", "config.json", "*_config.json"),
+    *("modules.json", "config_sentence_transformers.json", "tokenizer.json", "special_tokens_map.json"),
+    *("added_tokens.json", "vocab.json", "target_vocab.json", "vocab.txt", "merges.txt", "*.jinja", "*.spm"),
+    *("*.bpe.model", "spiece.model", "spm.model", "tokenizer.model", "README.md", "LICENSE*"),
+    *("task.json", "config.yaml", "export.json", "example.py"),
 )
 DATASET_FILES = ("data/*.parquet", "README.md")
 PRIVATE_KEY = "PRIVATE KEY-----"
@@ -43,20 +44,25 @@ class Upload(NamedTuple):
 def choose_files(folder: Path, *, also: Sequence[str] = (), is_dataset: bool = False) -> Upload:
     """The files to publish: those of a model (or data set), and what patterns in `also` name.
 
-    Links are not followed. Raises ConfigError where there is no model, and for a secret in a file.
+    Links and hidden files are left out. Raises ConfigError without a model, and for a secret in a file.
     """
     root, patterns = folder.resolve(), (*(DATASET_FILES if is_dataset else MODEL_FILES), *also)
     sizes, left_out = dict[str, int](), list[str]()
     for path in sorted(root.rglob("*")):
-        name = path.relative_to(root).as_posix()
-        is_hidden = any(part.startswith(".") for part in Path(name).parts)
-        is_meant = any(fnmatch(name, pattern) for pattern in patterns) and not is_hidden
-        if path.is_file() and path.resolve() == path and is_meant:
-            sizes[name] = path.stat().st_size
+        name = path.relative_to(root)
+        is_open = path.resolve() == path and not any(part.startswith(".") for part in name.parts)
+        if is_open and path.is_file() and any(map(name.match, patterns)):
+            sizes[name.as_posix()] = path.stat().st_size
         elif path.is_symlink() or not path.is_dir():
-            left_out.append(name)
-    if not is_dataset and not any(fnmatch(name, weights) for name in sizes for weights in WEIGHTS):
-        raise ConfigError(f"{folder}: given a folder without weights, expected a run, an export or a model")
+            left_out.append(name.as_posix())
+    for pattern in also:
+        if not any(Path(name).match(pattern) for name in sizes):
+            raise ConfigError(
+                f"--include: {root} has no file like {pattern!r} that is neither hidden nor a link"
+            )
+    if not is_dataset and not any(Path(name).match(weights) for name in sizes for weights in WEIGHTS):
+        expected = "a run, an export or a model that is not made of links"
+        raise ConfigError(f"{folder}: given a folder without weights, expected {expected}")
     redactor = Redactor()
     for name in sizes:
         _require_no_secret(root / name, name, redactor)
@@ -65,9 +71,11 @@ def choose_files(folder: Path, *, also: Sequence[str] = (), is_dataset: bool = F
 
 def _require_no_secret(file: Path, name: str, redactor: Redactor) -> None:
     with file.open("rb") as stream:
-        if b"\0" in stream.read(4096):
-            return  # weights and tables
-    text = file.read_text(encoding="utf-8", errors="replace")
+        head = stream.read(4096)
+    is_utf16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if b"\0" in head and not is_utf16:
+        return  # weights and tables
+    text = file.read_text(encoding="utf-16" if is_utf16 else "utf-8", errors="replace")
     text = _NO_TEXT.sub(": null ", text) if file.suffix == ".json" else text
     masked = redactor.text(text).replace(PRIVATE_KEY, MASK)
     if masked != text:
@@ -80,42 +88,11 @@ def copy(upload: Upload, target: Path) -> Path:
     """Copy the files to a new folder, which appears whole or not at all; ConfigError for a full one."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigError(f"--to: given {target}, which is there already, expected a new or empty folder")
-    with folder_whole(target) as unfinished:
+    with folder_whole(output_path(target, is_folder=True, flag="--to").resolve()) as unfinished:
         for name in upload.sizes:
             (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(upload.folder / name, unfinished / name)
     return target
-
-
-def is_folder(target: str) -> bool:
-    """Return True for a local folder, which begins with ./, ../, ~ or /, and False for a repository."""
-    if target.startswith((".", "~", "/", "$")):
-        return True
-    if not re.fullmatch(HUB_NAME, target):
-        raise ConfigError(f"--to: given {target!r}, expected OWNER/NAME on the hub, or a folder: ./{target}")
-    return False
-
-
-def has_repository(repo: str, *, private: bool, repo_type: str) -> bool:
-    """Return True if there is such a repository on the hub, which those see who are meant to.
-
-    Raises TrackingError where others see it, where nobody is logged in, and where the hub does not answer.
-    """
-    from huggingface_hub import HfApi, get_token
-    from huggingface_hub.errors import RepositoryNotFoundError
-
-    if not get_token():
-        raise TrackingError("the hub needs to know who you are: hf auth login, or the variable HF_TOKEN")
-    try:
-        is_private = bool(HfApi().repo_info(repo, repo_type=repo_type).private)
-    except RepositoryNotFoundError:
-        return False
-    except Exception as error:
-        raise _refusal(repo, error) from error
-    if is_private != private:
-        now, flag = ("private", "leave out") if is_private else ("public", "if that is meant:")
-        raise TrackingError(f"{repo} is {now} on the hub; {flag} --public (hub.private=false)")
-    return True
 
 
 def push(
@@ -123,29 +100,27 @@ def push(
 ) -> str:
     """Send the files as one commit, to a repository that is made where there is none; the commit's address.
 
-    Files that the hub has already are not sent again. Raises TrackingError where it does not take them.
+    Files that the hub has already are not sent again. Raises TrackingError where it does not take them, where
+    nobody is logged in, and where others see the repository than are meant to.
     """
-    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub import CommitOperationAdd, HfApi, get_token
 
+    if not get_token():
+        raise TrackingError("the hub needs to know who you are: hf auth login, or the variable HF_TOKEN")
     api, kind = HfApi(), upload.repo_type
-    is_there = has_repository(repo, private=private, repo_type=kind)
     files = [
         CommitOperationAdd(path_in_repo=name, path_or_fileobj=upload.folder / name) for name in upload.sizes
     ]
     message = message or f"Push {len(files)} files with Runwright {__version__}"
     try:
-        if not is_there:
-            api.create_repo(repo, repo_type=kind, private=private, exist_ok=True)
-        if revision:
-            api.create_branch(repo, repo_type=kind, branch=revision, exist_ok=True)
-        done = api.create_commit(repo, files, commit_message=message, repo_type=kind, revision=revision)
+        api.create_repo(repo, repo_type=kind, private=private, exist_ok=True)
+        if bool(api.repo_info(repo, repo_type=kind).private) == private:
+            if revision:
+                api.create_branch(repo, repo_type=kind, branch=revision, exist_ok=True)
+            done = api.create_commit(repo, files, commit_message=message, repo_type=kind, revision=revision)
+            return done.commit_url
     except Exception as error:
-        raise _refusal(repo, error) from error
-    return done.commit_url
-
-
-def _refusal(repo: str, error: Exception) -> TrackingError:
-    """What the hub's library raised, in one line and without secrets."""
-    texts = (str(one) or type(one).__name__ for one in (error, error.__cause__) if one is not None)
-    reason = " ".join(redact(" ".join(texts)).split())
-    return TrackingError(f"the hub does not take {repo}: {reason[:300]}")
+        reason = " ".join(redact(f"{error or type(error).__name__} {error.__cause__ or ''}").split())
+        raise TrackingError(f"the hub does not take {repo}: {reason[:300]}") from error
+    now, flag = ("public", "if that is meant:") if private else ("private", "leave out")
+    raise TrackingError(f"{repo} is {now} on the hub; {flag} --public (hub.private=false)")

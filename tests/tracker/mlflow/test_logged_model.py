@@ -1,4 +1,4 @@
-"""The best model in MLflow: described, sent once, registered; tests/runs/test_card.py loads one."""
+"""The best model in MLflow: described, sent once, registered; test_registry.py loads one."""
 
 from __future__ import annotations
 

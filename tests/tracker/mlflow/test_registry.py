@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import runwright
@@ -62,7 +63,7 @@ def test_an_alias_moves_to_a_better_run_only(
     text = said("promote", good, code=0)
     assert "films@champion is version 2 now" in text
     assert "B is better than A" in text
-    assert "films@champion stays where it is" in said("promote", bad, "--allow-equal", code=1)
+    assert "films@champion stays where it is" in said("promote", bad, code=1)
     said("register", bad, "--alias", "candidate", code=0)
     same = said("promote", good, "--alias", "champion", code=0)  # it has it already
     assert "is version 2 now" in same
@@ -79,6 +80,37 @@ def test_compare_fails_in_ci_where_a_run_is_worse(
     words = ["compare", *map(named.__getitem__, sides.split()), "--output-dir", str(home / "outputs")]
     assert main(words) == 0
     assert main([*words, "--fail-if-worse"]) == code
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # what MLflow says about its own type hints when it is imported
+def test_a_registered_model_answers_as_predict_does(
+    runs: tuple[Path, Path], home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import mlflow
+
+    words = [
+        "register",
+        str(runs[0]),
+        "--name",
+        "asked",
+        "--alias",
+        "it",
+        "--output-dir",
+        str(home / "outputs"),
+    ]
+    assert [main(words), main(words)] == [0, 0]  # again: the same version
+    assert capsys.readouterr().out.splitlines() == ["models:/asked/1 models:/asked@it"] * 2
+    mlflow.set_tracking_uri(to_address(home / "outputs" / "mlflow.db", "sqlite"))
+    model = mlflow.pyfunc.load_model("models:/asked@it")
+    expected = runwright.predict(runs[0], TEXTS).predictions
+    table = pd.DataFrame({"text": TEXTS}, index=[5, 1])
+    for predicted in (model.predict(TEXTS), model.predict(table)):
+        assert predicted["predicted"].tolist() == [row["predicted"] for row in expected]
+        assert predicted["score"].tolist() == [row["score"] for row in expected]
+    assert list(model.predict(table).index) == [5, 1]
+    gaps = pd.DataFrame({"text": [None, float("nan")]})
+    assert len(model.unwrap_python_model().predict(None, gaps)) == 2
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from typing import Any
 from runwright.analysis.runs import RunRow, as_text, read_row
 from runwright.errors import ConfigError
 from runwright.runs.folder import resolve_run, whole_runs
+from runwright.store import local_path
 from runwright.types import Interval
 
 BY_NAME = "name:"
@@ -100,7 +101,8 @@ def _find_folders(reference: str, output_dir: str | Path) -> list[Path]:
         if not folders:
             raise ConfigError(f"{reference}: given no run, expected the name of an experiment that finished")
         return folders
-    folders = [resolve_run(run, output_dir=output_dir) for run in reference.split(",") if run]
+    names = [reference] if local_path(reference).is_dir() else filter(None, reference.split(","))
+    folders = [resolve_run(name, output_dir=output_dir) for name in names]
     if len(set(folders)) < len(folders):
         raise ConfigError(f"{reference}: given a run twice, expected distinct ones")
     if not folders:

@@ -21,6 +21,7 @@ from runwright.errors import TrackingError
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
+    from mlflow.entities.model_registry import ModelVersion
     from mlflow.models import ModelSignature
     from mlflow.tracking import MlflowClient
 
@@ -76,7 +77,10 @@ def send_model(
         name, _, alias = record["register_as"].partition("@")
         try:
             version = make_version(client, record, name, run_id=run_id, experiment_id=experiment_id)
-            if alias and not _is_newer(client, name, alias, than=record["t"]):
+            now = at_alias(client, name, alias) if alias else None
+            if now and int(now.tags.get(KEY_TAG, "/0").rpartition("/")[2]) > record["t"]:  # a late upload
+                logger.warning("the alias %s of %s stays where it is: at a model that is newer", alias, name)
+            elif alias:
                 client.set_registered_model_alias(name, alias, version)
         except MlflowException as error:
             client.get_run(run_id)  # raises where nothing answers: then it is tried again
@@ -128,15 +132,16 @@ def make_version(
     return str(version.version)
 
 
-def _is_newer(client: MlflowClient, name: str, alias: str, *, than: int) -> bool:
-    """Return True if the alias is at a model that was recorded later: a late upload does not take it back."""
-    version = client.get_registered_model(name).aliases.get(alias)
-    tags = client.get_model_version(name, str(version)).tags if version is not None else {}
-    recorded = tags.get(KEY_TAG, "").rpartition("/")[2]
-    if recorded.isdigit() and int(recorded) > than:
-        logger.warning("the alias %s of %s stays where it is: at a model that is newer", alias, name)
-        return True
-    return False
+def at_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
+    """The version of a registered model that has an alias; None where there is none, or no such model."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_model_version_by_alias(name, alias)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # model, alias
+            raise
+    return None
 
 
 @contextmanager
@@ -155,7 +160,7 @@ def _staged(folder: Path, record: Mapping[str, Any], logged: LoggedModel) -> Ite
             staged,
             python_model=str(SCRIPT),
             artifacts={"run": str(settings)},
-            pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
+            pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
             signature=_signature(about),
             input_example=example,
             # By name and not by path, which would be a path of this machine.
@@ -192,11 +197,12 @@ def _signature(about: Mapping[str, Any]) -> ModelSignature:
     first = about["example"][0] if about["example"] else {}
     kinds = [Array(text) if isinstance(first.get(name), list) else text for name in columns]
     names = columns if len(columns) > 1 else [None]
-    outputs = {
-        "texts": [ColSpec(text, "predicted")],
-        "regression": [ColSpec(number, "predicted")],
-        "single_label": [ColSpec(text, "predicted"), ColSpec(number, "score")],
-        "multi_label": [ColSpec(Array(text), "predicted"), ColSpec(Array(number), "score")],
-    }.get(about["problem"])  # other tasks name what suits them
     inputs = Schema([ColSpec(kind, name) for kind, name in zip(kinds, names, strict=True)])
+    answers = {
+        "texts": {"predicted": text},
+        "regression": {"predicted": number},
+        "single_label": {"predicted": text, "score": number},
+        "multi_label": {"predicted": Array(text), "score": Array(number)},
+    }.get(about["problem"], {})  # other tasks name what suits them
+    outputs = [ColSpec(kind, name) for name, kind in answers.items()]
     return ModelSignature(inputs, Schema([*outputs]) if outputs else None)

@@ -22,7 +22,7 @@ from runwright.store import write_json
 from runwright.tracker.console import JournalTracker
 from runwright.tracker.journal import FILE_NAME, read
 from runwright.tracker.mlflow import store as stores
-from runwright.tracker.mlflow.logged_model import make_version
+from runwright.tracker.mlflow.logged_model import at_alias, make_version
 from runwright.tracker.mlflow.store import Store, client_settings, locate
 from runwright.tracker.mlflow.upload import RUN_ID_TAG, STATE_NAME, Target, Uploader, read_state
 from runwright.tracker.system import PREFIX
@@ -232,23 +232,14 @@ def register(uploader: Uploader, name: str, *, alias: str | None) -> str:
 
 def find_alias(uploader: Uploader, name: str, alias: str) -> str | None:
     """Our id of the run whose model an alias of a registered model is at; None where there is none yet."""
-    from mlflow.exceptions import MlflowException
-
     client = uploader.connect()
-    try:
-        version = client.get_registered_model(name).aliases.get(alias)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return None
+    version = at_alias(client, name, alias)
     if version is None:
         return None
-    run = client.get_run(str(client.get_model_version(name, str(version)).run_id))
-    if RUN_ID_TAG not in run.data.tags:
-        raise TrackingError(
-            f"models:/{name}@{alias} is at a model of another program: nothing to compare with"
-        )
-    return run.data.tags[RUN_ID_TAG]
+    tags = client.get_run(str(version.run_id)).data.tags
+    if RUN_ID_TAG not in tags:
+        raise TrackingError(f"models:/{name}@{alias} is at a model of another program")
+    return tags[RUN_ID_TAG]
 
 
 def _remember(folder: Path, *, store: Store, target: Target, output_dir: Path) -> None:
