@@ -96,6 +96,7 @@ def test_parts_of_one_process_are_the_rows_of_none(
     project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(project)
+    (editors := tmp_path / ".parts.jsonl.swp").touch()
     for name, flags in (("plain", []), ("parts", ["--num-processes", "1"])):
         for ending in ("jsonl", "csv"):
             output = str(tmp_path / f"{name}.{ending}")
@@ -103,7 +104,7 @@ def test_parts_of_one_process_are_the_rows_of_none(
             assert main([*words, *flags]) == 0
     for ending in ("jsonl", "csv"):
         assert (tmp_path / f"plain.{ending}").read_bytes() == (tmp_path / f"parts.{ending}").read_bytes()
-    assert not list(tmp_path.glob(".*"))
+    assert list(tmp_path.glob(".*")) == [editors]
     assert main(["predict", "latest", "good", "--num-processes", "2"]) == 2
     assert "several processes take --file FILE and --output FILE" in capsys.readouterr().err
 

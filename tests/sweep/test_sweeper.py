@@ -258,6 +258,7 @@ def test_another_space_is_refused_with_the_difference_unless_allowed(sweep: RunS
             ["hydra.sweeper.pruner=median", "hydra.sweeper.direction=[minimize,maximize]"],
             "several objectives",
         ),
+        (["hydra.sweeper.objectives=[a,b]"], "direction: given minimize, expected minimize or maximize, for"),
     ],
 )
 def test_wrong_options_are_refused(sweep: RunSweep, options: list[str], text: str) -> None:

@@ -111,7 +111,8 @@ def _notes(headings: Sequence[str], lines: Sequence[Sequence[str | Cell]]) -> It
                 mixed = mixed_settings(cell.side)
                 differs = f"; they differ in more than seeds: {', '.join(mixed)}" if mixed else ""
                 ids = " ".join(row.short_id for row in runs)
-                yield f"{name} | {heading}: {len(runs)} runs: {ids}{differs}"
+                # A line end in a setting's text would end a comment.
+                yield " ".join(f"{name} | {heading}: {len(runs)} runs: {ids}{differs}".split())
 
 
 def _written(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import glob
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -41,7 +41,8 @@ def parts_folder(target: Path, run: FinishedRun, *key: Any) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     yield folder
     if run.ranks.is_first:
-        for unused in target.parent.glob(f".{glob.escape(target.name)}.*"):
+        ours = re.compile(rf"\.{re.escape(target.name)}\.(parts-\w{{12}}|\d+\.tmp)")
+        for unused in filter(lambda file: ours.fullmatch(file.name), target.parent.iterdir()):
             shutil.rmtree(unused) if unused.is_dir() else unused.unlink()  # what a killed one was writing
 
 

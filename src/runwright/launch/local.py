@@ -107,6 +107,7 @@ def share_command(execute: Callable[[], int], words: Sequence[str], *, num_proce
         check_num_processes(num_processes)
         return execute()
     stops: list[int] = []
+    threads = str(share_of_cores(num_processes))  # accelerate would choose another number, with a warning
     with (
         tempfile.TemporaryDirectory(prefix="runwright-") as reports,
         catch_signals(lambda number, _: stops.append(number)),
@@ -114,7 +115,7 @@ def share_command(execute: Callable[[], int], words: Sequence[str], *, num_proce
             [sys.executable, "-P", "-m", "runwright", *words],
             num_processes=num_processes,
             folder=Path(reports),
-            environment=worker_environment() | {REPORTS_VARIABLE: reports},
+            environment=worker_environment() | {REPORTS_VARIABLE: reports, "OMP_NUM_THREADS": threads},
         ) as group,
     ):
         seconds: Any = {"timeout_seconds": TIMEOUT_SECONDS, "grace_seconds": AFTER_FAILURE_SECONDS}

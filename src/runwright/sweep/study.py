@@ -130,7 +130,8 @@ def open_study(options: SweeperConf) -> Study:
     except ConfigError:
         raise
     except Exception as error:  # of a database's driver, or of a broken line
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        told = error.details() if hasattr(error, "details") else error  # of gRPC
+        reason = str(told).strip().partition("\n")[0] or type(error).__name__
         raise ConfigError(f"study {options.study_name!r} cannot be opened: {reason}") from error
 
 
