@@ -130,8 +130,8 @@ def open_study(options: SweeperConf) -> Study:
     except ConfigError:
         raise
     except Exception as error:  # of a database's driver, or of a broken line
-        told = error.details() if hasattr(error, "details") else error  # of gRPC
-        reason = str(told).strip().partition("\n")[0] or type(error).__name__
+        details = getattr(error, "details", error.__str__)  # of gRPC
+        reason = str(details()).strip().partition("\n")[0] or type(error).__name__
         raise ConfigError(f"study {options.study_name!r} cannot be opened: {reason}") from error
 
 
