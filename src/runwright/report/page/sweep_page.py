@@ -70,12 +70,12 @@ def sweep_page(
     varied = [key for key in keys if len({job.values.get(key) for job in jobs}) > 1]
     drawn_keys = [key for key in varied if key != "seed"]
     ended = [job for job in jobs if math.isfinite(job.rank)]
-    parameters = [_parameter_chart([job for job in ended if key in job.values], key) for key in drawn_keys]
+    parameters = [_parameter_chart(ended, key, varied) for key in drawn_keys]
     search = [
         _history_chart(ended, len(jobs)),
         _importance_chart(ended, drawn_keys),
         _parallel_chart(ended[:MAX_LINES], drawn_keys),
-        _pareto_chart(jobs, objectives or {}),
+        _pareto_chart(jobs, objectives or {}, varied),
     ]
     tables = [Table(title="Over seeds", columns=[*r[0]], rows=[[*x.values()] for x in r]) for r in seeds[0]]
     drawn = [(_name(job, varied), curves[job.number]) for job in jobs if curves.get(job.number)][:MAX_DRAWN]
@@ -197,7 +197,7 @@ def _parallel_chart(ended: Sequence[Job], keys: Sequence[str]) -> Chart | None:
     return Chart(kind="parallel", title="All together", about=about, data=data, whole=True)
 
 
-def _pareto_chart(jobs: Sequence[Job], objectives: Mapping[str, str]) -> Chart | None:
+def _pareto_chart(jobs: Sequence[Job], objectives: Mapping[str, str], varied: Sequence[str]) -> Chart | None:
     """Two objectives of each job; no other job is better in one and as good in the other than the front."""
     ended = [job for job in jobs if objectives.keys() <= job.metrics.keys()]
     if len(objectives) != 2 or len(ended) < 2:
@@ -206,27 +206,38 @@ def _pareto_chart(jobs: Sequence[Job], objectives: Mapping[str, str]) -> Chart |
     points = np.array([[job.metrics[name] for name in objectives] for job in ended]) * signs
     better = (points[:, None] <= points).all(axis=2) & (points[:, None] < points).any(axis=2)
     beaten, (x, y) = better.any(axis=0), objectives
-    groups = {"groups": ["Pareto front", "others"], "group": beaten.astype(int).tolist()}
+    data = {
+        "px": [job.metrics[x] for job in ended],
+        "py": [job.metrics[y] for job in ended],
+        "texts": [_name(job, varied) for job in ended],
+        "groups": ["Pareto front", "others"],
+        "group": beaten.astype(int).tolist(),
+        "x": x,
+        "y": y,
+    }
     ways = ", ".join(f"{name} {way}d" for name, way in objectives.items())
     about = f"{ways}: {int((~beaten).sum())} of {len(ended)} jobs are on the front"
-    return _scatter("Pareto front", about, ended, x, y, px=[job.metrics[x] for job in ended], **groups)
+    return Chart(kind="scatter", title="Pareto front", about=about, data=data)
 
 
-def _parameter_chart(ended: Sequence[Job], key: str) -> Chart | None:
+def _parameter_chart(ended: Sequence[Job], key: str, varied: Sequence[str]) -> Chart | None:
     """The metric over a parameter: over numbers on a line, over words side by side."""
+    ended = [job for job in ended if key in job.values]
     values = [job.values[key] for job in ended]
     if len(set(values)) < 2:
         return None
-    axis, about = _axis(values), f"{len(ended)} jobs, best at {values[0]}"  # the jobs come best first
-    across = {"px": axis["values"], "names": axis["names"], "logx": axis["log"]}
-    return _scatter(key, about, ended, key, ended[0].metric, **across)
-
-
-def _scatter(title: str, about: str, jobs: Sequence[Job], x: str, y: str, **more: object) -> Chart:
-    """A point for each job, `y` being a metric."""
-    texts = [_name(job, list(job.values)) for job in jobs]
-    data = {"py": [job.metrics[y] for job in jobs], "texts": texts, "x": x, "y": y, **more}
-    return Chart(kind="scatter", title=title, about=about, data=data)
+    axis, metric = _axis(values), ended[0].metric
+    data = {
+        "px": axis["values"],
+        "py": [job.metrics[metric] for job in ended],
+        "texts": [_name(job, varied) for job in ended],
+        "names": axis["names"],
+        "logx": axis["log"],
+        "x": key,
+        "y": metric,
+    }
+    about = f"{len(ended)} jobs, best at {values[0]}"  # the jobs come best first
+    return Chart(kind="scatter", title=key, about=about, data=data)
 
 
 def _axis(texts: Sequence[str]) -> dict[str, Any]:
