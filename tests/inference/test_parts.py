@@ -10,13 +10,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import runwright
 from runwright.cli.main import main
-from runwright.inference.parts import shared
+from runwright.errors import ConfigError
+from runwright.inference.parts import parts_folder, shared
 from runwright.trainer.ranks import ALONE, Ranks
 
 NUM_ROWS = 9_000  # five parts of a prediction, three of an evaluation
@@ -90,6 +92,22 @@ def test_each_item_is_made_by_one_rank_and_not_again_by_a_later_start(tmp_path: 
     assert made[3:] == [(1, "b"), (3, "d")]
     assert [file.read_text() for file in shared(tmp_path, "abcde", make, ranks=ALONE)] == [*"abcde"]
     assert len(made) == 5
+
+
+def test_a_folder_of_parts_is_one_command_s(tmp_path: Path) -> None:
+    run: Any = SimpleNamespace(folder=tmp_path / "run", ranks=ALONE)
+    output = tmp_path / "out.jsonl"
+    with parts_folder(output, run, "a") as first:
+        with (
+            pytest.raises(ConfigError, match="given while another command writes it"),
+            parts_folder(output, run, "a"),
+        ):
+            raise AssertionError
+        with parts_folder(output, run, "b") as second:
+            assert second != first
+        assert first.exists()
+        assert not second.exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_parts_of_one_process_are_the_rows_of_none(
