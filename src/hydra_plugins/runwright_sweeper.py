@@ -52,7 +52,12 @@ class RunwrightSweeper(Sweeper):
         for name in ("n_trials", "n_jobs", "seeds", "max_failures", "trial_minutes"):
             if (number := getattr(options, name)) is not None and number <= 0:
                 raise ConfigError(f"hydra.sweeper.{name}: given {number}, expected more than 0")
-        if not isinstance(options.direction, str) and options.direction[1:] and options.pruner != "none":
+        ways = [options.direction] if isinstance(options.direction, str) else options.direction
+        names = [options.objectives] if isinstance(options.objectives, str) else options.objectives or []
+        if len(ways) != len(names or ways) or {*ways} - {"minimize", "maximize"}:
+            expected = "minimize or maximize, for several objectives a list with one for each"
+            raise ConfigError(f"hydra.sweeper.direction: given {options.direction}, expected {expected}")
+        if len(ways) > 1 and options.pruner != "none":
             raise ConfigError("pruner: given one with several objectives, expected pruner=none")
         keys = {key for axis in space.axes for key in axis.keys}
         if options.seeds > 1 and (SEED in keys or SEED not in self.config or options.objectives):
@@ -66,8 +71,6 @@ class RunwrightSweeper(Sweeper):
         budget = min(options.n_trials or len(grid), len(grid)) if grid else options.n_trials or 20
         for params in [*map(space.parameters, options.first), *grid]:  # each once for the life of the study
             self.study.enqueue_trial(params, skip_if_exists=True)
-        ways = [options.direction] if isinstance(options.direction, str) else options.direction
-        names = [options.objectives] if isinstance(options.objectives, str) else options.objectives or []
         facts = {"name": options.study_name, "n_trials": budget, "seeds": options.seeds}
         facts["objectives"] = dict(zip(names, ways, strict=False))
         write_json(folder / STUDY_FILE, facts)

@@ -16,7 +16,9 @@ import runwright
 from runwright.analysis.plan import plan_of
 from runwright.cli.main import main
 from runwright.config.compose import compose_checked
-from runwright.launch.multirun import trials_of
+from runwright.config.folders import find_conf_folders
+from runwright.errors import ConfigError
+from runwright.launch.multirun import _study_options, check_all, trials_of
 
 WORDS = ["the", "film", "was", "a", "story", "with", "people", "in", "it", "good", "bad", "fine", "dull"]
 COMMON = [
@@ -114,3 +116,23 @@ def test_memory_is_within_a_third_of_what_the_run_takes(more: list[str]) -> None
     (file,) = Path("measured").glob("*/*/summary.json")
     taken = json.loads(file.read_text())["peak_memory_bytes"]
     assert plan["memory"]["all"] == pytest.approx(taken, rel=1 / 3)
+
+
+def test_lists_of_a_sweep_s_file_are_read_before_its_trials(rows: Path) -> None:
+    (rows / "conf" / "sweep").mkdir(parents=True)
+    sweeper = {
+        "sampler": "grid", "n_trials": None, "objectives": ["a", "b"], "direction": ["minimize", "maximize"],
+        "constraints": ["trainer.batch_size * optimizer.lr <= 0.2"], "not_compared": ["name"],
+        "params": {"optimizer.lr": "choice(0.01,0.02)", "trainer.max_grad_norm": "choice(1,2)"},
+    }  # fmt: skip
+    head = "# @package _global_\ndefaults:\n  - override /hydra/sweeper: runwright\n"
+    text = head + json.dumps({"hydra": {"sweeper": sweeper}})[1:-1].replace('"hydra":', "hydra:", 1) + "\n"
+    (rows / "conf" / "sweep" / "mine.yaml").write_text(text)
+    words = [*TINY, "sweep=mine", "trainer.batch_size=16"]
+    assert trials_of(words, allow_shadow=False)[1] == 2  # 0.02 is refused with both norms
+    examples, _ = check_all(words, find_conf_folders(), allow_shadow=False)
+    options = _study_options(examples, words)
+    assert not any(option.startswith("hydra.sweeper.direction=") for option in options)
+    assert any(option.startswith("hydra.sweeper.not_compared=") and ",name]" in option for option in options)
+    with pytest.raises(ConfigError, match="n_trials: given -1, expected more than 0"):
+        trials_of([*words, "hydra.sweeper.n_trials=-1"], allow_shadow=False)

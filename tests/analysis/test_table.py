@@ -112,3 +112,15 @@ def test_rows_come_by_number_and_what_differs_beside_the_seed_is_said(make: Make
 def test_without_a_metric_those_that_there_are_are_named(make: Make) -> None:
     with pytest.raises(ConfigError, match="--columns: given seed, expected a metric: test/accuracy"):
         make_table([make("x", 0.5)], ["name"], ["seed"], form="csv")
+
+
+def test_a_text_of_several_lines_ends_no_comment_and_no_row(make: Make) -> None:
+    runs = [make("a\n\\input{x}", 0.5), make("b\n-->", 0.6)]
+    latex, markdown = (
+        make_table(runs, ["name"], ["test/accuracy"], form=form) for form in ("latex", "markdown")
+    )
+    comments = latex.partition("\\begin")[0].splitlines()
+    assert len(comments) == 3
+    assert all(line.startswith("% ") for line in comments)
+    assert "| b --> | **0.6000" in markdown
+    assert markdown.partition("<!--")[2].count("-->") == 1

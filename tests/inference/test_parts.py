@@ -10,13 +10,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import runwright
 from runwright.cli.main import main
-from runwright.inference.parts import shared
+from runwright.errors import ConfigError
+from runwright.inference.parts import parts_folder, shared
 from runwright.trainer.ranks import ALONE, Ranks
 
 NUM_ROWS = 9_000  # five parts of a prediction, three of an evaluation
@@ -92,10 +94,27 @@ def test_each_item_is_made_by_one_rank_and_not_again_by_a_later_start(tmp_path: 
     assert len(made) == 5
 
 
+def test_a_folder_of_parts_is_one_command_s(tmp_path: Path) -> None:
+    run: Any = SimpleNamespace(folder=tmp_path / "run", ranks=ALONE)
+    output = tmp_path / "out.jsonl"
+    with parts_folder(output, run, "a") as first:
+        with (
+            pytest.raises(ConfigError, match="given while another command writes it"),
+            parts_folder(output, run, "a"),
+        ):
+            raise AssertionError
+        with parts_folder(output, run, "b") as second:
+            assert second != first
+        assert first.exists()
+        assert not second.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_parts_of_one_process_are_the_rows_of_none(
     project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(project)
+    (editors := tmp_path / ".parts.jsonl.swp").touch()
     for name, flags in (("plain", []), ("parts", ["--num-processes", "1"])):
         for ending in ("jsonl", "csv"):
             output = str(tmp_path / f"{name}.{ending}")
@@ -103,7 +122,7 @@ def test_parts_of_one_process_are_the_rows_of_none(
             assert main([*words, *flags]) == 0
     for ending in ("jsonl", "csv"):
         assert (tmp_path / f"plain.{ending}").read_bytes() == (tmp_path / f"parts.{ending}").read_bytes()
-    assert not list(tmp_path.glob(".*"))
+    assert list(tmp_path.glob(".*")) == [editors]
     assert main(["predict", "latest", "good", "--num-processes", "2"]) == 2
     assert "several processes take --file FILE and --output FILE" in capsys.readouterr().err
 

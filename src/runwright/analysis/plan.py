@@ -17,7 +17,7 @@ from runwright.config.targets import instantiate
 from runwright.model.padding_free import ARCHITECTURES
 from runwright.model.parameters import without_adapters
 from runwright.predictions import evenly_spaced
-from runwright.report.terminal import duration, print_facts, result_console
+from runwright.report.terminal import duration
 from runwright.runs.folder import whole_runs
 from runwright.store import cache_root, flatten, read_json
 from runwright.task.base import model_inputs
@@ -148,12 +148,8 @@ def _past(config: Mapping[str, Any], *, tokens: int, device: str) -> list[float]
     return seconds[:NUM_PAST]
 
 
-def show(plan: Mapping[str, Any], *, num_trials: int | None) -> None:
-    """Print a plan; with a number of trials, that of a sweep whose trials are like it."""
-    print_facts(_facts(plan, num_trials), console=result_console())
-
-
-def _facts(plan: Mapping[str, Any], num_trials: int | None) -> Iterator[tuple[str, str]]:
+def facts(plan: Mapping[str, Any], *, num_trials: int | None) -> Iterator[tuple[str, str]]:
+    """Names and texts of a plan; with a number of trials, that of a sweep whose trials are like it."""
     trials = num_trials or 1
     if num_trials is not None:
         yield "trials", f"at most {num_trials:,}, each planned as the one with the first values"
@@ -167,5 +163,5 @@ def _facts(plan: Mapping[str, Any], num_trials: int | None) -> Iterator[tuple[st
     yield "disk", f"about {trials * plan['disk'] / 2**20:,.0f} MiB of checkpoints and best models"
     time = "unknown: no run of this model and task has finished on this machine"
     if past := plan["past"]:
-        time = f"about {duration(trials * median(past))}, as {len(past)} earlier runs of this model here"
+        time = f"about {duration(trials * median(past))}, as earlier runs of this model here ({len(past)})"
     yield "time", time

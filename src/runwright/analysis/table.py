@@ -110,15 +110,16 @@ def _notes(headings: Sequence[str], lines: Sequence[Sequence[str | Cell]]) -> It
             if isinstance(cell, Cell) and (runs := cell.side.rows):
                 mixed = mixed_settings(cell.side)
                 differs = f"; they differ in more than seeds: {', '.join(mixed)}" if mixed else ""
-                ids = " ".join(row.short_id for row in runs)
-                yield f"{name} | {heading}: {len(runs)} runs: {ids}{differs}"
+                count, ids = f"{len(runs)} run{'s' * (len(runs) > 1)}", " ".join(row.short_id for row in runs)
+                # A line end in a setting's text would end a comment.
+                yield " ".join(f"{name} | {heading}: {count}: {ids}{differs}".split())
 
 
 def _written(
     headings: Sequence[str], lines: Sequence[Sequence[str | Cell]], notes: Sequence[str], *, form: str
 ) -> str:
     def written(entry: str | Cell) -> str:
-        text, mark = (entry.text, entry.mark) if isinstance(entry, Cell) else (entry, PLAIN)
+        text, mark = (entry.text, entry.mark) if isinstance(entry, Cell) else (" ".join(entry.split()), PLAIN)
         if form == "latex":
             text = "".join(LATEX.get(c, c) for c in text.replace("\\", "/")).replace("±", "$\\pm$")
         return MARKS[form][mark] % (text.replace("|", "\\|") if form == "markdown" else text)

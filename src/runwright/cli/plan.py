@@ -24,6 +24,7 @@ def execute(args: argparse.Namespace) -> int:
     from runwright.config.compose import compose_checked
     from runwright.dataset.readers.addresses import require_files
     from runwright.launch.worker import import_uncollected
+    from runwright.report.terminal import print_facts, result_console
 
     if args.multirun:
         from runwright.launch.multirun import trials_of
@@ -35,5 +36,5 @@ def execute(args: argparse.Namespace) -> int:
         config, num_trials = compose_checked(args.overrides, allow_shadow=args.allow_shadow).config, None
     require_files(config["dataset"])
     plans = import_uncollected("runwright.analysis.plan")
-    plans.show(plans.plan_of(config), num_trials=num_trials)
+    print_facts(plans.facts(plans.plan_of(config), num_trials=num_trials), console=result_console())
     return 0

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runwright.config.folders import ConfFolders
 
 USAGE = "runwright sweep [options] {status,best,stop} [NAME]"
 EXAMPLES = """examples:
@@ -34,7 +37,7 @@ def execute(args: argparse.Namespace) -> int:
     from runwright.sweep.options import STOP_FILE, STUDY_FILE
 
     names = listed(sorted(sweep.name for sweep in Path(args.output_dir).expanduser().glob("sweeps/*/")))
-    problem = f"{args.name}: given no sweep, expected one of: {names or '-'}"
+    problem = f"{args.name}: given no sweep, expected {'one of: ' + names if names else 'one, and there is none yet'}"
     try:
         folder, is_sweep = find(args.name, output_dir=args.output_dir)
     except ConfigError as error:
@@ -71,16 +74,19 @@ def execute(args: argparse.Namespace) -> int:
     values = [job.metrics[best.metric] for job in same]
     value = f"{best.metric} {mean_text(values) if len(values) > 1 else f'{values[0]:.6g}'}"
     value += f" over {len(values)} seeds" if len(values) > 1 else ""
-    about = f"The best of {len(jobs)} trials of {folder.name}, trial {best.number}: {value}"
-    text = _experiment_file(best.overrides, groups=find_conf_folders().groups(), about=about)
+    about = f"The best of {len(jobs)} trials of {folder.name} so far, trial {best.number}: {value}"
+    text = _experiment_file(best.overrides, find_conf_folders(), about=about)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding="utf-8")
     print(f"{file}\nnext: runwright train -m experiment={file.stem} seed=1,2,3")
     return 0
 
 
-def _experiment_file(overrides: Sequence[str], *, groups: Collection[str], about: str) -> str:
-    """A config file over all groups, with the choices and values of a trial; `about` is its first comment."""
+def _experiment_file(overrides: Sequence[str], folders: ConfFolders, *, about: str) -> str:
+    """A config file over all groups, with the choices and values of a trial; `about` is its first comment.
+
+    What the sweep's own file sets for all trials is part of it; its settings of Hydra are not.
+    """
     import yaml
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from omegaconf import OmegaConf
@@ -88,8 +94,15 @@ def _experiment_file(overrides: Sequence[str], *, groups: Collection[str], about
     bases: list[Any] = []
     choices: list[Any] = []
     values = OmegaConf.create()
+    groups = folders.groups()
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key, value = override.key_or_group, override.value()
+        if key == "sweep" and (file := folders.file_of(key, str(value))):
+            own: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+            own.pop("hydra", None)
+            defaults = own.pop("defaults", [])
+            choices += [one for one in defaults if isinstance(one, dict) and "/hydra" not in str(one)]
+            values = OmegaConf.merge(values, own)
         if key in ("sweep", "debug") or key.startswith("hydra"):
             continue
         if key == "experiment":

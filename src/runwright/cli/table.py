@@ -47,6 +47,7 @@ def execute(args: argparse.Namespace) -> int:
             rows |= {row.folder.resolve(): row for row in side.rows}
     if not rows:
         raise ConfigError(f"{' '.join(args.run)}: given no run that has finished, expected some")
-    keys, columns = ([key.strip() for key in text.split(",")] for text in (args.rows, args.columns))
+    lists = (filter(None, map(str.strip, text.split(","))) for text in (args.rows, args.columns))
+    keys, columns = ([*dict.fromkeys(names)] for names in lists)
     print(make_table([*rows.values()], keys, columns, form=args.format), end="")
     return 0

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import glob
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from filelock import FileLock, Timeout
+
 from runwright.dataset.examples import PreparedExamples
+from runwright.errors import ConfigError
 from runwright.inference.load import CHUNK_RECORDS, FinishedRun, predict_records
 from runwright.inference.records import Columns, in_chunks
 from runwright.predictions import join, pack, unpack
@@ -23,6 +26,7 @@ from runwright.version import __version__
 
 PIECE_BATCHES = 4  # of 1,000 rows, in one part of an evaluation
 WEIGHTS = (".safetensors", ".onnx")
+LOCK = "lock"  # of a folder of parts
 
 Item = TypeVar("Item")
 
@@ -39,10 +43,23 @@ def parts_folder(target: Path, run: FinishedRun, *key: Any) -> Iterator[Path]:
         f".{target.name}.parts-{digest([__version__, str(run.folder), states, *key])[:12]}"
     )
     folder.mkdir(parents=True, exist_ok=True)
-    yield folder
-    if run.ranks.is_first:
-        for unused in target.parent.glob(f".{glob.escape(target.name)}.*"):
-            shutil.rmtree(unused) if unused.is_dir() else unused.unlink()  # what a killed one was writing
+    if not run.ranks.is_first:
+        yield folder
+        return
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(FileLock(folder / LOCK, timeout=0))
+        except Timeout as error:
+            problem = "given while another command writes it, expected another output, or to wait for its end"
+            raise ConfigError(f"{target}: {problem}") from error
+        yield folder
+    ours = re.compile(rf"\.{re.escape(target.name)}\.(parts-\w{{12}}|\d+\.tmp)")
+    for unused in filter(lambda file: ours.fullmatch(file.name), target.parent.iterdir()):
+        if unused.is_file():
+            unused.unlink()  # what a killed one was writing
+            continue
+        with suppress(Timeout), FileLock(unused / LOCK, timeout=0):  # not those of another command
+            shutil.rmtree(unused)
 
 
 def file_states(files: Iterable[str]) -> list[Any]:

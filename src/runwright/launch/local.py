@@ -105,9 +105,11 @@ def share_command(execute: Callable[[], int], words: Sequence[str], *, num_proce
     if world_size() > 1:  # torchrun's
         check_num_processes(num_processes)
         return execute()
+    threads = str(share_of_cores(num_processes))  # accelerate would choose another number, with a warning
     with tempfile.TemporaryDirectory(prefix="runwright-") as reports:
         options: Any = {"num_processes": num_processes, "timeout_seconds": TIMEOUT_SECONDS}
-        outcome = run_group(["runwright", *words], Path(reports), {REPORTS_VARIABLE: reports}, **options)
+        variables = {REPORTS_VARIABLE: reports, "OMP_NUM_THREADS": threads}
+        outcome = run_group(["runwright", *words], Path(reports), variables, **options)
     if outcome.failure:
         print(outcome.text, file=sys.stderr)
     elif outcome.code:

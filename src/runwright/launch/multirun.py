@@ -182,6 +182,13 @@ def _study_name(composed: Composed) -> str:
     return str(name or "-".join(filter(None, usual)))
 
 
+def _option(composed: Composed, name: str) -> list[Any]:
+    """The values of an option of the sweeper that may be a list, of which each item is a leaf."""
+    leaves = ((f"{key}.", value) for key, value in composed.hydra.items())
+    values = (value for key, value in leaves if key.startswith(f"hydra.sweeper.{name}."))
+    return [value for value in values if value not in (None, [])]
+
+
 def _study_options(examples: Sequence[Composed], overrides: Sequence[str]) -> list[str]:
     """The overrides, with options of a study of our runs: what is not set, and what a set one lacks."""
     composed = examples[0]
@@ -191,11 +198,11 @@ def _study_options(examples: Sequence[Composed], overrides: Sequence[str]) -> li
         "data": digest([file_fingerprint(file) for file in files]),
     }
     unset = {"study_name": quoted(_study_name(composed))}
-    if composed.hydra.get("hydra.sweeper.objectives") is None:
+    if not _option(composed, "objectives"):
         unset["direction"] = f"{composed.config['trainer']['best_mode']}imize"
     more: dict[str, str] = {}
     for name, ours in (("preload", PRELOADED), ("not_compared", NOT_COMPARED)):
-        more[name] = f"[{','.join([*ours, *(composed.hydra.get(f'hydra.sweeper.{name}') or ())])}]"
+        more[name] = f"[{','.join([*ours, *_option(composed, name)])}]"
     before, after = ([f"hydra.sweeper.{n}={value}" for n, value in some.items()] for some in (unset, more))
     after += [f"+hydra.sweeper.identity.{name}={quoted(value)}" for name, value in identity.items()]
     return [*before, *overrides, *after]
@@ -260,18 +267,16 @@ def check_all(
         endless = [str(sweep.input_line) for sweep in typed.sweeps if not sweep.is_discrete_sweep()]
         expected, hint = "values to go through: a,b or range(…)", "or hydra/sweeper=runwright"
         mistakes += [Mistake(text, "an interval", expected, hint) for text in endless]
-    # The axes that files give to the sweeper, without those that the command line replaces.
-    keys = {override.get_key_element() for override in (*typed.choices, *typed.values, *typed.sweeps)}
     params = {key.removeprefix(PARAMS): v for key, v in base.hydra.items() if key.startswith(PARAMS)}
     conditions = {key.removeprefix(WHEN): str(v) for key, v in base.hydra.items() if key.startswith(WHEN)}
     space = read_space(
-        axes,
-        {key: value for key, value in params.items() if keys.isdisjoint(map(str.strip, key.split(",")))},
+        [*(str(override.input_line) for override in (*typed.choices, *typed.values)), *axes],
+        params,
         conditions=conditions,
-        constraints=base.hydra.get("hydra.sweeper.constraints") or (),
+        constraints=_option(base, "constraints"),
         loader=config_loader(folders),
     )
-    trials = list(islice(space.examples(), MAX_CHECKED)) or [space.fixed]
+    trials = [trial[len(space.fixed) :] for trial in islice(space.examples(), MAX_CHECKED)] or [[]]
     composed = [compose([*fixed, *trial], allow_shadow=allow_shadow, multirun=True) for trial in trials]
     raise_if_any([*mistakes, *(mistake for job in composed for mistake in all_mistakes(job))])
     return composed, space
@@ -281,6 +286,8 @@ def trials_of(overrides: list[str], *, allow_shadow: bool) -> tuple[dict[str, An
     """The configuration of a sweep's first values, and the number of its trials."""
     (composed, *_), space = check_all(overrides, find_conf_folders(), allow_shadow=allow_shadow)
     budget = composed.hydra.get("hydra.sweeper.n_trials")
+    if budget is not None and int(budget) <= 0:
+        raise ConfigError(f"hydra.sweeper.n_trials: given {budget}, expected more than 0")
     if composed.hydra.get("hydra.sweeper.sampler", "grid") != "grid" and budget is not None:
         return composed.config, int(budget)
     count = len(space.grid()) or 1

@@ -39,23 +39,27 @@ class Axis:
     def name(self) -> str:
         return ",".join(self.keys)
 
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """Empty for a range or interval."""
+        return getattr(self.distribution, "choices", ())
+
     def __str__(self) -> str:
+        if self.choices:
+            return f"choice({', '.join(self.choices)})"
         has = self.distribution
-        if hasattr(has, "choices"):
-            return f"choice({', '.join(has.choices)})"
         words = [f"{has.low} to {has.high}", *(["log"] if has.log else [])]
         return ", ".join([*words, *([] if has.step is None else [f"step {has.step}"])])
 
     def ends(self) -> list[Any]:
         """All choices, or both ends of a range or interval."""
-        has = self.distribution
-        return list(has.choices) if hasattr(has, "choices") else [has.low, has.high]
+        return list(self.choices) or [self.distribution.low, self.distribution.high]
 
     def values(self) -> list[Any]:
         """All values for a grid, as Optuna keeps them; raises ConfigError for an interval."""
         has = self.distribution
-        if hasattr(has, "choices"):
-            return list(has.choices)
+        if self.choices:
+            return list(self.choices)
         if has.step is None:
             raise ConfigError(f"{self.name}: given an interval, a grid takes choice(…) or range(…)")
         return [has.low + has.step * index for index in range(round((has.high - has.low) / has.step) + 1)]
@@ -99,7 +103,7 @@ class Space:
         picked: dict[str, Any] = {}
         for name, value in values.items():
             ends = axes[name].ends()
-            if hasattr(axes[name].distribution, "choices"):
+            if axes[name].choices:
                 same = [text for text in ends if value in (text, parse(f"x={text}").value())]
             else:
                 same = [value] if isinstance(value, int | float) and ends[0] <= value <= ends[-1] else []

@@ -41,16 +41,8 @@ SAMPLERS = {
     "random": "RandomSampler",
     "grid": "RandomSampler",  # of a grid all trials are enqueued
 }
-PRUNERS = {
-    "none": "NopPruner",
-    "median": "MedianPruner",
-    "percentile": "PercentilePruner",
-    "successive_halving": "SuccessiveHalvingPruner",
-    "hyperband": "HyperbandPruner",
-    "wilcoxon": "WilcoxonPruner",
-    "threshold": "ThresholdPruner",
-    "patient": "PatientPruner",
-}
+NAMED = ("median", "percentile", "successive_halving", "hyperband", "wilcoxon", "threshold", "patient")
+PRUNERS = {"none": "NopPruner", **{name: f"{name.title().replace('_', '')}Pruner" for name in NAMED}}
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 # Facts about a trial.
 DRIVER, ALIVE, OVERRIDES, LOST, REFUSED = "driver", "alive", "overrides", "lost", "refused"
@@ -130,7 +122,8 @@ def open_study(options: SweeperConf) -> Study:
     except ConfigError:
         raise
     except Exception as error:  # of a database's driver, or of a broken line
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        details = getattr(error, "details", error.__str__)  # of gRPC
+        reason = str(details()).strip().partition("\n")[0] or type(error).__name__
         raise ConfigError(f"study {options.study_name!r} cannot be opened: {reason}") from error
 
 
@@ -161,16 +154,12 @@ def settle_identity(study: Study, identity: Mapping[str, Any], *, allow_changes:
     """Record what makes the trials of a study comparable; raises ConfigError where it differs from before."""
     before = study.user_attrs.get("identity")
     now = json.loads(json.dumps(identity))
-    if before is not None and before != now and not allow_changes:
-        lines = [
-            f"  {key}: {json.dumps(before.get(key))} → {json.dumps(now.get(key))}"
-            for key in sorted({*before, *now})
-            if before.get(key) != now.get(key)
-        ]
+    if before not in (None, now) and not allow_changes:
+        pairs = {key: [json.dumps(side.get(key)) for side in (before, now)] for key in {*before, *now}}
+        lines = [f"  {key}: {old} → {new}\n" for key, (old, new) in sorted(pairs.items()) if old != new]
         raise ConfigError(
-            f"study {study.study_name!r} has {len(study.trials)} trials of other settings:\n"
-            + "\n".join(lines)
-            + "\ntake another name (hydra.sweeper.study_name=…), or allow them in one study: "
+            f"study {study.study_name!r} has {len(study.trials)} trials of other settings:\n{''.join(lines)}"
+            "take another name (hydra.sweeper.study_name=…), or allow them in one study: "
             "hydra.sweeper.allow_changes=true"
         )
     if before != now:
@@ -198,7 +187,7 @@ def ask(
         if options.seed is not None:
             # Another seed for each trial: a sampler that is made anew would draw its first ones again.
             others = [t.number for t in _trials(study) if t.user_attrs.get(DRIVER, driver) != dict(driver)]
-            text = f"{options.seed} {len(study.get_trials(deepcopy=False))} {driver if others else ''}"
+            text = f"{options.seed} {len(_trials(study))} {driver if others else ''}"
             study.sampler = _sampler(options, zlib.crc32(text.encode()))
         trial = study.ask()
         try:
@@ -250,11 +239,9 @@ def repeat(study: Study, driver: Mapping[str, Any], *, seeds: int, first: int) -
 
 def finished_like(study: Study, number: int, overrides: Sequence[str]) -> FrozenTrial | None:
     """An earlier trial with the same overrides, configuration, code and data that has finished."""
-    same = {OVERRIDES: list(overrides), SAME: _sameness(study)}.items()
-    for trial in _finished(study):
-        if trial.number != number and all(trial.user_attrs.get(name) == value for name, value in same):
-            return trial
-    return None
+    same = {OVERRIDES: list(overrides), SAME: _sameness(study)}
+    alike = (t for t in _finished(study) if all(t.user_attrs.get(name) == same[name] for name in same))
+    return next((trial for trial in alike if trial.number != number), None)
 
 
 def _sameness(study: Study) -> int:
@@ -266,15 +253,13 @@ def _sameness(study: Study) -> int:
 def tell(study: Study, number: int, values: Sequence[float] | None, *, reason: str) -> FrozenTrial:
     """Record the end of a trial, which is given back: it failed for a reason, or without finite values."""
     if not trial_of(study, number).state.is_finished():
-        usable = (
-            values is not None and len(values) == len(study.directions) and all(map(math.isfinite, values))
-        )
+        wanted = len(study.directions)
+        usable = values is not None and len(values) == wanted and all(map(math.isfinite, values))
         state = TrialState.COMPLETE if usable else TrialState.FAIL
         if reason.startswith(PRUNED):
             state = TrialState.PRUNED
         elif not usable:
-            expected = f"it returned {values}, expected {len(study.directions)} numbers"
-            note(study, number, REASON, reason or expected)
+            note(study, number, REASON, reason or f"it returned {values}, expected {wanted} numbers")
         study.tell(number, values if state == TrialState.COMPLETE else None, state=state)
     return trial_of(study, number)
 

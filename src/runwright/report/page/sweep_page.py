@@ -69,12 +69,13 @@ def sweep_page(
     keys = dict.fromkeys(key for job in jobs for key in job.values)
     varied = [key for key in keys if len({job.values.get(key) for job in jobs}) > 1]
     drawn_keys = [key for key in varied if key != "seed"]
-    parameters = [_parameter_chart(jobs, key, metric) for key in drawn_keys]
+    ended = [job for job in jobs if math.isfinite(job.rank)]
+    parameters = [_parameter_chart(ended, key, varied) for key in drawn_keys]
     search = [
-        _history_chart(jobs, metric, mode),
-        _importance_chart(jobs, drawn_keys, metric),
-        _parallel_chart(jobs, drawn_keys, metric),
-        _pareto_chart(jobs, objectives or {}),
+        _history_chart(ended, len(jobs)),
+        _importance_chart(ended, drawn_keys),
+        _parallel_chart(ended[:MAX_LINES], drawn_keys),
+        _pareto_chart(jobs, objectives or {}, varied),
     ]
     tables = [Table(title="Over seeds", columns=[*r[0]], rows=[[*x.values()] for x in r]) for r in seeds[0]]
     drawn = [(_name(job, varied), curves[job.number]) for job in jobs if curves.get(job.number)][:MAX_DRAWN]
@@ -142,121 +143,111 @@ def _table(
     return Table(title="The best one first", columns=columns, rows=rows, first_is_best=True)
 
 
-def _history_chart(jobs: Sequence[Job], metric: str, mode: str) -> Chart | None:
+def _history_chart(ended: Sequence[Job], num_jobs: int) -> Chart | None:
     """The metric of each job in the order of their numbers, and the best one until then."""
-    ended = sorted((job for job in jobs if math.isfinite(job.rank)), key=lambda job: job.number)
     if len(ended) < 2:
         return None
-    numbers, values = [job.number for job in ended], [job.metrics[metric] for job in ended]
-    best = (np.maximum if mode == "max" else np.minimum).accumulate(values)
+    metric, in_order = ended[0].metric, sorted(ended, key=lambda job: job.number)
+    numbers, values = [job.number for job in in_order], [job.metrics[metric] for job in in_order]
+    best = (np.maximum if ended[0].mode == "max" else np.minimum).accumulate(values)
     series = [
         {"name": "best so far", "x": numbers, "y": best.tolist(), "steps": True},
         {"name": "jobs", "x": numbers, "y": values, "dots": True},
     ]
-    first = numbers[int(np.flatnonzero(best == best[-1])[0])]
-    about = f"{len(ended)} of {len(jobs)} jobs finished, the best is job {first}"
+    about = f"{len(ended)} of {num_jobs} jobs finished, the best is job {ended[0].number}"
     return Chart(kind="curves", title=f"{metric} by job", about=about, data={"series": series, "x": "job"})
 
 
-def _importance_chart(jobs: Sequence[Job], keys: Sequence[str], metric: str) -> Chart | None:
+def _importance_chart(ended: Sequence[Job], keys: Sequence[str]) -> Chart | None:
     """Shares of the metric's variance that parameters explain (fANOVA, Hutter et al. 2014)."""
-    ended = [job for job in jobs if math.isfinite(job.rank) and all(key in job.values for key in keys)]
+    ended = [job for job in ended if all(key in job.values for key in keys)]
     if len(keys) < 2 or len(ended) < MIN_IMPORTANCE or len({job.rank for job in ended}) < 2:
         return None
     import optuna
 
-    columns = {key: _column([job.values[key] for job in ended]) for key in keys}
-    ranges: dict[str, Any] = {
-        key: optuna.distributions.FloatDistribution(min(values), max(values), log=_is_log(values))
-        if isinstance(values[0], float)
-        else optuna.distributions.CategoricalDistribution(sorted(set(values)))
-        for key, values in columns.items()
-    }
+    axes, ranges = {key: _axis([job.values[key] for job in ended]) for key in keys}, dict[str, Any]()
+    for key, axis in axes.items():
+        values, names = axis["values"], axis["names"]
+        if names is None:
+            ranges[key] = optuna.distributions.FloatDistribution(min(values), max(values), log=axis["log"])
+        else:
+            ranges[key] = optuna.distributions.CategoricalDistribution(range(len(names)))
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study()
     for index, job in enumerate(ended):
-        params = {key: values[index] for key, values in columns.items()}
-        study.add_trial(optuna.create_trial(params=params, distributions=ranges, value=job.metrics[metric]))
+        params, value = {key: axis["values"][index] for key, axis in axes.items()}, job.metrics[job.metric]
+        study.add_trial(optuna.create_trial(params=params, distributions=ranges, value=value))
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
     shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
-    values = [100 * share for share in shares.values()]
-    data = {"names": [*shares], "series": [{"name": "share", "values": values}], "x": "% of the variance"}
+    series = [{"name": "share", "values": [100 * share for share in shares.values()]}]
     about = f"fANOVA over {len(ended)} finished jobs: {next(iter(shares))} matters most"
+    data = {"names": [*shares], "series": series, "x": "% of the variance"}
     return Chart(kind="bars", title="Importance of parameters", about=about, data=data)
 
 
-def _parallel_chart(jobs: Sequence[Job], keys: Sequence[str], metric: str) -> Chart | None:
+def _parallel_chart(ended: Sequence[Job], keys: Sequence[str]) -> Chart | None:
     """A line for each finished job through its parameters and its metric, the best ones strongest."""
-    ended = [job for job in jobs if math.isfinite(job.rank)][:MAX_LINES]
     if len(keys) < 2 or len(ended) < 2:
         return None
-    axes = []
-    for key in keys:
-        values = _column([job.values.get(key, "-") for job in ended])
-        names = None if isinstance(values[0], float) else sorted(set(values))
-        places = values if names is None else [names.index(value) for value in values]
-        axes.append({"name": key, "values": places, "names": names, "log": names is None and _is_log(values)})
-    values = [job.metrics[metric] for job in ended]
-    axes.append({"name": metric, "values": values, "names": None, "log": False})
+    metric = ended[0].metric
+    axes = [{"name": key, **_axis([job.values.get(key, "-") for job in ended])} for key in keys]
+    axes.append({"name": metric, "values": [j.metrics[metric] for j in ended], "names": None, "log": False})
     data = {"axes": axes, "texts": [_name(job, keys) for job in ended]}
     about = f"the {len(ended)} best jobs, the best one strongest"
     return Chart(kind="parallel", title="All together", about=about, data=data, whole=True)
 
 
-def _pareto_chart(jobs: Sequence[Job], objectives: Mapping[str, str]) -> Chart | None:
+def _pareto_chart(jobs: Sequence[Job], objectives: Mapping[str, str], varied: Sequence[str]) -> Chart | None:
     """Two objectives of each job; no other job is better in one and as good in the other than the front."""
-    if len(objectives) != 2:
+    ended = [job for job in jobs if objectives.keys() <= job.metrics.keys()]
+    if len(objectives) != 2 or len(ended) < 2:
         return None
-    (x, x_way), (y, y_way) = objectives.items()
-    if len(ended := [job for job in jobs if {x, y} <= job.metrics.keys()]) < 2:
-        return None
-    signs = [-1 if way == "maximize" else 1 for way in (x_way, y_way)]
-    points = np.array([(job.metrics[x], job.metrics[y]) for job in ended]).reshape(-1, 2) * signs
+    signs = [-1 if way == "maximize" else 1 for way in objectives.values()]
+    points = np.array([[job.metrics[name] for name in objectives] for job in ended]) * signs
     better = (points[:, None] <= points).all(axis=2) & (points[:, None] < points).any(axis=2)
-    beaten = better.any(axis=0)
+    beaten, (x, y) = better.any(axis=0), objectives
     data = {
         "px": [job.metrics[x] for job in ended],
         "py": [job.metrics[y] for job in ended],
-        "texts": [_name(job, list(job.values)) for job in ended],
+        "texts": [_name(job, varied) for job in ended],
         "groups": ["Pareto front", "others"],
         "group": beaten.astype(int).tolist(),
         "x": x,
         "y": y,
     }
-    about = f"{x} {x_way}d, {y} {y_way}d: {int((~beaten).sum())} of {len(ended)} jobs are on the front"
+    ways = ", ".join(f"{name} {way}d" for name, way in objectives.items())
+    about = f"{ways}: {int((~beaten).sum())} of {len(ended)} jobs are on the front"
     return Chart(kind="scatter", title="Pareto front", about=about, data=data)
 
 
-def _column(texts: Sequence[str]) -> list[Any]:
-    """Numbers where all texts are numbers, else the texts."""
-    numbers = [number for text in texts if (number := _number(text)) is not None]
-    return numbers if len(numbers) == len(texts) else list(texts)
-
-
-def _is_log(values: Sequence[float]) -> bool:
-    return min(values) > 0 and max(values) / min(values) >= LOG_FROM
-
-
-def _parameter_chart(jobs: Sequence[Job], key: str, metric: str) -> Chart | None:
+def _parameter_chart(ended: Sequence[Job], key: str, varied: Sequence[str]) -> Chart | None:
     """The metric over a parameter: over numbers on a line, over words side by side."""
-    drawn = [job for job in jobs if key in job.values and math.isfinite(job.metrics.get(metric, math.nan))]
-    values = [job.values[key] for job in drawn]
+    ended = [job for job in ended if key in job.values]
+    values = [job.values[key] for job in ended]
     if len(set(values)) < 2:
         return None
-    numbers, names = _column(values), sorted(set(values))
-    if isinstance(numbers[0], float):
-        across = {"px": numbers, "logx": _is_log(numbers)}
-    else:
-        across = {"px": [names.index(value) for value in values], "names": names}
+    axis, metric = _axis(values), ended[0].metric
     data = {
-        **across,
-        "py": [job.metrics[metric] for job in drawn],
-        "texts": [_name(job, list(job.values)) for job in drawn],
+        "px": axis["values"],
+        "py": [job.metrics[metric] for job in ended],
+        "texts": [_name(job, varied) for job in ended],
+        "names": axis["names"],
+        "logx": axis["log"],
         "x": key,
         "y": metric,
     }
-    about = f"{len(drawn)} jobs, best at {values[0]}"  # the jobs come best first
+    about = f"{len(ended)} jobs, best at {values[0]}"  # the jobs come best first
     return Chart(kind="scatter", title=key, about=about, data=data)
+
+
+def _axis(texts: Sequence[str]) -> dict[str, Any]:
+    """Texts as numbers where all are, and whether on a log scale; else as indices of their sorted names."""
+    values = [number for text in texts if (number := _number(text)) is not None]
+    if len(values) < len(texts):
+        names = sorted(set(texts))
+        return {"values": [names.index(text) for text in texts], "names": names, "log": False}
+    is_log = min(values) > 0 and max(values) / min(values) >= LOG_FROM
+    return {"values": values, "names": None, "log": is_log}
 
 
 def _number(text: str | None) -> float | None:
