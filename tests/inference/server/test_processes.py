@@ -101,18 +101,12 @@ def test_a_signal_ends_it_when_all_that_was_accepted_is_answered(model_folder: F
 
 @pytest.mark.slow
 def test_twenty_stops_under_load_lose_no_accepted_request(model_folder: Folders, monkeypatch: Any) -> None:
-    orders: dict[str, Any] = {
-        "overrides": [],
-        "device": "cpu",
-        "host": "",
-        "port": 0,
-        "workers": 1,
-        "token": None,
-    }
-    orders |= {"timeout": 20.0, "openai": False}
+    options: dict[str, Any] = {
+        "overrides": [], "device": "cpu", "workers": 1, "token": None, "timeout": 20.0, "openai": False,
+    }  # fmt: skip
     source = Named(name=str(model_folder("sentiment")))
     for number in range(20):
-        inner, counts = start.guarded(start.Orders(source=source, **orders)), {"accepted": 0, "answered": 0}
+        inner, counts = start.guarded(source, **options), {"accepted": 0, "answered": 0}
 
         async def counting(
             scope: Any, receive: Any, send: Any, inner: Any = inner, counts: Any = counts
@@ -166,7 +160,7 @@ def test_workers_share_a_port_their_counters_and_the_token(model_folder: Folders
             one for one in psutil.Process(running.pid).children() if "spawn_main" in str(one.cmdline())
         ]
         assert len(workers) == 2
-        assert 'requests_total{status="200"} 40.0' in client.get("metrics").text
+        assert 'request_seconds_count{status="200"} 40.0' in client.get("metrics").text
         workers[0].kill()  # another one takes its place
         deadline = time.monotonic() + 120
         while workers[0].is_running() or client.post("predict", json="good").status_code != 200:
