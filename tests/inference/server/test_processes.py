@@ -77,6 +77,18 @@ def test_mistakes_are_one_line_before_a_model_is_read(
     assert message in capsys.readouterr().err
 
 
+def test_a_port_that_another_server_still_reads_its_model_for_is_taken(
+    model_folder: Folders, capsys: Any
+) -> None:
+    with socket.socket() as other:  # as ours, before its model is read
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert main(["serve", str(model_folder("sentiment")), "--port", str(port)]) == 2
+    assert f"--port: 127.0.0.1, port {port} cannot be had" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_signal_ends_it_when_all_that_was_accepted_is_answered(model_folder: Folders) -> None:
     body = json.dumps(["the film"] * 20).encode()

@@ -62,8 +62,8 @@ class Guard:
         is_ours = False
         with suppress(ValueError):  # of an address that is none
             # A name of elsewhere that leads to this machine is how a page gets around the rule for origins.
-            is_ours = self.token is not None or urlsplit(f"//{host}").hostname in LOCAL
-            is_ours &= not origin or urlsplit(origin).netloc == host
+            is_local = self.token is not None or urlsplit(f"//{host}").hostname in LOCAL
+            is_ours = is_local and (not origin or urlsplit(origin).netloc == host)
         if not is_ours:
             raise HTTPException(403, f"a page of {origin or host} may not ask here; expected localhost")
         if self.paths and path not in self.paths:

@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 
 from runwright.errors import RunwrightError
 from runwright.inference.load import FinishedRun, choose_columns, choosing
+from runwright.inference.named import hypotheses_of
 from runwright.inference.predict import require_masks
 from runwright.inference.records import as_records, texts_of
 from runwright.inference.server.batching import MAX_WAITING, Batcher, Row
@@ -30,7 +31,6 @@ from runwright.report.page.marks import short_cell, text_cell
 from runwright.report.tables import strict
 from runwright.task.masked_language_modeling import MaskedLanguageModeling
 from runwright.task.text import as_texts
-from runwright.types import HYPOTHESIS, Hypotheses
 from runwright.version import __version__
 
 HERE = Path(__file__).parent
@@ -42,19 +42,8 @@ class Options(BaseModel, extra="forbid"):
 
     all_scores: bool = False  # the score of every class
     labels: str | None = None  # A,B,C: classes for a model of entailment to choose from
-    hypothesis: str = HYPOTHESIS  # what a class says of a text
+    hypothesis: str | None = None  # what a class says of a text
     multi_label: bool = False  # none, one or several classes
-
-    def hypotheses(self) -> Hypotheses | None:
-        if self.labels is None:
-            return None
-        names = tuple(filter(None, map(str.strip, self.labels.split(","))))
-        needed = 1 if self.multi_label else 2
-        if len({*names}) < max(len(names), needed) or self.hypothesis.count("{}") != 1:
-            raise HTTPException(
-                422, "labels: expected different classes as A,B,C, and one {} in the hypothesis"
-            )
-        return Hypotheses(labels=names, template=self.hypothesis, multi_label=self.multi_label)
 
 
 class Service:
@@ -125,7 +114,8 @@ class Service:
             value = json.loads(await request.body())
         except ValueError as error:
             raise HTTPException(400, f"the body is no JSON: {error}") from error
-        values, hypotheses = value if isinstance(value, list) else [value], options.hypotheses()
+        values = value if isinstance(value, list) else [value]
+        hypotheses = hypotheses_of(options.labels, options.hypothesis, multi_label=options.multi_label)
         if (count := len(values) * (len(hypotheses.labels) if hypotheses else 1)) > MAX_RECORDS:
             what = "records times classes" if hypotheses else "records"
             raise HTTPException(413, f"given {count:,} {what}, expected at most {MAX_RECORDS:,}")

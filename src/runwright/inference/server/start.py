@@ -33,8 +33,9 @@ def serve(app: Callable[[], Any], *, host: str, port: int, workers: int, timeout
 
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:  # before the model is read; it listens afterwards
+        try:  # before the model is read, for which clients wait
             listener.bind((host, port))
+            listener.listen(MAX_CONNECTIONS)  # one that is bound alone may be bound twice
         except (OSError, OverflowError) as error:
             at = f"{host}, port {port}"
             raise ConfigError(f"--port: {at} cannot be had ({error}); --port 0 takes a free one") from error
