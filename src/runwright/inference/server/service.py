@@ -58,7 +58,9 @@ class Service:
         self.example: Row = {names[-1]: text for names in choose_columns(run).values()}
         self.answer: Row = {}
         self.registry = prometheus.CollectorRegistry()
-        options: Any = {"namespace": "runwright", "registry": self.registry}
+        if shares := "PROMETHEUS_MULTIPROC_DIR" in os.environ:  # with other workers
+            MultiProcessCollector(self.registry)
+        options: Any = {"namespace": "runwright", "registry": None if shares else self.registry}
         about = "From the whole request to /predict to its answer, by status"
         self.times = prometheus.Histogram("request_seconds", about, ["status"], **options)
         about = "Requests to /predict without an answer yet"
@@ -199,11 +201,7 @@ class Service:
 
     async def metrics(self) -> Response:
         """Counters of all workers in the form of Prometheus."""
-        registry = self.registry
-        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-            registry = prometheus.CollectorRegistry()
-            MultiProcessCollector(registry)
-        return Response(prometheus.generate_latest(registry), media_type=prometheus.CONTENT_TYPE_LATEST)
+        return Response(prometheus.generate_latest(self.registry), media_type=prometheus.CONTENT_TYPE_LATEST)
 
 
 def _html(row: Row) -> str:

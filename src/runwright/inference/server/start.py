@@ -103,12 +103,16 @@ def _chats(source: Path | Named, device: str | None) -> Any:
     from runwright.model.pretrained import open_config
     from runwright.tokenizer.pretrained import in_safetensors
 
-    folder = (
-        source / "best" if isinstance(source, Path) else Path(in_safetensors(resolve_source(source.name)))
-    )
+    if isinstance(source, Path):
+        folder = source / "best" if (source / "best").is_dir() else source  # an export
+    else:
+        folder = Path(in_safetensors(resolve_source(source.name)))
     kinds = getattr(open_config(str(folder), revision=None), "architectures", None) or [""]
     if not kinds[0].endswith(("ForCausalLM", "LMHeadModel")):
         raise ConfigError(f"--openai: given {kinds[0] or folder}, expected a decoder, as ...ForCausalLM")
+
+    if not any(folder.glob("*.safetensors")):
+        raise ConfigError(f"--openai: {folder} has no safetensors, expected a run, or such an export of it")
 
     class Chats(Serve):
         def start_server(self) -> None:
