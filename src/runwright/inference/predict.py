@@ -41,9 +41,6 @@ def open_input(
     if texts:
         if isinstance(run.task, MaskedLanguageModeling):
             require_masks(run, texts)
-            for text in texts:
-                if (count := text.count(run.tokenizer.mask_token)) > 1:
-                    print(f"{text[:60]!r} has {count} masks: each is filled alone", file=sys.stderr)
         return [*as_records(_typed(texts, columns), columns, file="arguments")]
     records = open_records(run, file, columns, reading)
     inputs = [0] if file in (None, "-") else list(filter(os.path.exists, records.files))
@@ -116,12 +113,14 @@ def _typed(texts: Sequence[str], columns: Columns) -> list[Any]:
     return [*texts]
 
 
-def require_masks(run: FinishedRun, texts: Sequence[str]) -> None:
-    """Raise DataError for a text without a mask to fill."""
+def require_masks(run: FinishedRun, texts: Sequence[str], *, quiet: bool = False) -> None:
+    """Raise DataError for a text without a mask to fill; say how several in one text are filled."""
     mask = run.tokenizer.mask_token
     for row, text in enumerate(texts):
-        if mask not in text:
+        if not (count := text.count(mask)):
             raise DataError(f"given {text[:60]!r}, expected a text with {mask} in place of a token", row=row)
+        if count > 1 and not quiet:
+            print(f"{text[:60]!r} has {count} masks: each is filled alone", file=sys.stderr)
 
 
 @contextmanager

@@ -125,7 +125,7 @@ class Service:
         records = [*as_records(values, columns)]
         if self.mask:
             texts = (texts_of(record, columns, row=row) for row, record in enumerate(records))
-            require_masks(self.run, [as_texts(row.values())[0] for row in texts])
+            require_masks(self.run, [as_texts(row.values())[0] for row in texts], quiet=True)
         accept = request.headers.get("accept", "")
         if "text/event-stream" in accept:
             return await self._stream(records)
