@@ -71,3 +71,17 @@ def test_a_task_without_labels_has_nothing_to_compare(tokenizer: Any) -> None:
     assert task.assemble(predictions, rows) is predictions
     assert task.comparison(predictions) is None
     assert (task.state_dict(), task.tables(predictions), task.coupled_loss) == ({}, {}, None)
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_long_pairs_are_cut_as_tokenizers_cuts_them(folders: Any, side: str) -> None:
+    tokenizer = folders.wordpiece()
+    tokenizer.truncation_side = side
+    words = ["the", "film", "was", "not", "good", "soup", "Anna", "unbelievably"] * 5
+    pairs = [(" ".join(words[:a]), " ".join(words[-b:])) for a, b in ((1, 40), (40, 1), (40, 39), (7, 7))]
+    first, second = map(list, zip(*pairs, strict=True))
+    for max_length in (12, 13, 40):
+        expected = tokenizer(first, second, truncation=True, max_length=max_length)
+        examples = encode_texts(tokenizer, {"first": first, "second": second}, max_length=max_length)
+        for name in ("input_ids", "token_type_ids"):
+            assert [example[name] for example in examples] == expected[name]

@@ -8,7 +8,6 @@ from runwright.cli.flags import (
     PROCESSES,
     add_name_flags,
     add_zero_shot_flags,
-    hypotheses_of,
     shares_work,
     source_of,
 )
@@ -46,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    hypotheses = hypotheses_of(args)
+    from runwright.inference.named import hypotheses_of
+
+    hypotheses = hypotheses_of(args.labels, args.hypothesis, multi_label=args.multi_label)
     source, shares = source_of(args), shares_work(args)
     from runwright.inference.evaluate import evaluate_run, show_results
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runwright.errors import ConfigError
-from runwright.types import HYPOTHESIS, Hypotheses
+from runwright.types import HYPOTHESIS
 
 if TYPE_CHECKING:
     from runwright.inference.named import Named
@@ -79,24 +79,6 @@ def add_zero_shot_flags(parser: argparse.ArgumentParser) -> None:
     help_text = f"what a class says of a text, {{}} stands for the class; default: {HYPOTHESIS!r}"
     add("--hypothesis", metavar="SENTENCE", help=help_text)
     add("--multi-label", action="store_true", help="none, one or several classes; default: exactly one")
-
-
-def hypotheses_of(args: argparse.Namespace) -> Hypotheses | None:
-    """The classes of zero-shot classification; None without its flags. Raises ConfigError."""
-    if args.labels is None:
-        if args.hypothesis is not None or args.multi_label:
-            flag = "--multi-label" if args.multi_label else "--hypothesis"
-            raise ConfigError(f"{flag}: given without classes, expected --labels A,B,C as well")
-        return None
-    labels = tuple(filter(None, map(str.strip, args.labels.split(","))))
-    needed = 1 if args.multi_label else 2
-    if len(labels) < needed or len(set(labels)) < len(labels):
-        expected = f"{needed} or more different classes with commas between them"
-        raise ConfigError(f"--labels: given {args.labels!r}, expected {expected}")
-    template = args.hypothesis if args.hypothesis is not None else HYPOTHESIS
-    if template.count("{}") != 1:
-        raise ConfigError(f"--hypothesis: given {template!r}, expected a sentence with {{}} for the class")
-    return Hypotheses(labels=labels, template=template, multi_label=args.multi_label)
 
 
 def add_generation_flags(parser: argparse.ArgumentParser) -> None:

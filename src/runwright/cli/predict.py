@@ -17,7 +17,6 @@ from runwright.cli.flags import (
     add_reading_flags,
     add_zero_shot_flags,
     generation_overrides,
-    hypotheses_of,
     require_at_least,
     shares_work,
     source_of,
@@ -100,7 +99,9 @@ def execute(args: argparse.Namespace) -> int:
         raise ConfigError("--file and texts are both given; expected one of them")
     if args.html:
         args.output, args.output_format = args.html, "html"
-    hypotheses = hypotheses_of(args)
+    from runwright.inference.named import hypotheses_of
+
+    hypotheses = hypotheses_of(args.labels, args.hypothesis, multi_label=args.multi_label)
     require_at_least(args, top_k=1)
     source, overrides = source_of(args), generation_overrides(args)
     if (shares := shares_work(args)) and (args.file in (None, "-") or not args.output or args.html):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help_text = f"the token that requests must bring; default: {TOKEN_VARIABLE}, else none"
     add("--token-file", metavar="FILE", type=Path, help=help_text)
     help_text = "until a request is given up with 504 (default: 60)"
-    add("--timeout", type=float, default=60.0, metavar="SECONDS", help=help_text)
+    add("--timeout", type=int, default=60, metavar="SECONDS", help=help_text)
     add("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
     help_text = "chats and completions as OpenAI's, by transformers' server on the same model"
     add("--openai", action="store_true", help=help_text)
@@ -55,7 +56,7 @@ def execute(args: argparse.Namespace) -> int:
     if missing := [name for name in ("fastapi", "prometheus_client", "uvicorn") if find_spec(name) is None]:
         raise ConfigError(f"serve needs {missing[0]}: pip install 'runwright[serve]'")
     from runwright.inference.server.guard import LOCAL
-    from runwright.inference.server.start import Orders, serve
+    from runwright.inference.server.start import guarded, serve
 
     text, origin = os.environ.get(TOKEN_VARIABLE), TOKEN_VARIABLE
     if args.token_file:
@@ -73,8 +74,7 @@ def execute(args: argparse.Namespace) -> int:
         raise ConfigError(f"--host: given {args.host}, expected {expected}")
     if args.openai:
         os.environ["HF_HUB_OFFLINE"] = "1"  # transformers' server would look there for more models
-    options = {
-        name: getattr(args, name) for name in ("device", "host", "port", "workers", "timeout", "openai")
-    }
+    options = {name: getattr(args, name) for name in ("device", "workers", "timeout", "openai")}
     overrides = generation_overrides(args)
-    return serve(Orders(source=source_of(args), overrides=overrides, token=token, **options))
+    app = partial(guarded, source_of(args), overrides=overrides, token=token, **options)
+    return serve(app, host=args.host, port=args.port, workers=args.workers, timeout=args.timeout)

@@ -113,13 +113,13 @@ def _typed(texts: Sequence[str], columns: Columns) -> list[Any]:
     return [*texts]
 
 
-def require_masks(run: FinishedRun, texts: Sequence[str]) -> None:
+def require_masks(run: FinishedRun, texts: Sequence[str], *, quiet: bool = False) -> None:
     """Raise DataError for a text without a mask to fill; say how several in one text are filled."""
     mask = run.tokenizer.mask_token
     for row, text in enumerate(texts):
         if not (count := text.count(mask)):
             raise DataError(f"given {text[:60]!r}, expected a text with {mask} in place of a token", row=row)
-        if count > 1:
+        if count > 1 and not quiet:
             print(f"{text[:60]!r} has {count} masks: each is filled alone", file=sys.stderr)
 
 

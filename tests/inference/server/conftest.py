@@ -18,9 +18,8 @@ from runwright.inference.named import Named
 from runwright.inference.server import start
 
 Serving = Callable[..., AbstractContextManager[httpx.Client]]
-ORDERS: dict[str, Any] = {
-    "overrides": [], "device": "cpu", "host": "127.0.0.1", "port": 0, "workers": 1, "token": None,
-    "timeout": 20.0, "openai": False,
+OPTIONS: dict[str, Any] = {
+    "overrides": [], "device": "cpu", "workers": 1, "token": None, "timeout": 20.0, "openai": False,
 }  # fmt: skip
 
 
@@ -28,7 +27,7 @@ ORDERS: dict[str, Any] = {
 def serving(source: Path | str, **changes: Any) -> Iterator[httpx.Client]:
     """A client of a server for a run (its folder as a path) or a model by name."""
     named = Named(name=source) if isinstance(source, str) else source
-    app = start.guarded(start.Orders(**{**ORDERS, "source": named, **changes}))
+    app = start.guarded(named, **{**OPTIONS, **changes})
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="on"))
     thread = threading.Thread(target=server.run)
     thread.start()

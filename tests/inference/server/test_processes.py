@@ -77,6 +77,18 @@ def test_mistakes_are_one_line_before_a_model_is_read(
     assert message in capsys.readouterr().err
 
 
+def test_a_port_that_another_server_still_reads_its_model_for_is_taken(
+    model_folder: Folders, capsys: Any
+) -> None:
+    with socket.socket() as other:  # as ours, before its model is read
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert main(["serve", str(model_folder("sentiment")), "--port", str(port)]) == 2
+    assert f"--port: 127.0.0.1, port {port} cannot be had" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_signal_ends_it_when_all_that_was_accepted_is_answered(model_folder: Folders) -> None:
     body = json.dumps(["the film"] * 20).encode()
@@ -101,18 +113,12 @@ def test_a_signal_ends_it_when_all_that_was_accepted_is_answered(model_folder: F
 
 @pytest.mark.slow
 def test_twenty_stops_under_load_lose_no_accepted_request(model_folder: Folders, monkeypatch: Any) -> None:
-    orders: dict[str, Any] = {
-        "overrides": [],
-        "device": "cpu",
-        "host": "",
-        "port": 0,
-        "workers": 1,
-        "token": None,
-    }
-    orders |= {"timeout": 20.0, "openai": False}
+    options: dict[str, Any] = {
+        "overrides": [], "device": "cpu", "workers": 1, "token": None, "timeout": 20.0, "openai": False,
+    }  # fmt: skip
     source = Named(name=str(model_folder("sentiment")))
     for number in range(20):
-        inner, counts = start.guarded(start.Orders(source=source, **orders)), {"accepted": 0, "answered": 0}
+        inner, counts = start.guarded(source, **options), {"accepted": 0, "answered": 0}
 
         async def counting(
             scope: Any, receive: Any, send: Any, inner: Any = inner, counts: Any = counts
@@ -166,7 +172,7 @@ def test_workers_share_a_port_their_counters_and_the_token(model_folder: Folders
             one for one in psutil.Process(running.pid).children() if "spawn_main" in str(one.cmdline())
         ]
         assert len(workers) == 2
-        assert 'requests_total{status="200"} 40.0' in client.get("metrics").text
+        assert 'request_seconds_count{status="200"} 40.0' in client.get("metrics").text
         workers[0].kill()  # another one takes its place
         deadline = time.monotonic() + 120
         while workers[0].is_running() or client.post("predict", json="good").status_code != 200:

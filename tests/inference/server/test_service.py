@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -183,7 +184,12 @@ def test_a_slow_client_is_told_so_and_disturbs_nobody(
 
 
 def test_another_site_s_page_may_not_ask(sentiment: Any) -> None:
-    for headers in ({"Origin": "https://evil.example"}, {"Host": "evil.example"}, {"Origin": "null"}):
+    for headers in (
+        {"Origin": "https://evil.example"},
+        {"Host": "evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://["},
+    ):
         assert sentiment.post("predict", json="good", headers=headers).status_code == 403
     same = {"Origin": str(sentiment.base_url).rstrip("/")}
     assert sentiment.post("predict", json="good", headers=same).status_code == 200
@@ -203,7 +209,7 @@ def test_a_token_is_asked_for_everything_but_health(serve: Any, model_folder: Fo
     with serve(str(model_folder("sentiment")), token=token) as client:
         paths = {path: client.get(path).status_code for path in ("", "docs", "metrics", "health", "ready")}
         assert paths == {"": 401, "docs": 401, "metrics": 401, "health": 200, "ready": 200}
-        wrong = [("x", "s" * 19), ("x", "ü" * 20), (token, "")]
+        wrong = [("x", "s" * 19), (b"x", "ü" * 20), (token, "")]
         assert [client.post("predict", json="a", auth=auth).status_code for auth in wrong] == [401] * 3
         for header in ("Bearer", "Bearer x", "Basic a", "Basic !!!", f"bearer {token}x", "\xff"):
             headers = {"Authorization": header.encode("latin-1")}
@@ -236,7 +242,7 @@ def test_a_request_is_given_up_in_time_and_not_computed(
         answer = client.post("predict", json=["the film"] * 900)
         assert (answer.status_code, answer.json()["detail"]) == (504, "no answer in 0.3 seconds (--timeout)")
         assert time.perf_counter() - began < 5
-        assert "waiting" in client.get("metrics").text
+        assert "runwright_open_requests 0.0" in client.get("metrics").text
 
 
 def test_zero_shot_classes_come_with_the_request(serve: Any, model_folder: Folders) -> None:
@@ -246,9 +252,53 @@ def test_zero_shot_classes_come_with_the_request(serve: Any, model_folder: Folde
         row = client.post("predict", json="good soup", params=options).json()
         assert {*row["scores"]} == {"sport", "food"}
         assert sum(row["scores"].values()) == pytest.approx(1, abs=1e-5)
-        for wrong in ({"labels": "sport"}, {"labels": "a,a"}, {"labels": "a,b", "hypothesis": "x"}):
+        wrong_template = {"labels": "a,b", "hypothesis": "x"}
+        for wrong in ({"labels": "sport"}, {"labels": "a,a"}, wrong_template, {"multi_label": True}):
             answer = client.post("predict", json="good soup", params=wrong)
-            assert (answer.status_code, "labels: expected" in answer.text) == (422, True)
+            assert (answer.status_code, "expected" in answer.json()["detail"]) == (422, True)
+        many = {"labels": ",".join(map(str, range(300)))}
+        answer = client.post("predict", json=["good soup"] * 4, params=many)
+        assert (answer.status_code, "1,200 records times classes" in answer.text) == (413, True)
+        long = {"text": "good " * 20_000, "hypothesis": "soup " * 20_000}  # took all memory
+        assert client.post("predict", json=long).status_code == 200
+
+
+def test_a_text_without_a_mask_is_refused(serve: Any, model_folder: Folders) -> None:
+    with serve(str(model_folder("bert"))) as client:
+        answer = client.post("predict", json=["good [MASK]", "good soup"])
+        assert (
+            answer.status_code,
+            "row 1: given 'good soup', expected a text with [MASK]" in answer.text,
+        ) == (
+            422,
+            True,
+        )
+        guesses = client.post("predict", json="good [MASK]", params={"all_scores": True}).json()["scores"][0]
+        page = client.post("predict", json="good [MASK]", headers={"Accept": "text/html"}).text
+        assert page.count("<progress") == len(guesses) == 5
+
+
+def test_a_large_request_leaves_turns_to_others(
+    serve: Any, model_folder: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[int] = []
+    predicted = batching.Batcher._predicted
+
+    def slow(self: Any, pieces: Any) -> Any:
+        order.append(len(pieces[0].records))
+        time.sleep(0.1)
+        return predicted(self, pieces)
+
+    with serve(str(model_folder("sentiment"))) as client:
+        monkeypatch.setattr(batching.Batcher, "_predicted", slow)
+        large = threading.Thread(target=lambda: client.post("predict", json=["good"] * 640))
+        large.start()
+        while not order:
+            time.sleep(0.005)
+        assert client.post("predict", json="bad", params={"all_scores": True}).status_code == 200
+        large.join()
+    assert order.index(1) <= 2
+    assert sum(order) == 641
 
 
 def test_a_model_without_entailment_takes_no_classes(sentiment: Any) -> None:

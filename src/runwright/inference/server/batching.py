@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import chain
-from queue import Empty, SimpleQueue
+from itertools import islice
+from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
+from starlette.exceptions import HTTPException
+
 from runwright.generation.strategies import Sample
-from runwright.inference.load import FinishedRun, beside, choose_columns, choosing, predict_each
+from runwright.inference.load import FinishedRun, beside, choose_columns, choosing, predict_records
 from runwright.inference.stream import encoded, stream_text
 from runwright.types import Hypotheses
 
@@ -27,16 +28,12 @@ Row = dict[str, Any]
 Answer = list[Row] | Exception
 
 
-class QueueFull(Exception):  # noqa: N818 - no error of ours: the client comes again
-    """More records wait than may."""
-
-
 @dataclass(kw_only=True, slots=True, eq=False)
 class Piece:
     """Some records of one request, and where their rows go."""
 
     records: Sequence[Row]
-    first: int = 0  # number of the first one in its request
+    first: int  # number of the first one in its request
     all_scores: bool = False
     hypotheses: Hypotheses | None = None
     write: Callable[[str], object] | None = None  # gets the text of the only record as it is generated
@@ -46,14 +43,11 @@ class Piece:
 
 
 class Batcher:
-    """Rows as `predict_records` has them, for the records of many requests at once.
-
-    Its methods belong to the event loop, those with an underscore to the model's thread.
-    """
+    """Rows as `predict_records` has them, for the records of many requests at once."""
 
     def __init__(self, run: FinishedRun, *, observe: Callable[[int], object]) -> None:
         self.run, self.observe = run, observe
-        self.waiting = 0  # records that were accepted and have no answer yet
+        self.waiting = 0  # records of requests that have no answer yet
         self.queue: SimpleQueue[Piece | None] = SimpleQueue()
         strategy = getattr(run.task, "strategy", None)
         self.draws = isinstance(strategy, Sample)  # by the number of a record: requests do not mix
@@ -61,52 +55,48 @@ class Batcher:
         self.thread = Thread(target=self._work, name="model", daemon=True)
         self.thread.start()
 
-    def put(self, *pieces: Piece) -> None:
-        """Accept all these or raise QueueFull; a request that is larger than the queue is alone in it."""
-        count = sum(len(piece.records) for piece in pieces)
-        if self.waiting and self.waiting + count > MAX_WAITING:
-            raise QueueFull
-        self.waiting += count
-        for piece in pieces:
-            self.queue.put(piece)
-
     async def rows(self, records: Sequence[Row], **options: Any) -> list[Row]:
-        """The rows of a request, in the order of its records; raises what the model raises on them."""
-        firsts = range(0, len(records), PIECE_RECORDS)
-        cut = [Piece(records=records[n : n + PIECE_RECORDS], first=n, **options) for n in firsts]
-        self.put(*cut)
-        return [*chain(*await asyncio.gather(*(piece.rows for piece in cut)))]
+        """The rows of a request in the order of its records; raises what the model raises on them.
 
-    def deliver(self, pieces: Sequence[Piece], answers: Sequence[Answer]) -> None:
-        for piece, answer in zip(pieces, answers, strict=True):
-            self.waiting -= len(piece.records)
-            if piece.rows.done():  # nobody waits for it any more
-                continue
-            if isinstance(answer, Exception):
-                piece.rows.set_exception(answer)
-            else:
-                piece.rows.set_result(answer)
+        Status 503 if too many wait; a request that is larger than the queue is alone in it.
+        """
+        if self.waiting and self.waiting + len(records) > MAX_WAITING:
+            raise HTTPException(503, "too many records wait; come again", {"retry-after": "1"})
+        self.waiting += len(records)
+        rows: list[Row] = []
+        try:
+            for first in range(0, len(records), PIECE_RECORDS):
+                piece = Piece(records=records[first : first + PIECE_RECORDS], first=first, **options)
+                self.queue.put(piece)
+                rows += await piece.rows
+        finally:
+            self.waiting -= len(records)
+        return rows
 
     def close(self) -> None:
-        """End the thread, after all that waits."""
         self.queue.put(None)
         self.thread.join()
 
+    # --- the model's thread -----------------------------------------------------------------------------
+
     def _work(self) -> None:
         while (piece := self.queue.get()) is not None:
-            pieces = [piece]
-            with suppress(Empty):
-                while sum(len(one.records) for one in pieces) < BATCH_RECORDS:
-                    if (piece := self.queue.get_nowait()) is None:
-                        self.queue.put(None)
-                        break
-                    pieces.append(piece)
             together: dict[Any, list[Piece]] = {}
-            for piece in pieces:
-                key = piece if self.draws or piece.write else piece.hypotheses
-                together.setdefault(key, []).append(piece)
-            for some in together.values():
-                self.loop.call_soon_threadsafe(self.deliver, some, self._answers(some))
+            count = 0
+            while piece is not None:
+                alone = self.draws or piece.write
+                together.setdefault(piece if alone else (piece.hypotheses, piece.all_scores), []).append(
+                    piece
+                )
+                count += len(piece.records)
+                if count >= BATCH_RECORDS or self.queue.empty():
+                    break
+                piece = self.queue.get()
+            for pieces in together.values():
+                if wanted := [piece for piece in pieces if not piece.rows.done()]:  # else given up
+                    self.loop.call_soon_threadsafe(_deliver, wanted, self._answers(wanted))
+            if piece is None:
+                return
 
     def _answers(self, pieces: Sequence[Piece]) -> list[Answer]:
         """The rows of each piece, or the error that it raises also by itself."""
@@ -119,19 +109,23 @@ class Batcher:
         return self._answers(pieces[:half]) + self._answers(pieces[half:])
 
     def _predicted(self, pieces: Sequence[Piece]) -> list[Answer]:
-        answers: dict[Piece, list[Row]] = {piece: [] for piece in pieces}
-        owners = [piece for piece in pieces if not piece.rows.cancelled() for _ in piece.records]
-        if not owners:
-            return [*answers.values()]
-        first, run = owners[0], choosing(self.run, owners[0].hypotheses)
+        first, run = pieces[0], choosing(self.run, pieces[0].hypotheses)
         if first.write:
             text = stream_text(run, encoded(run, first.records[0], choose_columns(run)), first.write)
             return [[beside(first.records[0], {"predicted": text})]]
-        records = (record for piece in dict.fromkeys(owners) for record in piece.records)
-        # One piece: that of a request which draws, or which follows another of the same request.
-        predicted = predict_each(run, records, first=first.first if len(pieces) == 1 else 0)
-        for owner, (record, texts, predictions, index) in zip(owners, predicted, strict=True):
-            answer = run.task.describe(predictions, index, row=texts, all_scores=owner.all_scores)
-            answers[owner].append(beside(record, answer))
-        self.observe(len(owners))
-        return [*answers.values()]
+        records = [record for piece in pieces for record in piece.records]
+        # The number matters to one piece alone: it draws by it, and names a wrong record by it.
+        rows = predict_records(run, records, all_scores=first.all_scores, first=first.first)
+        answers: list[Answer] = [[*islice(rows, len(piece.records))] for piece in pieces]
+        self.observe(len(records))
+        return answers
+
+
+def _deliver(pieces: Sequence[Piece], answers: Sequence[Answer]) -> None:
+    for piece, answer in zip(pieces, answers, strict=True):
+        if piece.rows.done():  # nobody waits for it any more
+            continue
+        if isinstance(answer, Exception):
+            piece.rows.set_exception(answer)
+        else:
+            piece.rows.set_result(answer)

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from logging import getLogger
 from pathlib import Path
@@ -17,21 +17,24 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 from prometheus_client.multiprocess import MultiProcessCollector
 from pydantic import BaseModel
+from starlette.exceptions import HTTPException
 
 from runwright.errors import RunwrightError
 from runwright.inference.load import FinishedRun, choose_columns, choosing
-from runwright.inference.records import as_records
-from runwright.inference.server.batching import MAX_WAITING, Batcher, Piece, QueueFull, Row
-from runwright.inference.server.guard import Refused
+from runwright.inference.named import hypotheses_of
+from runwright.inference.predict import require_masks
+from runwright.inference.records import as_records, texts_of
+from runwright.inference.server.batching import MAX_WAITING, Batcher, Row
 from runwright.inference.stream import writes_one_text
 from runwright.report.page import document
 from runwright.report.page.marks import short_cell, text_cell
 from runwright.report.tables import strict
-from runwright.types import HYPOTHESIS, Hypotheses
+from runwright.task.masked_language_modeling import MaskedLanguageModeling
+from runwright.task.text import as_texts
 from runwright.version import __version__
 
 HERE = Path(__file__).parent
-MAX_RECORDS = 1000  # of one request
+MAX_RECORDS = 1000  # of one request; with classes of its own a record counts once for each
 
 
 class Options(BaseModel, extra="forbid"):
@@ -39,18 +42,8 @@ class Options(BaseModel, extra="forbid"):
 
     all_scores: bool = False  # the score of every class
     labels: str | None = None  # A,B,C: classes for a model of entailment to choose from
-    hypothesis: str = HYPOTHESIS  # what a class says of a text
+    hypothesis: str | None = None  # what a class says of a text
     multi_label: bool = False  # none, one or several classes
-
-    @property
-    def hypotheses(self) -> Hypotheses | None:
-        if self.labels is None:
-            return None
-        names = tuple(filter(None, map(str.strip, self.labels.split(","))))
-        needed = 1 if self.multi_label else 2
-        if len({*names}) < max(len(names), needed) or self.hypothesis.count("{}") != 1:
-            raise Refused(422, "labels: expected different classes as A,B,C, and one {} in the hypothesis")
-        return Hypotheses(labels=names, template=self.hypothesis, multi_label=self.multi_label)
 
 
 class Service:
@@ -58,24 +51,22 @@ class Service:
 
     def __init__(self, run: FinishedRun, *, seconds: float) -> None:
         self.run, self.seconds = run, seconds
-        self.name = "/".join(Path(run.folder).parts[-2:])
+        self.name = "/".join(Path(run.folder).resolve().parts[-2:])
         self.streams = writes_one_text(run)
-        text = f"An example {run.tokenizer.mask_token if hasattr(run.task, 'num_guesses') else 'text'}."
+        self.mask = run.tokenizer.mask_token if isinstance(run.task, MaskedLanguageModeling) else ""
+        text = f"An example {self.mask or 'text'}."
         self.example: Row = {names[-1]: text for names in choose_columns(run).values()}
         self.answer: Row = {}
         self.registry = prometheus.CollectorRegistry()
-        options: Any = {"namespace": "runwright", "registry": self.registry}
-        self.requests = prometheus.Counter("requests", "Answers of /predict by status", ["status"], **options)
-        self.times = prometheus.Histogram(
-            "request_seconds", "From the whole request to its answer", **options
-        )
-        sizes = [2.0**power for power in range(9)]
-        self.batches = prometheus.Histogram(
-            "batch_records", "Records computed together", buckets=sizes, **options
-        )
-        self.waiting = prometheus.Gauge(
-            "waiting_records", "Without an answer yet", multiprocess_mode="livesum", **options
-        )
+        if shares := "PROMETHEUS_MULTIPROC_DIR" in os.environ:  # with other workers
+            MultiProcessCollector(self.registry)
+        options: Any = {"namespace": "runwright", "registry": None if shares else self.registry}
+        about = "From the whole request to /predict to its answer, by status"
+        self.times = prometheus.Histogram("request_seconds", about, ["status"], **options)
+        about = "Requests to /predict without an answer yet"
+        self.open = prometheus.Gauge("open_requests", about, multiprocess_mode="livesum", **options)
+        options["buckets"] = [2.0**power for power in range(9)]
+        self.batches = prometheus.Histogram("batch_records", "Records computed together", **options)
 
     def app(self) -> FastAPI:
         """The endpoints, with an example of this model in their description."""
@@ -86,10 +77,9 @@ class Service:
         answers: Any = {200: {"content": {"application/json": self.answer}}}
         app.post("/predict", responses=answers, openapi_extra=request)(self.predict)
         app.get("/", include_in_schema=False, response_class=HTMLResponse)(self.page)
-        app.get("/health")(self.health)
+        app.get("/health")(lambda: {"status": "alive"})
         app.get("/ready")(self.ready)
         app.get("/metrics", response_class=Response)(self.metrics)
-        app.add_exception_handler(Refused, _refusal)
         return app
 
     @asynccontextmanager
@@ -112,75 +102,98 @@ class Service:
         """
         began, status = time.perf_counter(), 200
         try:
-            return await self._answer(_parsed(await request.body()), options, request.headers)
+            with self.open.track_inprogress():
+                return await self._answer(request, options)
         except Exception as error:
-            refused = _refused(error, self.seconds)
-            status = refused.status
+            refused = self._refused(error)
+            status = refused.status_code
             raise refused from error
         finally:
-            self.requests.labels(str(status)).inc()
-            self.times.observe(time.perf_counter() - began)
+            self.times.labels(str(status)).observe(time.perf_counter() - began)
 
-    async def _answer(self, value: Any, options: Options, headers: Mapping[str, str]) -> Response:
-        values, hypotheses = value if isinstance(value, list) else [value], options.hypotheses
-        if len(values) > MAX_RECORDS:
-            raise Refused(413, f"given {len(values):,} records, expected at most {MAX_RECORDS:,}")
-        records = [*as_records(values, choose_columns(choosing(self.run, hypotheses)))]
-        accept = headers.get("accept", "")
+    async def _answer(self, request: Request, options: Options) -> Response:
+        try:
+            value = json.loads(await request.body())
+        except ValueError as error:
+            raise HTTPException(400, f"the body is no JSON: {error}") from error
+        values = value if isinstance(value, list) else [value]
+        hypotheses = hypotheses_of(options.labels, options.hypothesis, multi_label=options.multi_label)
+        if (count := len(values) * (len(hypotheses.labels) if hypotheses else 1)) > MAX_RECORDS:
+            what = "records times classes" if hypotheses else "records"
+            raise HTTPException(413, f"given {count:,} {what}, expected at most {MAX_RECORDS:,}")
+        columns = choose_columns(choosing(self.run, hypotheses))
+        records = [*as_records(values, columns)]
+        if self.mask:
+            texts = (texts_of(record, columns, row=row) for row, record in enumerate(records))
+            require_masks(self.run, [as_texts(row.values())[0] for row in texts], quiet=True)
+        accept = request.headers.get("accept", "")
         if "text/event-stream" in accept:
-            return self._stream(records)
+            return await self._stream(records)
         is_page = "text/html" in accept  # the page's script asks so
+        asked: Any = {"all_scores": options.all_scores or is_page, "hypotheses": hypotheses}
         async with asyncio.timeout(self.seconds):
-            asked: Any = {"all_scores": options.all_scores or is_page, "hypotheses": hypotheses}
             rows = await self.batcher.rows(records, **asked)
         if is_page:
             return HTMLResponse("".join(map(_html, rows)))
         return Response(_json(rows if isinstance(value, list) else rows[0]), media_type="application/json")
 
-    def _stream(self, records: list[Row]) -> Response:
+    async def _stream(self, records: list[Row]) -> Response:
         """A text as events `text` while it is generated, and an event `row` with all of it, or `error`."""
         if len(records) != 1 or not self.streams:
-            raise Refused(406, "text/event-stream: expected one record, and a model that generates one text")
+            reason = "text/event-stream: expected one record, and a model that generates one text"
+            raise HTTPException(406, reason)
         texts: asyncio.Queue[str | None] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 
         def write(text: str) -> None:
-            if piece.rows.cancelled():
+            if answer.done():
                 raise ConnectionError("nobody reads the text any more")
             loop.call_soon_threadsafe(texts.put_nowait, text)
 
-        piece = Piece(records=records, write=write)
-        piece.rows.add_done_callback(lambda _: texts.put_nowait(None))
-        self.batcher.put(piece)
-        return StreamingResponse(self._events(piece, texts), media_type="text/event-stream")
+        answer = asyncio.create_task(self.batcher.rows(records, write=write))
+        answer.add_done_callback(lambda _: texts.put_nowait(None))
+        await asyncio.sleep(0)  # until it waits for the model
+        if answer.done():
+            await answer  # raises: too many wait
+        return StreamingResponse(self._events(answer, texts), media_type="text/event-stream")
 
-    async def _events(self, piece: Piece, texts: asyncio.Queue[str | None]) -> AsyncIterator[str]:
+    async def _events(
+        self, answer: asyncio.Task[list[Row]], texts: asyncio.Queue[str | None]
+    ) -> AsyncIterator[str]:
         try:
             async with asyncio.timeout(self.seconds):
                 while (text := await texts.get()) is not None:
                     yield _event("text", {"text": text})
-            (row,) = await piece.rows
-            yield _event("row", row)
+            yield _event("row", (await answer)[0])
         except Exception as error:  # noqa: BLE001 - of any kind: its status went out long ago
-            yield _event("error", {"detail": _refused(error, self.seconds).reason})
+            yield _event("error", {"detail": self._refused(error).detail})
         finally:
-            piece.rows.cancel()
+            answer.cancel()
+
+    def _refused(self, error: Exception) -> HTTPException:
+        """The status of an error, with a reason that says what to change."""
+        match error:
+            case HTTPException():
+                return error
+            case RunwrightError():
+                return HTTPException(422, str(error))
+            case RecursionError():
+                return HTTPException(400, "the body is nested too deeply")
+            case TimeoutError():
+                return HTTPException(504, f"no answer in {self.seconds:g} seconds (--timeout)")
+        getLogger(__name__).error("a request failed", exc_info=error)
+        return HTTPException(500, "this model failed on these records; the server's log says why")
 
     async def page(self) -> str:
+        shown = (self.example, self.answer.get("example"))
         return document.filled(
             "serve.html",
             folder=HERE,
             styles=[document.HERE / "style.css", HERE / "serve.css"],
             scripts=[HERE / "serve.js"],
             service=self,
-            shown=[
-                json.dumps(one, ensure_ascii=False, indent=1)
-                for one in (self.example, self.answer.get("example"))
-            ],
+            shown=[json.dumps(one, ensure_ascii=False, indent=1) for one in shown],
         )
-
-    async def health(self) -> dict[str, str]:
-        return {"status": "alive"}
 
     async def ready(self) -> JSONResponse:
         is_ready = self.batcher.thread.is_alive() and self.batcher.waiting < MAX_WAITING
@@ -188,19 +201,7 @@ class Service:
 
     async def metrics(self) -> Response:
         """Counters of all workers in the form of Prometheus."""
-        self.waiting.set(self.batcher.waiting)
-        registry = self.registry
-        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-            registry = prometheus.CollectorRegistry()
-            MultiProcessCollector(registry)
-        return Response(prometheus.generate_latest(registry), media_type=prometheus.CONTENT_TYPE_LATEST)
-
-
-def _parsed(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except ValueError as error:
-        raise Refused(400, f"the body is no JSON: {error}") from error
+        return Response(prometheus.generate_latest(self.registry), media_type=prometheus.CONTENT_TYPE_LATEST)
 
 
 def _html(row: Row) -> str:
@@ -216,25 +217,3 @@ def _json(value: Any) -> str:
 
 def _event(name: str, value: Any) -> str:
     return f"event: {name}\ndata: {_json(value)}\n\n"
-
-
-def _refused(error: Exception, seconds: float) -> Refused:
-    """The status of an error, with a reason that says what to change."""
-    match error:
-        case Refused():
-            return error
-        case RunwrightError():
-            return Refused(422, str(error))
-        case RecursionError():
-            return Refused(400, "the body is nested too deeply")
-        case QueueFull():
-            return Refused(503, "too many records wait; come again", **{"retry-after": "1"})
-        case TimeoutError():
-            return Refused(504, f"no answer in {seconds:g} seconds (--timeout)")
-    getLogger(__name__).error("a request failed", exc_info=error)
-    return Refused(500, "this model failed on these records; the server's log says why")
-
-
-async def _refusal(_: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)
-    return error.response()
