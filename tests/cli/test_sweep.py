@@ -7,8 +7,11 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
 
 from runwright.cli.main import main
+from runwright.cli.sweep import _experiment_file
+from runwright.config.folders import find_conf_folders
 
 
 def write_trial(sweep: Path, number: int, run: str, status: str) -> None:
@@ -52,3 +55,23 @@ def test_a_name_of_no_sweep_is_refused_with_those_that_there_are(
 def test_a_sweep_without_multirun_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "experiment=vader", "sweep=lr_search"]) == 2
     assert "expected runwright train -m … sweep=lr_search" in capsys.readouterr().err
+
+
+def test_the_best_trial_as_a_file_keeps_what_the_sweeps_own_file_sets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("conf/sweep").mkdir(parents=True)
+    Path("conf/sweep/mine.yaml").write_text(
+        "# @package _global_\n"
+        "defaults:\n  - override /hydra/sweeper: runwright\n  - override /optimizer: sgd\n"
+        "trainer: {max_steps: 4}\n"
+        "hydra: {sweeper: {n_trials: 3}}\n",
+        encoding="utf-8",
+    )
+    text = _experiment_file(["sweep=mine", "optimizer.lr=0.5"], find_conf_folders(), about="the best")
+    assert yaml.safe_load(text) == {
+        "defaults": [{"override /optimizer": "sgd"}, "_self_"],
+        "trainer": {"max_steps": 4},
+        "optimizer": {"lr": 0.5},
+    }

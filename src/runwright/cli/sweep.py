@@ -37,7 +37,7 @@ def execute(args: argparse.Namespace) -> int:
     from runwright.sweep.options import STOP_FILE, STUDY_FILE
 
     names = listed(sorted(sweep.name for sweep in Path(args.output_dir).expanduser().glob("sweeps/*/")))
-    problem = f"{args.name}: given no sweep, expected {'one of: ' + names if names else 'one, and there is none yet'}"
+    problem = f"{args.name}: given no sweep, expected one of: {names or 'none yet'}"
     try:
         folder, is_sweep = find(args.name, output_dir=args.output_dir)
     except ConfigError as error:

@@ -11,7 +11,7 @@ import numpy as np
 import regex
 import torch
 
-from runwright.errors import DataError
+from runwright.errors import DataError, shown
 from runwright.types import Batch, Example, Splits
 
 IGNORED = -100  # a label that is not trained on
@@ -38,8 +38,13 @@ def notes_of(said: Mapping[str, Said], splits: Splits) -> list[str]:
 
 
 def as_texts(values: Iterable[Any]) -> list[str]:
-    """Values of a column as text, missing ones as empty text."""
-    return ["" if value is None else str(value) for value in values]
+    """Values of a column as text, missing ones as empty text; raises DataError for lists and records."""
+    texts = []
+    for row, value in enumerate(values):
+        if isinstance(value, list | tuple | dict):
+            raise DataError(f"{shown(value)} where a text is expected", row=row)
+        texts.append("" if value is None else str(value))
+    return texts
 
 
 def objects(values: Collection[Any]) -> np.ndarray:
