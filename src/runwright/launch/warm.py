@@ -1,0 +1,30 @@
+"""Imported last by the server that trials are forked from: what a trial imports late, and its caches.
+
+Nothing here starts a thread or computes with tensors, which would not survive the fork.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from contextlib import suppress
+from importlib import import_module
+
+from runwright.config.folders import find_conf_folders
+from runwright.config.hydra_settings import shipped_leaves
+from runwright.config.loading import register_plugins
+from runwright.tracker.mlflow.store import client_settings
+
+LATE = ("runwright.launch.multirun", "runwright.sweep.driver", "tabulate", "rich._emoji_codes")
+MLFLOW = ("mlflow.tracking", "mlflow.store.tracking.sqlalchemy_store", "sqlalchemy.dialects.sqlite")
+
+with suppress(Exception):  # the trial meets it again, and says so
+    register_plugins()
+    shipped_leaves(find_conf_folders().shipped, "basic", "runwright")
+    for name in LATE:
+        import_module(name)
+    if "runwright.tracker.mlflow.tracker" in sys.modules:
+        with client_settings():
+            for name in MLFLOW:
+                import_module(name)
+gc.freeze()  # trials neither walk through what lives to their end, nor copy its pages
