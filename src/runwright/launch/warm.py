@@ -10,10 +10,13 @@ import sys
 from contextlib import suppress
 from importlib import import_module
 
+from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
 from runwright.config.folders import find_conf_folders
 from runwright.config.hydra_settings import shipped_leaves
 from runwright.config.loading import register_plugins
 from runwright.tracker.mlflow.store import client_settings
+from runwright.tracker.provenance import installed_packages
 
 LATE = ("runwright.launch.multirun", "runwright.sweep.driver", "tabulate", "rich._emoji_codes")
 MLFLOW = ("mlflow.tracking", "mlflow.store.tracking.sqlalchemy_store", "sqlalchemy.dialects.sqlite")
@@ -21,6 +24,8 @@ MLFLOW = ("mlflow.tracking", "mlflow.store.tracking.sqlalchemy_store", "sqlalche
 with suppress(Exception):  # the trial meets it again, and says so
     register_plugins()
     shipped_leaves(find_conf_folders().shipped, "basic", "runwright")
+    installed_packages()
+    get_checkpoint_conversion_mapping("bert")  # makes that of all models
     for name in LATE:
         import_module(name)
     if "runwright.tracker.mlflow.tracker" in sys.modules:

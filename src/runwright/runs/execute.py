@@ -232,6 +232,7 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
         on_step=partial(_show_step, run, plan.total_steps),
         on_evaluation=partial(_after_evaluation, run, table, splits.best or USUAL, plan),
         is_given_up=lambda: run.is_pruned,
+        saves_last=not trial.in_trial(),
     )
     run.stop.at_once = False
     with run.progress.training(total=plan.total_steps, done=state.step, steps_per_epoch=plan.steps_per_epoch):
