@@ -18,18 +18,12 @@ from runwright.config.loading import register_plugins
 from runwright.tracker.mlflow.store import client_settings
 from runwright.tracker.provenance import installed_packages
 
-LATE = ("runwright.launch.multirun", "runwright.sweep.driver", "tabulate", "rich._emoji_codes")
-MLFLOW = ("mlflow.tracking", "mlflow.store.tracking.sqlalchemy_store", "sqlalchemy.dialects.sqlite")
-
 with suppress(Exception):  # the trial meets it again, and says so
     register_plugins()
     shipped_leaves(find_conf_folders().shipped, "basic", "runwright")
     installed_packages()
     get_checkpoint_conversion_mapping("bert")  # makes that of all models
-    for name in LATE:
-        import_module(name)
     if "runwright.tracker.mlflow.tracker" in sys.modules:
         with client_settings():
-            for name in MLFLOW:
-                import_module(name)
+            import_module("mlflow.store.tracking.sqlalchemy_store")
 gc.freeze()  # trials neither walk through what lives to their end, nor copy its pages
