@@ -57,7 +57,7 @@ EXIT_FAILED_JOB = 1
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 # What a trial is made of, imported once by the server that trials are forked from.
 PRELOADED = (
-    *("runwright.runs.execute", "runwright.launch.start", "runwright.launch.multirun", "runwright.sweep.driver"),
+    *("runwright.runs.execute", "runwright.launch.multirun", "runwright.sweep.driver"),
     # Imported late, by the first model, optimizer and saved model: 2 s of each trial. Without peft none is.
     *("torch._dynamo", "transformers.trainer_utils", "transformers.optimization", "peft", "tabulate"),
 )
