@@ -31,15 +31,21 @@ AXIS = "optimizer.lr=tag(log,interval(1e-6,1e-4))"
 
 
 def measure_trials(repeats: int) -> dict[str, list[float]]:
-    """Seconds without training steps, with prepared data and warm files; trials run one at a time."""
+    """Seconds without training steps, with prepared data and warm files; trials run one at a time.
+
+    A process and a server's second and third trial take turns.
+    """
+    process, trial = list[float](), list[float]()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for split, count in (("train", 2000), ("validation", 32)):
             with (folder / f"{split}.csv").open("w", newline="", encoding="utf-8") as file:
                 rows = ((f"row {row} of a file of short texts", "yn"[row % 2]) for row in range(count))
                 csv.writer(file).writerows([("text", "label"), *rows])
-        process = [_process(folder) for _ in range(repeats + 1)][1:]
-        trial = _trials(folder, repeats + 2)[2:]
+        for number in range(1, repeats + 2):  # the first of each prepares the data
+            process.append(_process(folder))
+            trial.append(_trial(folder, budget=3 * number))
+    process, trial = process[1:], trial[1:]
     ratios = [one / other for one, other in zip(trial, process, strict=True)]
     return {"process": process, "trial": trial, "trial ÷ process ratio": ratios}
 
@@ -51,14 +57,14 @@ def _process(folder: Path) -> float:
     return time.time() - began - _step_seconds(max((folder / "outputs" / "process").iterdir()))
 
 
-def _trials(folder: Path, count: int) -> list[float]:
-    options = ["sweep=lr_search", f"hydra.sweeper.n_trials={count}", "hydra.sweeper.pruner=none"]
+def _trial(folder: Path, *, budget: int) -> float:
+    options = ["sweep=lr_search", f"hydra.sweeper.n_trials={budget}", "hydra.sweeper.pruner=none"]
     command = [sys.executable, "-m", "runwright", "train", "-m", *OVERRIDES, "name=trials", *options, AXIS]
     subprocess.run(command, check=True, capture_output=True, cwd=folder)
     files = sorted((folder / "outputs" / "sweeps").glob("*/*/outcome.json"), key=lambda f: f.stat().st_mtime)
-    ends = [file.stat().st_mtime for file in files]
-    steps = [_step_seconds(Path(json.loads(file.read_text())["folder"])) for file in files]
-    return [end - before - step for before, end, step in zip([ends[0], *ends], ends, steps, strict=False)]
+    first, *last = files[-3:]
+    steps = [_step_seconds(Path(json.loads(file.read_text())["folder"])) for file in last]
+    return (last[-1].stat().st_mtime - first.stat().st_mtime - sum(steps)) / len(last)
 
 
 def _step_seconds(run: Path) -> float:

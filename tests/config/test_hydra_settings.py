@@ -253,6 +253,15 @@ def test_values_of_the_command_line_are_held_to_what_the_plugin_takes(override: 
 # --- what Hydra itself composes -----------------------------------------------------------------------
 
 
+def test_a_job_is_read_as_a_single_run_is(tmp_path: Path) -> None:
+    write(tmp_path, {EXPERIMENT: f"{GLOBAL}name: no\n"})
+    folders = find_conf_folders(tmp_path)
+    register_plugins()
+    search_path = config_loader(folders, full=True).config_search_path
+    loader = CheckedLoader(search_path, [], shipped=folders.shipped)
+    assert loader.load_configuration(ROOT_NAME, ["experiment=x"], RunMode.MULTIRUN)["name"] == "no"
+
+
 def test_no_job_is_composed_that_is_not_what_was_checked(tmp_path: Path) -> None:
     # As by a sweeper that draws what no check has seen.
     write(tmp_path, {EXPERIMENT: f"{GLOBAL}hydra: {{job: {{env_set: {{A: b}}}}}}\n"})

@@ -133,6 +133,14 @@ def test_evaluates_and_saves_when_due_and_at_the_end(tmp_path: Path, fixtures: A
     assert run.state.best_step == 5
 
 
+def test_a_trial_leaves_no_checkpoint_of_its_last_step(tmp_path: Path, fixtures: Any) -> None:
+    run = Run(tmp_path, fixtures, values=[3.0, 2.0, 1.0])
+    run.loop = replace(run.loop, saves_last=False)
+    run.train()
+    assert list(list_checkpoints(tmp_path)) == [4, 5, 8, 10]
+    assert run.state.best_step == 12
+
+
 def test_the_best_is_kept_and_nan_is_never_best(tmp_path: Path, fixtures: Any) -> None:
     run = Run(tmp_path, fixtures, values=[float("nan"), 2.0, 3.0], keep_checkpoints=1)
     run.train()

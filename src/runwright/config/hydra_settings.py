@@ -81,7 +81,7 @@ def check_hydra(
     """
     targets = {kind: str(leaves.get(f"hydra.{kind}.{TARGET}")) for kind in PLUGINS}
     names = [_installed(kind).get(target, "basic") for kind, target in targets.items()]
-    expected = {**_shipped_leaves(shipped, *names), **(at_run_time or {})}
+    expected = {**shipped_leaves(shipped, *names), **(at_run_time or {})}
     mistakes = []
     for key, value in leaves.items():
         if not (key in expected and value == expected[key]) and not _may_be(key, value, expected, typed):
@@ -177,7 +177,7 @@ def _installed(kind: str) -> dict[str, str]:
 
 
 @cache
-def _shipped_leaves(folder: Path, launcher: str, sweeper: str) -> dict[str, Any]:
+def shipped_leaves(folder: Path, launcher: str, sweeper: str) -> dict[str, Any]:
     """Hydra's node of the shipped folder alone, with these plugins."""
     texts = [f"hydra/launcher={launcher}", f"hydra/sweeper={sweeper}"]
     choices = OverridesParser.create().parse_overrides(texts)

@@ -12,6 +12,7 @@ import unicodedata
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from io import StringIO
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,6 +26,7 @@ from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.core_plugins.structured_config_source import StructuredConfigSource
 from hydra._internal.defaults_list import create_defaults_list
 from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
@@ -167,11 +169,10 @@ class YamlFiles(FileConfigSource):
         name, content = f"{Path(self.path).name}/{config_path.removesuffix('.yaml')}.yaml", None
         num_values = depth = MAX_VALUES + 1
         try:
-            stream = StringIO(text := path.read_text(encoding="utf-8-sig"))
-            stream.name = str(path)  # for PyYAML's messages
+            text = path.read_text(encoding="utf-8-sig")
             with suppress(RecursionError):
                 if len(text) <= MAX_CHARACTERS:
-                    content = yaml.load(stream, Loader=YamlLoader)  # noqa: S506 - it is a safe one
+                    content = _from_yaml(text, str(path))
                     num_values, depth = _measure(content, {})
         except (UnicodeDecodeError, yaml.reader.ReaderError) as error:
             raise WrongFile(name, f"a file that is not UTF-8 ({error})", "UTF-8 text") from error
@@ -189,6 +190,13 @@ class YamlFiles(FileConfigSource):
         return ConfigResult(config=config, path=f"file://{self.path}", provider=self.provider, header=header)
 
 
+@lru_cache(maxsize=256)
+def _from_yaml(text: str, name: str) -> Any:
+    stream = StringIO(text)
+    stream.name = name  # for PyYAML's messages
+    return yaml.load(stream, Loader=YamlLoader)  # noqa: S506 - it is a safe one
+
+
 def _measure(value: Any, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
     """Number of values and depth with aliases expanded; each node is looked at once."""
     if not isinstance(value, dict | list):
@@ -201,6 +209,14 @@ def _measure(value: Any, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
 
 class Loader(ConfigLoaderImpl):
     """Hydra's loader. A debug mode adds itself to the experiment's name: runs of `vader-debug`."""
+
+    def __init__(self, search_path: ConfigSearchPath) -> None:
+        super().__init__(search_path)
+        # By scheme: Hydra's scan for plugins loads the class of these sources a second time.
+        self.repository.sources = [
+            YamlFiles(source.provider, source.path) if source.scheme() == "file" else source
+            for source in self.repository.sources
+        ]
 
     def _compose_config_from_defaults_list(self, defaults: list[ResultDefault], repo: Any) -> DictConfig:
         config = super()._compose_config_from_defaults_list(defaults, repo)
@@ -223,13 +239,7 @@ def config_loader(folders: ConfFolders, *, full: bool = False) -> Loader:
         provider = "main" if folder == folders.shipped else "own"
         search_path.append(provider, f"file://{folder}")
     search_path.append("schema", "structured://")
-    loader = Loader(search_path)
-    # By scheme: Hydra's scan for plugins loads the class of these sources a second time.
-    loader.repository.sources = [
-        YamlFiles(source.provider, source.path) if source.scheme() == "file" else source
-        for source in loader.repository.sources
-    ]
-    return loader
+    return Loader(search_path)
 
 
 def _load(folders: ConfFolders, choices: list[Override], *, full: bool) -> Loaded | None:

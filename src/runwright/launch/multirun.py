@@ -32,9 +32,11 @@ from runwright.config.compose import Composed, all_mistakes, compose, resolve
 from runwright.config.folders import ConfFolders, find_conf_folders
 from runwright.config.hydra_settings import PARAMS, SWEEP_FOLDER, CheckedLoader
 from runwright.config.loading import HYDRA, ROOT_NAME, config_loader, explain, register_plugins
+from runwright.config.options import TARGET, walk
 from runwright.config.overrides import parse_overrides, quoted
 from runwright.config.permissions import granted, worker_environment
 from runwright.config.redaction import conceal_overrides, redact
+from runwright.config.sources import resolve_source
 from runwright.config.targets import check
 from runwright.dataset.readers.addresses import file_fingerprint, require_files
 from runwright.errors import ConfigError, Mistake, RunwrightError, raise_if_any, report
@@ -42,7 +44,7 @@ from runwright.launch.start import start
 from runwright.launch.worker import blocked
 from runwright.runs.folder import CONFIG_FILE, claim_folder, create, read_run
 from runwright.runs.page import OUTCOME_FILE, objectives_of, print_table, read_jobs, write_report
-from runwright.store import digest, write_json
+from runwright.store import digest, read_json, write_json
 from runwright.sweep.options import RUN
 from runwright.sweep.options import TARGET as STUDY_SWEEPER
 from runwright.sweep.space import Space, read_space
@@ -55,10 +57,9 @@ EXIT_FAILED_JOB = 1
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 # What a trial is made of, imported once by the server that trials are forked from.
 PRELOADED = (
-    *("runwright.runs.execute", "runwright.launch.start", "runwright.tracker.mlflow.tracker"),
+    *("runwright.runs.execute", "runwright.launch.multirun", "runwright.sweep.driver"),
     # Imported late, by the first model, optimizer and saved model: 2 s of each trial. Without peft none is.
-    *("transformers.models.bert.modeling_bert", "torch._dynamo", "transformers.trainer_utils", "peft"),
-    "runwright.model.pretrained",
+    *("torch._dynamo", "transformers.trainer_utils", "transformers.optimization", "peft", "tabulate"),
 )
 NOT_COMPARED = ("output_dir", "tracker", "launch", "resume", "references", "trainer.log_every_steps")
 STATUSES = {0: "finished", **{128 + number: "stopped" for number in SIGNALS}}  # others: failed
@@ -201,11 +202,25 @@ def _study_options(examples: Sequence[Composed], overrides: Sequence[str]) -> li
     if not _option(composed, "objectives"):
         unset["direction"] = f"{composed.config['trainer']['best_mode']}imize"
     more: dict[str, str] = {}
-    for name, ours in (("preload", PRELOADED), ("not_compared", NOT_COMPARED)):
+    preloaded = (*PRELOADED, *_modules(examples), "runwright.launch.warm")
+    for name, ours in (("preload", preloaded), ("not_compared", NOT_COMPARED)):
         more[name] = f"[{','.join([*ours, *_option(composed, name)])}]"
     before, after = ([f"hydra.sweeper.{n}={value}" for n, value in some.items()] for some in (unset, more))
     after += [f"+hydra.sweeper.identity.{name}={quoted(value)}" for name, value in identity.items()]
     return [*before, *overrides, *after]
+
+
+def _modules(examples: Sequence[Composed]) -> list[str]:
+    """Modules of our targets in these configurations, and of transformers for their models."""
+    names: set[str] = set()
+    for config in (job.config for job in examples):
+        targets = (str(value) for key, value in walk(config) if key.endswith(TARGET))
+        names |= {name.rpartition(".")[0] for name in targets if name.startswith("runwright.")}
+        with suppress(ConfigError, OSError):
+            folder = Path(resolve_source(str(config["model"].get("name"))))
+            kind = str(read_json(folder / "config.json").get("model_type")).replace("-", "_")
+            names |= {f"transformers.models.{kind}.{what}_{kind}" for what in ("modeling", "tokenization")}
+    return sorted(names)
 
 
 def stop_number() -> int | None:

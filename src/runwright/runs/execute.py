@@ -140,6 +140,7 @@ def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, Ru
         return _result(run, state, model, best_step=state.best_step, metrics={}), None
     best_step = state.best_step
     if best_step not in (None, state.step):  # the last weights stay where nothing was compared
+        run.evaluations = {}
         if folder := list_checkpoints(run.folder / "checkpoints").get(best_step or 0):
             model.load_state_dict(dict(load(folder).weights))
         else:
@@ -232,6 +233,7 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
         on_step=partial(_show_step, run, plan.total_steps),
         on_evaluation=partial(_after_evaluation, run, table, splits.best or USUAL, plan),
         is_given_up=lambda: run.is_pruned,
+        saves_last=not trial.in_trial(),
     )
     run.stop.at_once = False
     with run.progress.training(total=plan.total_steps, done=state.step, steps_per_epoch=plan.steps_per_epoch):
@@ -259,6 +261,8 @@ def _after_evaluation(
     """Show an evaluation, and let a sweep's pruner judge it by the split `best`."""
     for line in table.lines(state.step, by_split, is_best=state.best_step == state.step):
         run.progress.keep(line)
+    if state.step < plan.total_steps or run.ranks.sharded:  # of other weights, or of weights in parts
+        run.evaluations = {}
     if table.details:
         logger.debug("all metrics of %s", table.details)  # for log.txt
     if run.ranks.is_first and run.samples:
@@ -321,6 +325,7 @@ def _validate(
     """Metrics by split; those of the first rank on all, since all must decide alike."""
     with gathered(stepper.model):
         evaluations = evaluate_splits(run, prepared, stepper.model, splits.names, best=splits.best)
+    run.evaluations = evaluations
     if (task := prepared.task).generates:
         run.samples = {split: task.samples(one.predictions) for split, one in evaluations.items()}
     metrics = {split: evaluation.metrics for split, evaluation in evaluations.items()}
@@ -330,14 +335,19 @@ def _validate(
 def _evaluate_best(
     run: Run, prepared: build.Prepared, model: torch.nn.Module, *, step: int
 ) -> dict[str, Evaluation]:
-    """Evaluations of every split but train with the best weights; what the task tuned on them is recorded."""
+    """Evaluations of every split but train with the best weights; what the task tuned on them is recorded.
+
+    Where these are the weights of the last evaluation, it stands.
+    """
     began = time.monotonic()
     # A search must not see the rows that the chosen model is judged on in the end.
     hidden = "test" if trial.in_trial() else "train"
     splits = [split for split in prepared.examples if split != "train" and not split.startswith(hidden)]
     try:
         best = choose_splits(splits, best_split=run.options.best_split).best
-        evaluations = evaluate_splits(run, prepared, model, splits, best=best)
+        others = [split for split in splits if split not in run.evaluations]
+        more = evaluate_splits(run, prepared, model, others, best=best)
+        evaluations = {split: (more | dict(run.evaluations))[split] for split in splits}
     except EvaluationStopped as stopped:
         raise StoppedBySignalError(stopped.code, run.folder, step) from None
     run.seconds["evaluate"] += time.monotonic() - began

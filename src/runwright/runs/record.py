@@ -78,6 +78,7 @@ class Run:
     data_changes: list[str] = field(default_factory=list)  # since it was last trained, allowed by the user
     end: dict[str, Any] = field(default_factory=dict)  # of the training: its step, of how many, and why there
     samples: Mapping[str, Any] = field(default_factory=dict)  # texts of the last evaluation, by split
+    evaluations: Mapping[str, Evaluation] = field(default_factory=dict)  # of the last step of all, by split
     notes: list[str] = field(default_factory=list)  # on what the metrics mean, for summary and page
 
 

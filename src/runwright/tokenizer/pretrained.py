@@ -9,7 +9,7 @@ import shutil
 import struct
 import time
 import zipfile
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -113,10 +113,6 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerFast, *, with_version: b
 
     `with_version`: another version of the library counts as another tokenizer.
     """
-    state = json.loads(tokenizer.backend_tokenizer.to_str())
-    # A call with padding or truncation leaves its arguments behind in these two; the next call replaces them.
-    state.pop("truncation", None)
-    state.pop("padding", None)
     settings = {
         "class": type(tokenizer).__name__,
         "tokenizers": tokenizers.__version__ if with_version else "any",
@@ -126,8 +122,18 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerFast, *, with_version: b
         "truncation_side": tokenizer.truncation_side,
         "model_input_names": list(tokenizer.model_input_names),
     }
-    text = json.dumps([state, settings], sort_keys=True, ensure_ascii=False)
+    state = _sorted_state(tokenizer.backend_tokenizer.to_str())
+    text = f"[{state}, {json.dumps(settings, sort_keys=True, ensure_ascii=False)}]"
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+@lru_cache(maxsize=1)  # a run asks three times or more, and a vocabulary takes a tenth of a second
+def _sorted_state(text: str) -> str:
+    state = json.loads(text)
+    # A call with padding or truncation leaves its arguments behind in these two; the next call replaces them.
+    state.pop("truncation", None)
+    state.pop("padding", None)
+    return json.dumps(state, sort_keys=True, ensure_ascii=False)
 
 
 def why_not_loaded(error: Exception) -> str:

@@ -14,6 +14,7 @@ import shlex
 import socket
 import sys
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -128,14 +129,22 @@ def _cpu_model() -> str:
 
 def installed_packages() -> dict[str, str]:
     """Version of each installed package; of several copies that of the first on the path: it is imported."""
+    versions: dict[str, str] = {}
+    for folder in filter(Path.is_dir, map(Path, sys.path)):
+        versions = {**_packages_in(str(folder), folder.stat().st_mtime_ns), **versions}
+    return dict(sorted(versions.items(), key=lambda item: item[0].lower()))
+
+
+@lru_cache(maxsize=32)  # 0.2 s for all; to install a package changes the folder's time
+def _packages_in(folder: str, changed: int) -> dict[str, str]:  # noqa: ARG001 - for the cache
     from importlib import metadata  # deferred: the command line's light path never needs it
 
     versions: dict[str, str] = {}
-    for package in metadata.distributions():
+    for package in metadata.distributions(path=[folder]):
         fields = package.metadata  # parsed anew each time, by .name and .version too
         if name := fields["Name"]:
             versions.setdefault(name, fields["Version"])
-    return dict(sorted(versions.items(), key=lambda item: item[0].lower()))
+    return versions
 
 
 def code_folders(packages: Iterable[str], *, conf: Path | None) -> dict[str, Path]:

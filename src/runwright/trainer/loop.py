@@ -66,6 +66,7 @@ class Loop:
     on_evaluation: Callable[[TrainingState, Mapping[str, Mapping[str, float]]], None] = lambda *_: None
     best_split: str = USUAL  # the one that the best step, patience and schedules go by
     is_given_up: Callable[[], bool] = lambda: False  # by the pruner of a sweep, on every rank alike
+    saves_last: bool = True  # a checkpoint of the last step, for a longer training to go on from
 
     def run(self, state: TrainingState) -> int:
         """Train to the end; returns the stop code: 0, TIME_LIMIT, or the number of a signal.
@@ -119,7 +120,9 @@ class Loop:
             improved = False
             if self.plan.evaluates_at(state.step) or result.stop:
                 improved = self._evaluate(state)
-            if improved or self.plan.saves_at(state.step) or result.stop or self._is_over(state):
+            is_last = state.step == self.plan.total_steps or self._is_over(state)
+            is_due = self.saves_last if is_last else improved or self.plan.saves_at(state.step)
+            if is_due or result.stop:
                 self._save(state)
             if result.stop or self.is_given_up():
                 return result.stop

@@ -167,10 +167,14 @@ def test_a_path_names_no_file_and_no_model(sentiment: Any, path: str) -> None:
 def test_numbers_and_missing_texts_are_read_as_predict_reads_them(
     sentiment: Any, model_folder: Folders
 ) -> None:
-    records: list[dict[str, Any]] = [{"text": text} for text in (5, None, True, "", {"a": 1}, [1, 2])]
+    records: list[dict[str, Any]] = [{"text": text} for text in (5, None, True, "")]
     assert_equal(
         sentiment.post("predict", json=records).json(), expected_rows(model_folder("sentiment"), records)
     )
+    for value in ({"a": 1}, [1, 2]):
+        answer = sentiment.post("predict", json=[{"text": "good"}, {"text": value}])
+        assert answer.status_code == 422
+        assert "where a text is expected" in answer.text
 
 
 def test_a_slow_client_is_told_so_and_disturbs_nobody(
