@@ -43,7 +43,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def exported(run: Path) -> Path:
-    return exporting.export(run, None, exporting.Wanted())
+    return exporting.export(run)
 
 
 def answers(source: Path, texts: list[str], *overrides: str) -> list[dict[str, Any]]:
@@ -178,12 +178,12 @@ def test_tolerances_of_a_project_come_first(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "conf").mkdir()
-    (tmp_path / "conf" / "export.yaml").write_text("fp16: {tolerance: 1.0e-9, agreement: 0}")
+    (tmp_path / "conf" / "export.yaml").write_text("fp16: {metric: 1.0e-9, agreement: 0, outputs: 1}")
     monkeypatch.chdir(tmp_path)
     assert main(["export", str(run), "--format", "safetensors", "--dtype", "fp16"]) == 1
     assert "beyond the tolerance of 1e-09" in capsys.readouterr().err
     assert main(["export", str(run)]) == 2
-    assert "expected a tolerance and an agreement of fp32" in capsys.readouterr().err
+    assert "expected metric, agreement" in capsys.readouterr().err
     assert main(["validate", "experiment=vader"]) == 0  # it replaces no option of a group
 
 
@@ -248,7 +248,7 @@ def llama(folders: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("settings", [[], ["generation=beam"], ["generation=sample"]])
 def test_a_decoder_of_genai_writes_the_same_texts(settings: list[str], llama: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime_genai")
-    folder = exporting.export(find_model(Named(name=str(llama))), tmp_path / "onnx", exporting.Wanted())
+    folder = exporting.export(find_model(Named(name=str(llama))), tmp_path / "onnx")
     assert (folder / "genai_config.json").is_file()
     settings = [*settings, "generation.max_new_tokens=12"]
     expected, given = (answers(one, TEXTS, *settings) for one in (llama, folder))
@@ -263,7 +263,7 @@ def test_texts_of_every_strategy_are_the_same(
     name: str, strategy: str, model_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
     folder = model_folder(name)
-    made = exporting.export(find_model(Named(name=str(folder))), tmp_path / "onnx", exporting.Wanted())
+    made = exporting.export(find_model(Named(name=str(folder))), tmp_path / "onnx")
     settings = [f"generation={strategy}", "generation.max_new_tokens=12"]
     expected, given = (answers(one, TEXTS, *settings) for one in (folder, made))
     assert [one["predicted"] for one in given] == [one["predicted"] for one in expected]
@@ -282,7 +282,7 @@ def test_adapters_are_merged(form: Any, run: Path, tmp_path: Path) -> None:
     rows = run.parents[2] / "rows.csv"
     data = ["dataset=csv", f"dataset.source.files.train={rows}", "dataset.holdout.validation=0.5"]
     tuned = runwright.run([*BASE, *data, *config, f"output_dir={tmp_path}"]).folder
-    folder = exporting.export(tuned, None, exporting.Wanted(form=form))
+    folder = exporting.export(tuned, form=form)
     assert folder == tuned / "exports" / form
     assert example(folder)
     if form != "torch":
@@ -292,7 +292,7 @@ def test_adapters_are_merged(form: Any, run: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_weights_of_int8_are_smaller_and_judged_by_labels(run: Path) -> None:
-    folder = exporting.export(run, None, exporting.Wanted(precision="int8"))
+    folder = exporting.export(run, precision="int8")
     assert folder.name == "onnx_int8"
     about = json.loads((folder / "export.json").read_text())
     assert about["bytes"][1] < 0.5 * about["bytes"][0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,13 +37,23 @@ class Row(NamedTuple):
     passed: bool | None  # None: shown only
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """How far an export may be from its model, see conf/export.yaml."""
+
+    metric: float
+    agreement: float
+    outputs: float
+
+
 @torch.inference_mode()
 def compare(
-    run: FinishedRun, export: FinishedRun, folder: Path | None, *, tolerance: float, agreement: float
+    run: FinishedRun, export: FinishedRun, folder: Path | None, *, limits: Limits, exact: bool
 ) -> list[Row]:
     """Compare on the split that the run's best step was chosen by; without data or a run on given texts.
 
-    `agreement` is the least share of rows with the same prediction. Adds to the speed of both.
+    All is judged if `exact`; else the metric that the best step was chosen by, and the share of equal classes
+    and tags: losses move with the rounding, and one more token makes another text. Adds to both speeds.
     """
     data = split = None
     try:
@@ -51,8 +61,9 @@ def compare(
         split = data and choose_splits(data.splits, best_split=run.options.best_split).best
     except (ConfigError, DataError) as error:
         logger.warning("the run's data cannot be read, so texts of ours are compared: %s", error)
+    outputs = [*_compare_outputs(run, export, limits, exact=exact)]  # which warms both up
     if data is None or split is None or folder is None:
-        return [*_compare_outputs(run, export, tolerance=tolerance, agreement=agreement)]
+        return outputs
     rows, task, cache = data.splits[split], run.task, cache_root() / "examples"
     key, metrics = {"rows": rows._fingerprint}, build.build_metrics(run.config, task=task)
     examples = build.encode_rows(run.config, rows, task, run.tokenizer, split=split, key=key, folder=cache)
@@ -62,39 +73,40 @@ def compare(
         )
         for one in (run, export)
     )
+    best = run.options.best_metric
     recorded, compared = read_json(folder / "summary.json").get("metrics", {}), list[Row]()
     for name, value in after.metrics.items():
-        if "/" in name:  # of a group, whose rows may be few
+        if "/" in name and name != best:  # of a group, whose rows may be few
             continue
-        compared.append(_row(name, before.metrics[name], value, tolerance))
+        judged = exact or name == best
+        compared.append(_row(name, before.metrics[name], value, limits.metric, judged=judged))
         if isinstance(number := recorded.get(f"{split}/{name}"), float):
-            row = _row(f"{name} (recorded)", number, value, tolerance)
             # 16 bits in training round as neither does here.
-            compared.append(row if run.options.precision == "fp32" else row._replace(passed=None))
+            judged = judged and run.options.precision == "fp32"
+            compared.append(_row(f"{name} (recorded)", number, value, limits.metric, judged=judged))
     values, others = (getattr(one.predictions, "predicted", None) for one in (before, after))
     if isinstance(values, Ragged) and isinstance(others, Ragged):
-        values, others = values.rows(), others.rows()
+        values, others = values.values, others.values  # of as many words
     # Numbers and vectors are never quite the same.
-    if values is not None and getattr(values, "dtype", np.dtype(int)).kind != "f":
-        compared.append(_agreement("same predictions", values, others, agreement))
+    if values is not None and (kind := getattr(values, "dtype", np.dtype(object)).kind) != "f":
+        row = _agreement("same predictions", values, others, limits.agreement, judged=exact or kind != "O")
+        compared.append(row)
     return compared
 
 
-def _row(name: str, before: float, after: float, tolerance: float) -> Row:
-    difference = (after - before) / max(1.0, abs(before))
-    passed = abs(difference) <= tolerance or bool(np.isnan(before) and np.isnan(after))
-    return Row(name, before, after, difference, passed)
+def _row(name: str, before: float, after: float, tolerance: float, *, judged: bool = True) -> Row:
+    is_same = before == after or bool(np.isnan(before) and np.isnan(after))
+    difference = 0.0 if is_same else (after - before) / max(1.0, abs(before))
+    return Row(name, before, after, difference, abs(difference) <= tolerance if judged else None)
 
 
-def _agreement(name: str, values: Any, others: Any, least: float) -> Row:
+def _agreement(name: str, values: Any, others: Any, least: float, *, judged: bool) -> Row:
     """The share of equal pairs."""
     share = float(np.mean([np.array_equal(a, b) for a, b in zip(values, others, strict=True)]))
-    return Row(name, None, share, share - 1, share >= least)
+    return Row(name, None, share, share - 1, share >= least if judged else None)
 
 
-def _compare_outputs(
-    run: FinishedRun, export: FinishedRun, *, tolerance: float, agreement: float
-) -> Iterator[Row]:
+def _compare_outputs(run: FinishedRun, export: FinishedRun, limits: Limits, *, exact: bool) -> Iterator[Row]:
     """The distance of each output without padding, relative to its norm; and whether texts are the same."""
     model: Any = run.model
     batch, task = sample(run), run.task
@@ -111,15 +123,15 @@ def _compare_outputs(
             )
             distance = float((a - b).norm() / a.norm().clamp(min=1e-9))
             title = f"{name}, norm over {len(mask)} texts"
-            yield Row(title, float(a.norm()), float(b.norm()), distance, distance <= tolerance)
+            yield Row(title, float(a.norm()), float(b.norm()), distance, distance <= limits.outputs)
     if task.generates and task.strategy is not None:
         texts, others = (one.task.generate(one.model, batch).rows() for one in (run, export))
-        yield _agreement("same texts", texts, others, agreement)
+        yield _agreement("same texts", texts, others, limits.agreement, judged=exact)
 
 
 def show(rows: Sequence[Row], speeds: Sequence[Speed], sizes: Sequence[int]) -> None:
     """Print the comparison, with samples/s where rows were predicted, and sizes in bytes."""
-    verdicts = {True: "", False: "beyond the tolerance", None: "another precision"}
+    verdicts = {True: "", False: "beyond the tolerance", None: "not judged"}
     lines: list[tuple[str, ...]] = []
     for name, value, after, difference, passed in rows:
         before = "" if value is None else number_text(value)
