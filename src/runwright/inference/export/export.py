@@ -129,7 +129,7 @@ def _write_checked(
 def _write_origin(run: FinishedRun, source: Path | None, folder: Path) -> None:
     """Write what makes it a run's folder: configuration, what the task learned, a record."""
     write_json(folder / "task.json", run.task.state_dict())
-    record: dict[str, Any] = {"name": "export", "overrides": []}
+    record: dict[str, Any] = {"name": "export", "overrides": [], "start_time": time.time()}
     if source is None:
         folders.write_config(folder, {"name": "export", "output_dir": "outputs", **run.config})
     else:
@@ -138,7 +138,7 @@ def _write_origin(run: FinishedRun, source: Path | None, folder: Path) -> None:
             with suppress(FileNotFoundError):
                 (folder / name).write_bytes((source / name).read_bytes())
     record |= {"format": folders.FORMAT, "run_id": uuid.uuid4().hex, "status": "FINISHED"}
-    write_json(folder / folders.RUN_FILE, record | {"start_time": time.time()})
+    write_json(folder / folders.RUN_FILE, record)
 
 
 def _write_card(

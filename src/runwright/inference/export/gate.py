@@ -18,6 +18,7 @@ from runwright.inference.export.graphs import sample
 from runwright.inference.load import FinishedRun
 from runwright.predictions import Ragged
 from runwright.report.terminal import number_text, print_table, result_console, table_of
+from runwright.runs.data_identity import DATA_FILE
 from runwright.runs.outputs import evaluate_split
 from runwright.store import cache_root, read_json
 from runwright.task.base import model_inputs
@@ -73,8 +74,11 @@ def compare(
         )
         for one in (run, export)
     )
-    best = run.options.best_metric
     recorded, compared = read_json(folder / "summary.json").get("metrics", {}), list[Row]()
+    if read_json(folder / DATA_FILE).get("fingerprints", {}).get(split) != data.fingerprints[split]:
+        logger.warning("%s has other rows than in training: its recorded metrics are not compared", split)
+        recorded = {}
+    best = run.options.best_metric
     for name, value in after.metrics.items():
         if "/" in name and name != best:  # of a group, whose rows may be few
             continue
