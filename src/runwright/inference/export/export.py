@@ -6,7 +6,7 @@ import copy
 import time
 import uuid
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from jinja2 import Template
 
 from runwright.config.folders import find_conf_folders
 from runwright.errors import CheckpointError, ConfigError, RunwrightError, listed
-from runwright.inference.export.gate import Limits, Row, compare, show
+from runwright.inference.export.gate import Row, compare, show
 from runwright.inference.export.graphs import Program, write_graphs
 from runwright.inference.load import FinishedRun, load_run
 from runwright.inference.models import DTYPES, UNUSED, load_named
@@ -44,7 +44,8 @@ def export(
     Raises ConfigError for a model that cannot be exported, RunwrightError for an export whose answers are
     others; nothing is left of either.
     """
-    limits, folder = _limits(precision, tolerance), source if isinstance(source, Path) else None
+    limits, folder = _limits(precision), source if isinstance(source, Path) else None
+    limits |= {} if tolerance is None else {"metric": tolerance, "outputs": tolerance}
     home = folder / "exports" if folder else Path("outputs", "exports", Path(source.name).name)
     output = output or home / (form if precision == "fp32" else f"{form}_{precision}")
     is_other = output.exists() and not (output / folders.EXPORT_FILE).is_file()
@@ -56,27 +57,30 @@ def export(
         run = load_named(source, [], device="cpu", idle=UNUSED)
     # Where training rounded to 16 bits, neither side does here.
     run = replace(run, model=run.model.float(), ranks=start_ranks("cpu"))
-    about = {"source": str(run.folder), "format": form, "precision": precision}
+    about: dict[str, Any] = {"source": str(run.folder), "format": form, "precision": precision}
+    about["limits"] = limits
     try:
         with folder_whole(output) as unfinished:
             exported = _write_model(run, folder, unfinished, about, opset)
-            _write_checked(run, exported, folder, unfinished, about, limits)
+            rows = _check(run, exported, folder, about)
+            write_json(unfinished / folders.EXPORT_FILE, about)
+            _write_card(run, folder, unfinished, about, rows)
     finally:
         with suppress(OSError):  # it is not empty
             home.rmdir()
     return output
 
 
-def _limits(precision: str, tolerance: float | None) -> Limits:
+def _limits(precision: str) -> dict[str, float]:
     """The limits of a precision; a file of the project comes first."""
     file = next(filter(Path.is_file, (place / "export.yaml" for place in find_conf_folders().in_order)))
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))[precision]
-        limits = Limits(**{name: float(value) for name, value in values.items()})
-    except (LookupError, AttributeError, TypeError, ValueError, yaml.YAMLError) as error:
-        expected = f"expected {listed(field.name for field in fields(Limits))} of {precision}"
-        raise ConfigError(f"{file}: {expected}, as numbers") from error
-    return limits if tolerance is None else replace(limits, metric=tolerance, outputs=tolerance)
+        return {name: float(values[name]) for name in ("metric", "agreement", "outputs")}
+    except (LookupError, TypeError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(
+            f"{file}: expected metric, agreement and outputs of {precision}, as numbers"
+        ) from error
 
 
 def _write_model(
@@ -92,7 +96,8 @@ def _write_model(
     write_json(folder / folders.EXPORT_FILE, about)
     _write_origin(run, source, folder)
     if form == "torch":
-        return replace(run, model=Program(folder / "model.pt2", about["outputs"]), speed=copy.copy(run.speed))
+        program = Program(folder / "model.pt2", about["outputs"])
+        return replace(run, folder=folder, model=program, speed=copy.copy(run.speed))
     try:
         exported = load_run(folder, device="cpu")
     except CheckpointError as error:
@@ -100,30 +105,23 @@ def _write_model(
     return replace(exported, ranks=run.ranks)
 
 
-def _write_checked(
-    run: FinishedRun,
-    exported: FinishedRun,
-    source: Path | None,
-    folder: Path,
-    about: dict[str, Any],
-    limits: Limits,
-) -> None:
-    """Write the comparison, card and example; raises RunwrightError where the answers are others."""
+def _check(run: FinishedRun, exported: FinishedRun, source: Path | None, about: dict[str, Any]) -> list[Row]:
+    """The comparison, printed and added to `about`; raises RunwrightError where the answers are others."""
+    limits = about["limits"]
     rows = compare(run, exported, source, limits=limits, exact=about["precision"] == "fp32")
     speeds = run.speed, exported.speed
-    files = [file for pattern in WEIGHTS for file in folder.glob(pattern)]
+    files = [file for pattern in WEIGHTS for file in exported.folder.glob(pattern)]
     sizes = sum(p.nbytes for p in run.model.parameters()), sum(file.stat().st_size for file in files)
     show(rows, speeds, sizes)
-    if not rows or any(row.passed is False for row in rows):
+    if any(row.passed is False for row in rows) or not any(row.passed for row in rows):
         names = listed([row.name for row in rows if row.passed is False]) or "nothing to compare"
         raise RunwrightError(
-            f"runwright export: beyond the tolerance of {limits.metric:g}: {names}; nothing is left of "
+            f"runwright export: beyond the tolerance of {limits['metric']:g}: {names}; nothing is left of "
             "it. --tolerance and conf/export.yaml say what is allowed"
         )
-    about["compared"] = [row._asdict() for row in rows]
-    about["samples_per_second"] = [one.num_samples / one.seconds if one.seconds else None for one in speeds]
-    write_json(folder / folders.EXPORT_FILE, about | {"bytes": sizes})
-    _write_card(run, source, folder, about, rows)
+    rates = [one.num_samples / one.seconds if one.seconds else None for one in speeds]
+    about |= {"compared": [row._asdict() for row in rows], "samples_per_second": rates, "bytes": sizes}
+    return rows
 
 
 def _write_origin(run: FinishedRun, source: Path | None, folder: Path) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,18 +38,9 @@ class Row(NamedTuple):
     passed: bool | None  # None: shown only
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
-    """How far an export may be from its model, see conf/export.yaml."""
-
-    metric: float
-    agreement: float
-    outputs: float
-
-
 @torch.inference_mode()
 def compare(
-    run: FinishedRun, export: FinishedRun, folder: Path | None, *, limits: Limits, exact: bool
+    run: FinishedRun, export: FinishedRun, folder: Path | None, *, limits: Mapping[str, float], exact: bool
 ) -> list[Row]:
     """Compare on the split that the run's best step was chosen by; without data or a run on given texts.
 
@@ -83,17 +74,17 @@ def compare(
         if "/" in name and name != best:  # of a group, whose rows may be few
             continue
         judged = exact or name == best
-        compared.append(_row(name, before.metrics[name], value, limits.metric, judged=judged))
+        compared.append(_row(name, before.metrics[name], value, limits["metric"], judged=judged))
         if isinstance(number := recorded.get(f"{split}/{name}"), float):
             # 16 bits in training round as neither does here.
             judged = judged and run.options.precision == "fp32"
-            compared.append(_row(f"{name} (recorded)", number, value, limits.metric, judged=judged))
+            compared.append(_row(f"{name} (recorded)", number, value, limits["metric"], judged=judged))
     values, others = (getattr(one.predictions, "predicted", None) for one in (before, after))
     if isinstance(values, Ragged) and isinstance(others, Ragged):
         values, others = values.values, others.values  # of as many words
     # Numbers and vectors are never quite the same.
     if values is not None and (kind := getattr(values, "dtype", np.dtype(object)).kind) != "f":
-        row = _agreement("same predictions", values, others, limits.agreement, judged=exact or kind != "O")
+        row = _agreement("same predictions", values, others, limits["agreement"], judged=exact or kind != "O")
         compared.append(row)
     return compared
 
@@ -110,7 +101,9 @@ def _agreement(name: str, values: Any, others: Any, least: float, *, judged: boo
     return Row(name, None, share, share - 1, share >= least if judged else None)
 
 
-def _compare_outputs(run: FinishedRun, export: FinishedRun, limits: Limits, *, exact: bool) -> Iterator[Row]:
+def _compare_outputs(
+    run: FinishedRun, export: FinishedRun, limits: Mapping[str, float], *, exact: bool
+) -> Iterator[Row]:
     """The distance of each output without padding, relative to its norm; and whether texts are the same."""
     model: Any = run.model
     batch, task = sample(run), run.task
@@ -127,10 +120,10 @@ def _compare_outputs(run: FinishedRun, export: FinishedRun, limits: Limits, *, e
             )
             distance = float((a - b).norm() / a.norm().clamp(min=1e-9))
             title = f"{name}, norm over {len(mask)} texts"
-            yield Row(title, float(a.norm()), float(b.norm()), distance, distance <= limits.outputs)
+            yield Row(title, float(a.norm()), float(b.norm()), distance, distance <= limits["outputs"])
     if task.generates and task.strategy is not None:
         texts, others = (one.task.generate(one.model, batch).rows() for one in (run, export))
-        yield _agreement("same texts", texts, others, limits.agreement, judged=exact)
+        yield _agreement("same texts", texts, others, limits["agreement"], judged=exact)
 
 
 def show(rows: Sequence[Row], speeds: Sequence[Speed], sizes: Sequence[int]) -> None:
