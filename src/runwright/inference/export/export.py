@@ -107,8 +107,7 @@ def _write_model(
 
 def _check(run: FinishedRun, exported: FinishedRun, source: Path | None, about: dict[str, Any]) -> list[Row]:
     """The comparison, printed and added to `about`; raises RunwrightError where the answers are others."""
-    limits = about["limits"]
-    rows = compare(run, exported, source, limits=limits, exact=about["precision"] == "fp32")
+    rows = compare(run, exported, source, limits=about["limits"], exact=about["precision"] == "fp32")
     speeds = run.speed, exported.speed
     files = [file for pattern in WEIGHTS for file in exported.folder.glob(pattern)]
     sizes = sum(p.nbytes for p in run.model.parameters()), sum(file.stat().st_size for file in files)
@@ -116,8 +115,8 @@ def _check(run: FinishedRun, exported: FinishedRun, source: Path | None, about: 
     if any(row.passed is False for row in rows) or not any(row.passed for row in rows):
         names = listed([row.name for row in rows if row.passed is False]) or "nothing to compare"
         raise RunwrightError(
-            f"runwright export: beyond the tolerance of {limits['metric']:g}: {names}; nothing is left of "
-            "it. --tolerance and conf/export.yaml say what is allowed"
+            f"runwright export: beyond the tolerance: {names}; nothing is left of it. --tolerance and "
+            "conf/export.yaml say what is allowed"
         )
     rates = [one.num_samples / one.seconds if one.seconds else None for one in speeds]
     about |= {"compared": [row._asdict() for row in rows], "samples_per_second": rates, "bytes": sizes}

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from runwright import build
 from runwright.errors import ConfigError, DataError
-from runwright.inference.export.graphs import sample
+from runwright.inference.export.graphs import Plain, sample
 from runwright.inference.load import FinishedRun
 from runwright.predictions import Ragged
 from runwright.report.terminal import number_text, print_table, result_console, table_of
@@ -111,12 +111,18 @@ def _compare_outputs(
     mask = inputs["attention_mask"].bool()
     if task.generates and model.config.is_encoder_decoder:
         inputs |= {"decoder_input_ids": inputs["input_ids"]}
-    before, after = model(**inputs), export.model(**inputs)
-    for name, value in after.items():
-        if isinstance(value, Tensor) and name in before:
+    after = export.model(**inputs)
+    names = [name for name, value in after.items() if isinstance(value, Tensor)]
+    before = (
+        model(**inputs)
+        if task.generates
+        else dict(zip(names, Plain(model, task, names)(**inputs), strict=True))
+    )
+    for name in names:
+        if name in before:
             a, b = (
                 one[mask] if one.shape[:2] == mask.shape else one
-                for one in (before[name].float(), value.float())
+                for one in (before[name].float(), after[name].float())
             )
             distance = float((a - b).norm() / a.norm().clamp(min=1e-9))
             title = f"{name}, norm over {len(mask)} texts"

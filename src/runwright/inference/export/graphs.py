@@ -19,7 +19,7 @@ from transformers import EncoderDecoderCache
 from transformers.utils.generic import ModelOutput
 
 from runwright.errors import ConfigError
-from runwright.inference.export.onnx_model import CROSS, PAST, PRESENT, cache_of, tensors_of
+from runwright.inference.export.onnx_model import CROSS, PAST, PRESENT, cache_names, cache_of, tensors_of
 from runwright.inference.load import FinishedRun, record_columns
 from runwright.model.configuration import quiet_transformers
 from runwright.model.parameters import max_positions
@@ -34,11 +34,9 @@ TEXTS = (
     "Anna Karlsson of Acme Motors lives in Berlin, works in Paris and reads 3 newspapers a day.",
     "naïve café — 50 % off, über-cheap!",
 )
-# Architectures of decoders that onnxruntime-genai builds.
-GENAI = (
-    *("Llama", "Mistral", "Qwen2", "Qwen3", "Gemma", "Gemma2", "Gemma3", "Phi", "Phi3", "Olmo"),
-    *("Granite", "Nemotron", "SmolLM3"),
-)
+# Decoders that onnxruntime-genai builds, with heads of a multiple of 16.
+_NAMES = "Llama Mistral Qwen2 Qwen3 Gemma Gemma2 Gemma3 Phi Phi3 Olmo Granite Nemotron SmolLM3"
+GENAI = {f"{name}ForCausalLM" for name in _NAMES.split()}
 ONE_FILE = 1_800_000_000  # bytes; a file of protobuf holds at most 2 GiB
 DYNAMIC = torch.export.Dim.DYNAMIC
 TEXT, CACHE = {0: DYNAMIC, 1: DYNAMIC}, {0: DYNAMIC, 2: DYNAMIC}  # [B, L] and [B, heads, L, size]
@@ -148,7 +146,7 @@ def write_graphs(
         with _quietly():
             if not run.task.generates:
                 about |= _write_plain(run, folder, form, opset)
-            elif type(model).__name__.removesuffix("ForCausalLM") in GENAI:
+            elif type(model).__name__ in GENAI and getattr(model.config, "head_dim", 16) % 16 == 0:
                 _build(run, folder)
             else:
                 _write_decoder(run, folder, opset)
@@ -195,7 +193,13 @@ def _write_decoder(run: FinishedRun, folder: Path, opset: int | None) -> None:
         encoder = Encoder(model)
         states, *cross = encoder(**inputs)
         decoder, file = Decoder(model, size=states.shape[-1]), folder / "decoder.onnx"
-        _save(encoder, folder / "encoder.onnx", inputs, ["last_hidden_state", *_names(CROSS, cross)], opset)
+        _save(
+            encoder,
+            folder / "encoder.onnx",
+            inputs,
+            ["last_hidden_state", *cache_names(CROSS, len(cross) // 2)],
+            opset,
+        )
         cache = model(**inputs, decoder_input_ids=ids, use_cache=True).past_key_values.self_attention_cache
         more = {"cross": cross}
     else:
@@ -204,11 +208,7 @@ def _write_decoder(run: FinishedRun, folder: Path, opset: int | None) -> None:
         mask = torch.cat([mask, torch.ones_like(ids)], dim=1)
     past = tensors_of(cache)
     arguments = {"input_ids": ids, "attention_mask": mask, "past": past, **more}
-    _save(decoder, file, arguments, ["logits", *_names(PRESENT, past)], opset)
-
-
-def _names(prefix: str, tensors: Sequence[Tensor]) -> list[str]:
-    return [f"{prefix}.{layer}.{kind}" for layer in range(len(tensors) // 2) for kind in ("key", "value")]
+    _save(decoder, file, arguments, ["logits", *cache_names(PRESENT, len(past) // 2)], opset)
 
 
 def _save(
@@ -218,7 +218,7 @@ def _save(
     names, dims = list[str](), dict[str, Any]()
     for name, value in arguments.items():
         is_text = isinstance(value, Tensor)
-        names += [name] if is_text else _names({"past": PAST}.get(name, name), value)
+        names += [name] if is_text else cache_names({"past": PAST}.get(name, name), len(value) // 2)
         dims[name] = TEXT if is_text else [CACHE] * len(value)
     options: Any = {"dynamic_shapes": dims, "input_names": names, "output_names": outputs, "dynamo": True}
     program: Any = torch.onnx.export(

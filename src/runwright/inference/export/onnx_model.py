@@ -12,7 +12,8 @@ from torch import Tensor
 from transformers import AutoConfig, DynamicCache, GenerationConfig, GenerationMixin, PreTrainedModel
 from transformers.utils.generic import ModelOutput
 
-from runwright.errors import ConfigError
+from runwright.errors import ConfigError, RunwrightError
+from runwright.store import read_json
 
 # Names of a cache's tensors, the first two as onnxruntime-genai has them.
 PAST, PRESENT, CROSS = "past_key_values", "present", "cross"
@@ -39,8 +40,11 @@ class OnnxModel(PreTrainedModel, GenerationMixin):
         self.session = _open(folder / ("model.onnx" if self.encoder is None else "decoder.onnx"), num_threads)
         self.num_positions = num_positions[-1]
         past = [entry for entry in self.session.get_inputs() if entry.name.startswith(PAST)]
-        self.past_names = [entry.name for entry in past]
-        self.past_shapes = [(entry.shape[1], 0, entry.shape[3]) for entry in past]  # heads, length, size
+        self.past_names = cache_names(PAST, len(past) // 2)
+        self.past_shape = past and (past[0].shape[1], 0, past[0].shape[3])  # heads, length, size
+        if past and self.one_by_one:  # whose graph leaves the size open
+            size = read_json(folder / "genai_config.json")["model"]["decoder"]["head_size"]
+            self.past_shape = (past[0].shape[1], 0, size)
 
     def get_encoder(self, *_: Any, **__: Any) -> Any:
         return self.encoder
@@ -71,8 +75,8 @@ class OnnxModel(PreTrainedModel, GenerationMixin):
             inputs |= {"input_ids": decoder_input_ids, **cross}
         if not self.past_names:
             return _run(self.session, inputs)
-        size = len(inputs["input_ids"])
-        past = tensors_of(past_key_values) if length else [torch.zeros(size, *s) for s in self.past_shapes]
+        empty = torch.zeros(len(inputs["input_ids"]), *self.past_shape)
+        past = tensors_of(past_key_values) if length else [empty] * len(self.past_names)
         outputs = _run(self.session, inputs | dict(zip(self.past_names, past, strict=True)))
         cache = cache_of([outputs[name.replace(PAST, PRESENT)] for name in self.past_names])
         return ModelOutput(logits=outputs["logits"], past_key_values=cache, **states)
@@ -87,8 +91,13 @@ class Encoder(torch.nn.Module):
         super().__init__()
         self.session, self.num_positions = session, num_positions
 
-    def forward(self, **inputs: Any) -> ModelOutput:
-        return _run(self.session, inputs)
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, **_: Any) -> ModelOutput:
+        return _run(self.session, {"input_ids": input_ids, "attention_mask": attention_mask})
+
+
+def cache_names(prefix: str, num_layers: int) -> list[str]:
+    """Names of the tensors of a cache, layer by layer."""
+    return [f"{prefix}.{layer}.{kind}" for layer in range(num_layers) for kind in ("key", "value")]
 
 
 def tensors_of(cache: Any) -> list[Tensor]:
@@ -119,6 +128,9 @@ def _run(session: Any, inputs: Mapping[str, Any]) -> ModelOutput:
     names = [entry.name for entry in session.get_inputs()]
     ids = inputs["input_ids"]
     feed = {name: inputs[name] if inputs[name] is not None else torch.zeros_like(ids) for name in names}
-    outputs = session.run(None, {name: tensor.contiguous().numpy() for name, tensor in feed.items()})
+    try:
+        outputs = session.run(None, {name: tensor.contiguous().numpy() for name, tensor in feed.items()})
+    except Exception as error:  # onnxruntime's, one for each status
+        raise RunwrightError(f"onnxruntime cannot run the graph: {error}") from error
     tensors = map(torch.from_numpy, outputs)
     return ModelOutput(zip([entry.name for entry in session.get_outputs()], tensors, strict=True))
