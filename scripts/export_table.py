@@ -15,11 +15,11 @@ import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import runwright
 from runwright.errors import RunwrightError
-from runwright.inference.export.export import Wanted, export
+from runwright.inference.export.export import export
 
 SMALL = ["dataset.subset.validation=200", "dataset.subset.train=2000"]
 # Task or model, experiment, folder of its data, more overrides.
@@ -73,7 +73,7 @@ def row(overrides: list[str]) -> Iterator[str]:
     """The cells behind the title."""
     with contextlib.redirect_stdout(io.StringIO()):
         run = runwright.run(overrides).folder
-    plain, int8 = (about(run, wanted) for wanted in (Wanted(), Wanted(precision="int8")))
+    plain, int8 = about(run, "fp32"), about(run, "int8")
     if isinstance(plain, str):
         yield plain
         return
@@ -93,11 +93,11 @@ def row(overrides: list[str]) -> Iterator[str]:
     yield from (ratio(plain["samples_per_second"]), speed)
 
 
-def about(run: Path, wanted: Wanted) -> dict[str, Any] | str:
+def about(run: Path, precision: Literal["fp32", "int8"]) -> dict[str, Any] | str:
     """What the export says of itself, or why there is none."""
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            folder = export(run, None, wanted)
+            folder = export(run, precision=precision)
     except RunwrightError as error:
         return f"refused: {str(error).partition(';')[0].rpartition(': ')[2]}"
     return json.loads((folder / "export.json").read_text(encoding="utf-8"))

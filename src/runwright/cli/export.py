@@ -51,8 +51,8 @@ def execute(args: argparse.Namespace) -> int:
 
     source = find_model(Named(name=args.run, task=args.task, quiet=False))
     output = args.output and output_path(args.output, is_folder=True)
-    from runwright.inference.export.export import Wanted, export
+    from runwright.inference.export.export import export
 
     options = {"form": args.form, "opset": args.opset, "tolerance": args.tolerance}
-    print(export(source, output, Wanted(precision=args.quantize or args.dtype, **options)))
+    print(export(source, output, precision=args.quantize or args.dtype, **options))
     return 0

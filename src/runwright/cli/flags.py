@@ -49,7 +49,7 @@ def add_reading_flags(parser: argparse.ArgumentParser, *, of: str = "") -> None:
 def require_at_least(args: argparse.Namespace, **bounds: int) -> None:
     for name, bound in bounds.items():
         value = getattr(args, name)
-        if value is not None and value < bound:
+        if value is not None and not value >= bound:  # NaN neither
             raise ConfigError(f"--{name.replace('_', '-')}: given {value}, expected at least {bound}")
 
 

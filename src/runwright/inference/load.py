@@ -63,7 +63,6 @@ def load_run(
     device: str | None = None,
     judging: Mapping[str, Any] | None = None,
     generation: Mapping[str, Any] | None = None,
-    trusted: bool = False,
 ) -> FinishedRun:
     """The best model of a run, or an export, with tokenizer and task; raises CheckpointError without one.
 
@@ -82,7 +81,7 @@ def load_run(
     judging, form = judging or {}, about.get("format", "safetensors")
     if form == "onnx" and device == "cuda":
         raise ConfigError(f"--device: given cuda, expected cpu: {folder} is run by onnxruntime on the CPU")
-    if form == "torch" and not trusted:
+    if form == "torch":
         raise ConfigError(f"{folder}: torch.export.load unpickles, which may run code; predict with an onnx")
     task = build.build_task({**config, "task": {**config["task"], **judging}}, tokenizer)
     try:
@@ -94,19 +93,18 @@ def load_run(
             if form == "safetensors":
                 model: Any = auto_class(task.head).from_pretrained(best, dtype="auto", **options)
             else:
-                num_threads = build.build_options(config).num_threads or share_of_cores(1)
-                model, device = OnnxModel(best, about, num_threads=num_threads), "cpu"
+                num_threads = build.build_options(config).num_threads or share_of_cores(local_world_size())
+                model, device = OnnxModel(best, about["num_positions"], num_threads=num_threads), "cpu"
     except (OSError, LookupError, AttributeError, TypeError, ValueError, SafetensorError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(
             f"{best}: given what is not as the run wrote it ({reason}), expected config.json and "
             f"model.safetensors, with task.json beside it; put them back, or train again"
         ) from error
-    if form != "safetensors":
-        return finish(folder, config, tokenizer, task, model, device=device)
-    set_global_attention(model)
-    if config["model"].get("attention") == "auto":
-        use_padding_free(model)
+    if form == "safetensors":
+        set_global_attention(model)
+        if config["model"].get("attention") == "auto":
+            use_padding_free(model)
     return finish(folder, config, tokenizer, task, model, device=device)
 
 

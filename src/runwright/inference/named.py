@@ -47,8 +47,9 @@ def find_model(asked: Named) -> Path | Named:
             return asked
         hint = "; for a model of that name on a hub add --task" if re.fullmatch(r"[\w.-]+", reference) else ""
         raise ConfigError(f"{error}{hint}") from error
-    if asked.features:  # of its best model, whatever its head
-        return replace(asked, name=str(run / "best"), task=None)
+    if asked.features:  # of its best model, whatever its head; an export is one
+        best = run / "best"
+        return replace(asked, name=str(best if best.is_dir() else run), task=None)
     if asked.task is not None or asked.dtype != "fp32":
         flag = "--dtype" if asked.task is None else f"--task {asked.task}"
         raise ConfigError(f"{flag}: {reference} is the run {run}, which has its own; leave {flag} out")

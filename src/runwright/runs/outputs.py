@@ -131,24 +131,16 @@ def export_best(folder: Path, model: Any, tokenizer: Any, *, task: Any) -> Path:
     `model_files` of the task lie beside them. Warns where AutoTokenizer takes another tokenizer than the one
     saved.
     """
-    from runwright.model.configuration import quiet_transformers
     from runwright.model.lora import merge_adapter
     from runwright.tokenizer.pretrained import other_class
 
     best, merged = folder / BEST, merge_adapter(model)
     with folder_whole(best) as unfinished:
         try:
-            with quiet_transformers():
-                merged.save_pretrained(unfinished)
+            write_model(unfinished, merged, tokenizer, task=task)
         except SafetensorError as error:  # what the disk refused, in its own words
             number = re.search(r"os error (\d+)", str(error))
             raise OSError(int(number[1]) if number else errno.EIO, str(error), str(best)) from error
-        tokenizer.save_pretrained(unfinished)
-        if task.strategy is not None:
-            task.strategy.to_config(merged, tokenizer).save_pretrained(unfinished)
-        for path, text in task.model_files(merged).items():
-            (unfinished / path).parent.mkdir(exist_ok=True)
-            (unfinished / path).write_text(text, encoding="utf-8")
     if (other := other_class(best)) is not None:
         logger.warning(
             "beside this architecture AutoTokenizer takes a %s, which cuts texts otherwise; Runwright reads "
@@ -157,6 +149,22 @@ def export_best(folder: Path, model: Any, tokenizer: Any, *, task: Any) -> Path:
             str(best),
         )
     return best
+
+
+def write_model(folder: Path, model: Any, tokenizer: Any, *, task: Any, weights: bool = True) -> None:
+    """The model, or its settings alone, and its tokenizer, with `model_files` of the task."""
+    from runwright.model.configuration import quiet_transformers
+
+    with quiet_transformers():
+        (model if weights else model.config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    if task.strategy is not None:
+        task.strategy.to_config(model, tokenizer).save_pretrained(folder)
+    elif task.generates:
+        model.generation_config.save_pretrained(folder)
+    for path, text in task.model_files(model).items():
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8")
 
 
 def intervals(

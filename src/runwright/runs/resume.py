@@ -56,6 +56,7 @@ def with_overrides(
     from runwright.config.compose import all_mistakes, put_on_top
     from runwright.config.folders import GLOBAL_GROUPS, find_conf_folders
     from runwright.config.overrides import parse_overrides
+    from runwright.config.targets import GROUPS
 
     conf, stored = find_conf_folders(), folders.read_config(folder / folders.CONFIG_FILE)
     repeated = {text for text in recorded_overrides(folder) if override_key(text) in GLOBAL_GROUPS}
@@ -66,7 +67,10 @@ def with_overrides(
     choices = [str(choice.input_line) for choice in parsed.choices]
     config = DictConfig(_with_options(folder, base, choices), flags={"struct": True})
     composed = put_on_top(config, parsed.values)
-    raise_if_any(all_mistakes(replace(composed, config=reveal(composed.config, but="tracker"))))
+    # An export of a model by name has neither data nor what trains.
+    idle = set() if stored.get("dataset") else {"dataset", *GROUPS.keys() - stored.keys()}
+    mistakes = all_mistakes(replace(composed, config=reveal(composed.config, but="tracker")))
+    raise_if_any([mistake for mistake in mistakes if mistake.key.partition(".")[0] not in idle])
     merged = conceal(composed.config)
     return merged, differences(stored, merged)
 

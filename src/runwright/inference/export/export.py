@@ -6,7 +6,7 @@ import copy
 import time
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,55 +15,39 @@ import yaml
 from jinja2 import Template
 
 from runwright.config.folders import find_conf_folders
-from runwright.errors import ConfigError, RunwrightError, listed
+from runwright.errors import CheckpointError, ConfigError, RunwrightError, listed
 from runwright.inference.export.gate import Row, compare, show
-from runwright.inference.export.graphs import quantize, write_graphs
+from runwright.inference.export.graphs import Program, write_graphs
 from runwright.inference.load import FinishedRun, load_run
 from runwright.inference.models import DTYPES, UNUSED, load_named
 from runwright.inference.named import Named
-from runwright.model.configuration import quiet_transformers
 from runwright.runs import folder as folders
 from runwright.runs.data_identity import DATA_FILE
+from runwright.runs.outputs import write_model
 from runwright.store import folder_whole, write_json, write_text
 from runwright.trainer.ranks import start_ranks
 
 WEIGHTS = ("*.onnx", "*.onnx.data", "*.safetensors", "*.pt2")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
-    """What to write; `tolerance` stands instead of that in conf/export.yaml."""
-
-    form: Literal["onnx", "safetensors", "torch"] = "onnx"
-    precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
-    opset: int | None = None
-    tolerance: float | None = None
-
-    @property
-    def name(self) -> str:
-        return self.form if self.precision == "fp32" else f"{self.form}_{self.precision}"
-
-    def limits(self) -> dict[str, float]:
-        """Tolerance and agreement of the precision; a file of the project comes first."""
-        files = [folder / "export.yaml" for folder in find_conf_folders().in_order]
-        file = next(filter(Path.is_file, files))
-        try:
-            values = yaml.safe_load(file.read_text(encoding="utf-8"))[self.precision]
-            limits = {name: float(values[name]) for name in ("tolerance", "agreement")}
-        except (LookupError, TypeError, ValueError, yaml.YAMLError) as error:
-            raise ConfigError(f"{file}: expected a tolerance and an agreement of {self.precision}") from error
-        return limits if self.tolerance is None else limits | {"tolerance": self.tolerance}
-
-
-def export(source: Path | Named, output: Path | None, wanted: Wanted) -> Path:
-    """Write the export and print how it compares; its folder.
+def export(
+    source: Path | Named,
+    output: Path | None = None,
+    *,
+    form: Literal["onnx", "safetensors", "torch"] = "onnx",
+    precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32",
+    opset: int | None = None,
+    tolerance: float | None = None,
+) -> Path:
+    """Write the export and print how it compares; its folder. `tolerance` stands instead of the file's.
 
     Raises ConfigError for a model that cannot be exported, RunwrightError for an export whose answers are
     others; nothing is left of either.
     """
-    limits, folder = wanted.limits(), source if isinstance(source, Path) else None
+    limits, folder = _limits(precision), source if isinstance(source, Path) else None
+    limits |= {} if tolerance is None else {"metric": tolerance, "outputs": tolerance}
     home = folder / "exports" if folder else Path("outputs", "exports", Path(source.name).name)
-    output = output or home / wanted.name
+    output = output or home / (form if precision == "fp32" else f"{form}_{precision}")
     is_other = output.exists() and not (output / folders.EXPORT_FILE).is_file()
     if is_other and (output.is_file() or any(output.iterdir())):
         raise ConfigError(f"--output: given {str(output)!r}, which is no export; expected a new folder")
@@ -71,72 +55,78 @@ def export(source: Path | Named, output: Path | None, wanted: Wanted) -> Path:
         run = load_run(source, device="cpu")
     else:
         run = load_named(source, [], device="cpu", idle=UNUSED)
-    run = replace(run, model=run.model.float())
+    # Where training rounded to 16 bits, neither side does here.
+    run = replace(run, model=run.model.float(), ranks=start_ranks("cpu"))
+    about: dict[str, Any] = {"source": str(run.folder), "format": form, "precision": precision}
+    about["limits"] = limits
     try:
         with folder_whole(output) as unfinished:
-            _write_checked(run, folder, unfinished, wanted, limits)
+            exported = _write_model(run, folder, unfinished, about, opset)
+            rows = _check(run, exported, folder, about)
+            write_json(unfinished / folders.EXPORT_FILE, about)
+            _write_card(run, folder, unfinished, about, rows)
     finally:
         with suppress(OSError):  # it is not empty
             home.rmdir()
     return output
 
 
-def _write_checked(
-    run: FinishedRun, source: Path | None, folder: Path, wanted: Wanted, limits: dict[str, float]
-) -> None:
-    """Write all files; raises RunwrightError where the answers are others."""
-    about: dict[str, Any] = {"source": str(run.folder), "format": wanted.form, "precision": wanted.precision}
-    about |= _write_model(run, folder, wanted)
+def _limits(precision: str) -> dict[str, float]:
+    """The limits of a precision; a file of the project comes first."""
+    file = next(filter(Path.is_file, (place / "export.yaml" for place in find_conf_folders().in_order)))
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))[precision]
+        return {name: float(values[name]) for name in ("metric", "agreement", "outputs")}
+    except (LookupError, TypeError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(
+            f"{file}: expected metric, agreement and outputs of {precision}, as numbers"
+        ) from error
+
+
+def _write_model(
+    run: FinishedRun, source: Path | None, folder: Path, about: dict[str, Any], opset: int | None
+) -> FinishedRun:
+    """Write the model with all that it needs, and read it again; `about` gets what that takes."""
+    form, precision, model = about["format"], about["precision"], run.model
+    if form == "safetensors":
+        model = copy.deepcopy(model).to(getattr(torch, DTYPES[precision]))
+    else:
+        about |= write_graphs(run, folder, form=form, opset=opset, int8=precision == "int8")
+    write_model(folder, model, run.tokenizer, task=run.task, weights=form == "safetensors")
     write_json(folder / folders.EXPORT_FILE, about)
     _write_origin(run, source, folder)
-    exported = load_run(folder, device="cpu", trusted=True)
-    # Where training rounded to 16 bits, neither side does here. Processes share one precision: the last.
-    ranks = start_ranks("cpu")
-    run, exported = replace(run, ranks=ranks), replace(exported, ranks=ranks)
-    rows, speeds = compare(run, exported, source, **limits), (run.speed, exported.speed)
-    files = [file for pattern in WEIGHTS for file in folder.glob(pattern)]
+    if form == "torch":
+        program = Program(folder / "model.pt2", about["outputs"])
+        return replace(run, folder=folder, model=program, speed=copy.copy(run.speed))
+    try:
+        exported = load_run(folder, device="cpu")
+    except CheckpointError as error:
+        raise ConfigError(f"runwright export: what was written cannot be used: {error.__cause__}") from error
+    return replace(exported, ranks=run.ranks)
+
+
+def _check(run: FinishedRun, exported: FinishedRun, source: Path | None, about: dict[str, Any]) -> list[Row]:
+    """The comparison, printed and added to `about`; raises RunwrightError where the answers are others."""
+    rows = compare(run, exported, source, limits=about["limits"], exact=about["precision"] == "fp32")
+    speeds = run.speed, exported.speed
+    files = [file for pattern in WEIGHTS for file in exported.folder.glob(pattern)]
     sizes = sum(p.nbytes for p in run.model.parameters()), sum(file.stat().st_size for file in files)
     show(rows, speeds, sizes)
-    if not rows or any(row.passed is False for row in rows):
+    if any(row.passed is False for row in rows) or not any(row.passed for row in rows):
         names = listed([row.name for row in rows if row.passed is False]) or "nothing to compare"
         raise RunwrightError(
-            f"runwright export: beyond the tolerance of {limits['tolerance']:g}: {names}; nothing is left of "
-            "it. --tolerance and conf/export.yaml say what is allowed"
+            f"runwright export: beyond the tolerance: {names}; nothing is left of it. --tolerance and "
+            "conf/export.yaml say what is allowed"
         )
-    about["compared"] = [row._asdict() for row in rows]
-    about["samples_per_second"] = [one.num_samples / one.seconds if one.seconds else None for one in speeds]
-    write_json(folder / folders.EXPORT_FILE, about | {"bytes": sizes})
-    _write_card(run, source, folder, about, rows)
-
-
-def _write_model(run: FinishedRun, folder: Path, wanted: Wanted) -> dict[str, Any]:
-    """Write the model with its configuration and tokenizer; what is to be known to load it."""
-    model: Any = run.model
-    about: dict[str, Any] = {}
-    if wanted.form == "safetensors":
-        saved = copy.deepcopy(model).to(getattr(torch, DTYPES[wanted.precision]))
-        with quiet_transformers():
-            saved.save_pretrained(folder)
-        for path, text in run.task.model_files(saved).items():
-            (folder / path).parent.mkdir(exist_ok=True)
-            write_text(folder / path, text)
-    else:
-        about = write_graphs(run, folder, form=wanted.form, opset=wanted.opset)
-        model.config.save_pretrained(folder)
-        if wanted.precision == "int8":
-            quantize(folder)
-    run.tokenizer.save_pretrained(folder)
-    if run.task.generates:
-        strategy = run.task.strategy
-        own = strategy.to_config(model, run.tokenizer) if strategy else model.generation_config
-        own.save_pretrained(folder)
-    return about
+    rates = [one.num_samples / one.seconds if one.seconds else None for one in speeds]
+    about |= {"compared": [row._asdict() for row in rows], "samples_per_second": rates, "bytes": sizes}
+    return rows
 
 
 def _write_origin(run: FinishedRun, source: Path | None, folder: Path) -> None:
     """Write what makes it a run's folder: configuration, what the task learned, a record."""
     write_json(folder / "task.json", run.task.state_dict())
-    record: dict[str, Any] = {"name": "export", "overrides": []}
+    record: dict[str, Any] = {"name": "export", "overrides": [], "start_time": time.time()}
     if source is None:
         folders.write_config(folder, {"name": "export", "output_dir": "outputs", **run.config})
     else:
@@ -145,7 +135,7 @@ def _write_origin(run: FinishedRun, source: Path | None, folder: Path) -> None:
             with suppress(FileNotFoundError):
                 (folder / name).write_bytes((source / name).read_bytes())
     record |= {"format": folders.FORMAT, "run_id": uuid.uuid4().hex, "status": "FINISHED"}
-    write_json(folder / folders.RUN_FILE, record | {"start_time": time.time()})
+    write_json(folder / folders.RUN_FILE, record)
 
 
 def _write_card(

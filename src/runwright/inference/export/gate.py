@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,10 +14,11 @@ from torch import Tensor
 
 from runwright import build
 from runwright.errors import ConfigError, DataError
-from runwright.inference.export.graphs import sample
+from runwright.inference.export.graphs import Plain, sample
 from runwright.inference.load import FinishedRun
 from runwright.predictions import Ragged
 from runwright.report.terminal import number_text, print_table, result_console, table_of
+from runwright.runs.data_identity import DATA_FILE
 from runwright.runs.outputs import evaluate_split
 from runwright.store import cache_root, read_json
 from runwright.task.base import model_inputs
@@ -39,11 +40,12 @@ class Row(NamedTuple):
 
 @torch.inference_mode()
 def compare(
-    run: FinishedRun, export: FinishedRun, folder: Path | None, *, tolerance: float, agreement: float
+    run: FinishedRun, export: FinishedRun, folder: Path | None, *, limits: Mapping[str, float], exact: bool
 ) -> list[Row]:
     """Compare on the split that the run's best step was chosen by; without data or a run on given texts.
 
-    `agreement` is the least share of rows with the same prediction. Adds to the speed of both.
+    All is judged if `exact`; else the metric that the best step was chosen by, and the share of equal classes
+    and tags: losses move with the rounding, and one more token makes another text. Adds to both speeds.
     """
     data = split = None
     try:
@@ -51,8 +53,9 @@ def compare(
         split = data and choose_splits(data.splits, best_split=run.options.best_split).best
     except (ConfigError, DataError) as error:
         logger.warning("the run's data cannot be read, so texts of ours are compared: %s", error)
+    outputs = [*_compare_outputs(run, export, limits, exact=exact)]  # which warms both up
     if data is None or split is None or folder is None:
-        return [*_compare_outputs(run, export, tolerance=tolerance, agreement=agreement)]
+        return outputs
     rows, task, cache = data.splits[split], run.task, cache_root() / "examples"
     key, metrics = {"rows": rows._fingerprint}, build.build_metrics(run.config, task=task)
     examples = build.encode_rows(run.config, rows, task, run.tokenizer, split=split, key=key, folder=cache)
@@ -63,37 +66,43 @@ def compare(
         for one in (run, export)
     )
     recorded, compared = read_json(folder / "summary.json").get("metrics", {}), list[Row]()
+    if read_json(folder / DATA_FILE).get("fingerprints", {}).get(split) != data.fingerprints[split]:
+        logger.warning("%s has other rows than in training: its recorded metrics are not compared", split)
+        recorded = {}
+    best = run.options.best_metric
     for name, value in after.metrics.items():
-        if "/" in name:  # of a group, whose rows may be few
+        if "/" in name and name != best:  # of a group, whose rows may be few
             continue
-        compared.append(_row(name, before.metrics[name], value, tolerance))
+        judged = exact or name == best
+        compared.append(_row(name, before.metrics[name], value, limits["metric"], judged=judged))
         if isinstance(number := recorded.get(f"{split}/{name}"), float):
-            row = _row(f"{name} (recorded)", number, value, tolerance)
             # 16 bits in training round as neither does here.
-            compared.append(row if run.options.precision == "fp32" else row._replace(passed=None))
+            judged = judged and run.options.precision == "fp32"
+            compared.append(_row(f"{name} (recorded)", number, value, limits["metric"], judged=judged))
     values, others = (getattr(one.predictions, "predicted", None) for one in (before, after))
     if isinstance(values, Ragged) and isinstance(others, Ragged):
-        values, others = values.rows(), others.rows()
+        values, others = values.values, others.values  # of as many words
     # Numbers and vectors are never quite the same.
-    if values is not None and getattr(values, "dtype", np.dtype(int)).kind != "f":
-        compared.append(_agreement("same predictions", values, others, agreement))
+    if values is not None and (kind := getattr(values, "dtype", np.dtype(object)).kind) != "f":
+        row = _agreement("same predictions", values, others, limits["agreement"], judged=exact or kind != "O")
+        compared.append(row)
     return compared
 
 
-def _row(name: str, before: float, after: float, tolerance: float) -> Row:
-    difference = (after - before) / max(1.0, abs(before))
-    passed = abs(difference) <= tolerance or bool(np.isnan(before) and np.isnan(after))
-    return Row(name, before, after, difference, passed)
+def _row(name: str, before: float, after: float, tolerance: float, *, judged: bool = True) -> Row:
+    is_same = before == after or bool(np.isnan(before) and np.isnan(after))
+    difference = 0.0 if is_same else (after - before) / max(1.0, abs(before))
+    return Row(name, before, after, difference, abs(difference) <= tolerance if judged else None)
 
 
-def _agreement(name: str, values: Any, others: Any, least: float) -> Row:
+def _agreement(name: str, values: Any, others: Any, least: float, *, judged: bool) -> Row:
     """The share of equal pairs."""
     share = float(np.mean([np.array_equal(a, b) for a, b in zip(values, others, strict=True)]))
-    return Row(name, None, share, share - 1, share >= least)
+    return Row(name, None, share, share - 1, share >= least if judged else None)
 
 
 def _compare_outputs(
-    run: FinishedRun, export: FinishedRun, *, tolerance: float, agreement: float
+    run: FinishedRun, export: FinishedRun, limits: Mapping[str, float], *, exact: bool
 ) -> Iterator[Row]:
     """The distance of each output without padding, relative to its norm; and whether texts are the same."""
     model: Any = run.model
@@ -102,24 +111,30 @@ def _compare_outputs(
     mask = inputs["attention_mask"].bool()
     if task.generates and model.config.is_encoder_decoder:
         inputs |= {"decoder_input_ids": inputs["input_ids"]}
-    before, after = model(**inputs), export.model(**inputs)
-    for name, value in after.items():
-        if isinstance(value, Tensor) and name in before:
+    after = export.model(**inputs)
+    names = [name for name, value in after.items() if isinstance(value, Tensor)]
+    before = (
+        model(**inputs)
+        if task.generates
+        else dict(zip(names, Plain(model, task, names)(**inputs), strict=True))
+    )
+    for name in names:
+        if name in before:
             a, b = (
                 one[mask] if one.shape[:2] == mask.shape else one
-                for one in (before[name].float(), value.float())
+                for one in (before[name].float(), after[name].float())
             )
             distance = float((a - b).norm() / a.norm().clamp(min=1e-9))
             title = f"{name}, norm over {len(mask)} texts"
-            yield Row(title, float(a.norm()), float(b.norm()), distance, distance <= tolerance)
+            yield Row(title, float(a.norm()), float(b.norm()), distance, distance <= limits["outputs"])
     if task.generates and task.strategy is not None:
         texts, others = (one.task.generate(one.model, batch).rows() for one in (run, export))
-        yield _agreement("same texts", texts, others, agreement)
+        yield _agreement("same texts", texts, others, limits["agreement"], judged=exact)
 
 
 def show(rows: Sequence[Row], speeds: Sequence[Speed], sizes: Sequence[int]) -> None:
     """Print the comparison, with samples/s where rows were predicted, and sizes in bytes."""
-    verdicts = {True: "", False: "beyond the tolerance", None: "another precision"}
+    verdicts = {True: "", False: "beyond the tolerance", None: "not judged"}
     lines: list[tuple[str, ...]] = []
     for name, value, after, difference, passed in rows:
         before = "" if value is None else number_text(value)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import io
 import logging
-import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import partial
 from pathlib import Path
@@ -15,9 +15,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import EncoderDecoderCache
+from transformers.utils.generic import ModelOutput
 
 from runwright.errors import ConfigError
-from runwright.inference.export.onnx_model import CROSS, PAST, PRESENT
+from runwright.inference.export.onnx_model import CROSS, PAST, PRESENT, cache_names, cache_of, tensors_of
 from runwright.inference.load import FinishedRun, record_columns
 from runwright.model.configuration import quiet_transformers
 from runwright.model.parameters import max_positions
@@ -32,14 +34,12 @@ TEXTS = (
     "Anna Karlsson of Acme Motors lives in Berlin, works in Paris and reads 3 newspapers a day.",
     "naïve café — 50 % off, über-cheap!",
 )
-# Architectures of decoders that onnxruntime-genai builds.
-GENAI = (
-    *("Llama", "Mistral", "Qwen2", "Qwen3", "Gemma", "Gemma2", "Gemma3", "Phi", "Phi3", "Olmo"),
-    *("Granite", "Nemotron", "SmolLM3"),
-)
+# Decoders that onnxruntime-genai builds, with heads of a multiple of 16.
+_NAMES = "Llama Mistral Qwen2 Qwen3 Gemma Gemma2 Gemma3 Phi Phi3 Olmo Granite Nemotron SmolLM3"
+GENAI = {f"{name}ForCausalLM" for name in _NAMES.split()}
 ONE_FILE = 1_800_000_000  # bytes; a file of protobuf holds at most 2 GiB
 DYNAMIC = torch.export.Dim.DYNAMIC
-TEXT_DIMS = {0: DYNAMIC, 1: DYNAMIC}
+TEXT, CACHE = {0: DYNAMIC, 1: DYNAMIC}, {0: DYNAMIC, 2: DYNAMIC}  # [B, L] and [B, heads, L, size]
 
 
 class Plain(torch.nn.Module):
@@ -93,8 +93,6 @@ class Decoder(torch.nn.Module):
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, past: list[Tensor], cross: list[Tensor] | None = None
     ) -> tuple[Tensor, ...]:
-        from transformers import EncoderDecoderCache
-
         inputs: dict[str, Any] = {"attention_mask": attention_mask, "past_key_values": cache_of(past)}
         if cross is None:
             if self.takes_positions:
@@ -108,15 +106,16 @@ class Decoder(torch.nn.Module):
         return outputs.logits, *tensors_of(outputs.past_key_values.self_attention_cache)
 
 
-def tensors_of(cache: Any) -> list[Tensor]:
-    """Keys and values of a cache, layer by layer."""
-    return [tensor for layer in cache.layers for tensor in (layer.keys, layer.values)]
+class Program(torch.nn.Module):
+    """A program of torch.export, which is unpickled, in the place of the model; outputs by name."""
 
+    def __init__(self, file: Path, names: Sequence[str]) -> None:
+        super().__init__()
+        # Not a module of this one: it refuses `eval`.
+        self.names, self.call = names, partial(torch.export.load(file).module())
 
-def cache_of(tensors: Sequence[Tensor]) -> Any:
-    from transformers import DynamicCache
-
-    return DynamicCache(list(zip(tensors[::2], tensors[1::2], strict=True)))
+    def forward(self, **inputs: Tensor) -> ModelOutput:
+        return ModelOutput(zip(self.names, self.call(**inputs), strict=True))
 
 
 def sample(run: FinishedRun) -> Batch:
@@ -127,26 +126,32 @@ def sample(run: FinishedRun) -> Batch:
 
 
 @torch.no_grad()
-def write_graphs(run: FinishedRun, folder: Path, *, form: str, opset: int | None) -> dict[str, Any]:
+def write_graphs(
+    run: FinishedRun, folder: Path, *, form: str, opset: int | None, int8: bool
+) -> dict[str, Any]:
     """Write the model as ONNX, or as a program of torch.export; what is to be known to call it again.
 
     Raises ConfigError with the reason where the exporter refuses it.
     """
     model: Any = run.model
-    inputs, save = model_inputs(sample(run)), partial(_save, opset=opset)
+    if form == "torch" and run.task.generates:
+        raise ConfigError("--format torch: it is for tasks that write no texts; take onnx")
+    if next(model.parameters(), None) is None:
+        raise ConfigError(f"{run.folder}: given an export as {form}, expected a run or a model with weights")
     sides = (model.get_encoder(), model.get_decoder()) if model.config.is_encoder_decoder else (model,)
-    about = {"num_positions": [max_positions(side) for side in sides]}
+    about: dict[str, Any] = {"num_positions": [max_positions(side) for side in sides]}
     attention = model.config._attn_implementation
     model.set_attn_implementation("eager")  # T5 cannot be converted with sdpa, and ours leaves padding out
     try:
         with _quietly():
             if not run.task.generates:
-                return about | _write_plain(run, inputs, folder, None if form == "torch" else save)
-            if form == "torch":
-                raise ConfigError("--format torch: it is for tasks that write no texts; take onnx")
-            return about | _write_decoder(run, inputs, folder, save)
-    except ConfigError:
-        raise
+                about |= _write_plain(run, folder, form, opset)
+            elif type(model).__name__ in GENAI and getattr(model.config, "head_dim", 16) % 16 == 0:
+                _build(run, folder)
+            else:
+                _write_decoder(run, folder, opset)
+            if int8:
+                _quantize(folder)
     except ImportError as error:
         raise ConfigError(f"runwright export: {error}; pip install 'runwright[export]'") from error
     except Exception as error:  # torch's exporters raise anything
@@ -160,75 +165,65 @@ def write_graphs(run: FinishedRun, folder: Path, *, form: str, opset: int | None
         ) from error
     finally:
         model.set_attn_implementation(attention)
+    return about
 
 
-def _write_plain(
-    run: FinishedRun, inputs: Batch, folder: Path, save: Callable[..., None] | None
-) -> dict[str, Any]:
+def _write_plain(run: FinishedRun, folder: Path, form: str, opset: int | None) -> dict[str, Any]:
+    inputs = model_inputs(sample(run))
     # T5's encoder states beside its answers are of no use.
     outputs = {key: value for key, value in run.model(**inputs).items() if not key.startswith("encoder_")}
     names = [name for name, value in outputs.items() if isinstance(value, Tensor)]
     if isinstance(run.task, SentenceEmbedding):
         names = ["last_hidden_state", "sentence_embedding"]
-    graph, dims = Plain(run.model, run.task, names), dict.fromkeys(inputs, TEXT_DIMS)
-    if save is None:
-        program = torch.export.export(graph, (), kwargs=inputs, dynamic_shapes=dims)
+    graph = Plain(run.model, run.task, names)
+    if form == "torch":
+        program = torch.export.export(graph, (), kwargs=inputs, dynamic_shapes=dict.fromkeys(inputs, TEXT))
         torch.export.save(program, folder / "model.pt2")
     else:
-        save(graph, folder / "model.onnx", inputs, dims, [*inputs], names)
-    return {"kind": "plain", "cache_shape": None, "inputs": [*inputs], "outputs": names}
+        _save(graph, folder / "model.onnx", inputs, names, opset)
+    return {"inputs": [*inputs], "outputs": names}
 
 
-def _write_decoder(
-    run: FinishedRun, inputs: Batch, folder: Path, save: Callable[..., None]
-) -> dict[str, Any]:
+def _write_decoder(run: FinishedRun, folder: Path, opset: int | None) -> None:
     model: Any = run.model
-    inputs = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+    batch = model_inputs(sample(run))
+    inputs: dict[str, Any] = {name: batch[name] for name in ("input_ids", "attention_mask")}
     ids, mask = inputs["input_ids"][:, :3], inputs["attention_mask"]
-    cross: list[Tensor] = []
-    if two := model.config.is_encoder_decoder:
+    if model.config.is_encoder_decoder:
         encoder = Encoder(model)
         states, *cross = encoder(**inputs)
-        decoder = Decoder(model, size=states.shape[-1])
-        names = ["last_hidden_state", *_names(CROSS, cross)]
-        save(encoder, folder / "encoder.onnx", inputs, dict.fromkeys(inputs, TEXT_DIMS), [*inputs], names)
+        decoder, file = Decoder(model, size=states.shape[-1]), folder / "decoder.onnx"
+        _save(
+            encoder,
+            folder / "encoder.onnx",
+            inputs,
+            ["last_hidden_state", *cache_names(CROSS, len(cross) // 2)],
+            opset,
+        )
         cache = model(**inputs, decoder_input_ids=ids, use_cache=True).past_key_values.self_attention_cache
+        more = {"cross": cross}
     else:
-        decoder, cache = Decoder(model), model(**inputs, use_cache=True).past_key_values
+        decoder, file, more = Decoder(model), folder / "model.onnx", {}
+        cache = model(**inputs, use_cache=True).past_key_values
         mask = torch.cat([mask, torch.ones_like(ids)], dim=1)
     past = tensors_of(cache)
-    shape = [len(past) // 2, past[0].shape[1], past[0].shape[3]]
-    if type(model).__name__.removesuffix("ForCausalLM") in GENAI:
-        _build(run, folder)
-        return {"kind": "genai", "cache_shape": shape}
-    arguments = {"input_ids": ids, "attention_mask": mask, "past": past}
-    dims: dict[str, Any] = {"input_ids": TEXT_DIMS, "attention_mask": TEXT_DIMS}
-    dims["past"] = [{0: DYNAMIC, 2: DYNAMIC}] * len(past)
-    if two:
-        arguments["cross"], dims["cross"] = cross, [{0: DYNAMIC, 2: DYNAMIC}] * len(cross)
-    file = folder / ("decoder.onnx" if two else "model.onnx")
-    names = ["input_ids", "attention_mask", *_names(PAST, past), *_names(CROSS, cross)]
-    save(decoder, file, arguments, dims, names, ["logits", *_names(PRESENT, past)])
-    return {"kind": "seq2seq" if two else "decoder", "cache_shape": shape}
-
-
-def _names(prefix: str, tensors: Sequence[Tensor]) -> list[str]:
-    return [f"{prefix}.{layer}.{kind}" for layer in range(len(tensors) // 2) for kind in ("key", "value")]
+    arguments = {"input_ids": ids, "attention_mask": mask, "past": past, **more}
+    _save(decoder, file, arguments, ["logits", *cache_names(PRESENT, len(past) // 2)], opset)
 
 
 def _save(
-    graph: torch.nn.Module,
-    file: Path,
-    arguments: dict[str, Any],
-    dims: dict[str, Any],
-    inputs: list[str],
-    outputs: list[str],
-    *,
-    opset: int | None,
+    graph: torch.nn.Module, file: Path, arguments: dict[str, Any], outputs: list[str], opset: int | None
 ) -> None:
-    names: dict[str, Any] = {"input_names": inputs, "output_names": outputs, "opset_version": opset}
-    options: Any = {"dynamic_shapes": dims, "dynamo": True, "verbose": False}
-    program: Any = torch.onnx.export(graph, (), kwargs=arguments, **names, **options)
+    """Write a graph of any batch and length; arguments are texts, or lists of keys and values."""
+    names, dims = list[str](), dict[str, Any]()
+    for name, value in arguments.items():
+        is_text = isinstance(value, Tensor)
+        names += [name] if is_text else cache_names({"past": PAST}.get(name, name), len(value) // 2)
+        dims[name] = TEXT if is_text else [CACHE] * len(value)
+    options: Any = {"dynamic_shapes": dims, "input_names": names, "output_names": outputs, "dynamo": True}
+    program: Any = torch.onnx.export(
+        graph, (), kwargs=arguments, opset_version=opset, verbose=False, **options
+    )
     program.save(file, external_data=sum(p.nbytes for p in graph.parameters()) > ONE_FILE)
 
 
@@ -244,30 +239,32 @@ def _build(run: FinishedRun, folder: Path) -> None:
         create_model(*arguments, **parse_extra_options(*arguments, ["hf_token=false"]))
 
 
-def quantize(folder: Path) -> None:
+def _quantize(folder: Path) -> None:
     """Replace the weights of all graphs in a folder by int8, one scale for each channel."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     for file in sorted(folder.glob("*.onnx")):
         weights = file.with_name(f"{file.name}.data")
         size = sum(one.stat().st_size for one in (file, weights) if one.is_file())
-        with tempfile.TemporaryDirectory(dir=folder) as place, _quietly():
+        with tempfile.TemporaryDirectory(dir=folder) as temporary:
             options: dict[str, Any] = {"use_external_data_format": size > ONE_FILE, "per_channel": True}
-            quantize_dynamic(file, Path(place, file.name), weight_type=QuantType.QInt8, **options)
+            quantize_dynamic(file, Path(temporary, file.name), weight_type=QuantType.QInt8, **options)
             weights.unlink(missing_ok=True)
-            for made in Path(place).iterdir():
+            for made in Path(temporary).iterdir():
                 made.replace(folder / made.name)
 
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Inside, exporters, which print pages, print nothing."""
-    level = logging.root.manager.disable
+    """Inside, exporters, which print pages, print nothing; a handler that they set up is removed."""
+    level, handlers = logging.root.manager.disable, [*logging.root.handlers]
     logging.disable(logging.CRITICAL)
+    nowhere = io.StringIO()
     try:
-        with warnings.catch_warnings(), Path(os.devnull).open("w") as nowhere, quiet_transformers():
+        with warnings.catch_warnings(), quiet_transformers():
             warnings.simplefilter("ignore")
             with redirect_stdout(nowhere), redirect_stderr(nowhere):
                 yield
     finally:
         logging.disable(level)
+        logging.root.handlers[:] = handlers
