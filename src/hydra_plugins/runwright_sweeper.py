@@ -1,7 +1,5 @@
 """The sweeper `hydra/sweeper=runwright` for Hydra, on Optuna: runwright.sweep does the work."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

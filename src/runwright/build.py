@@ -4,8 +4,6 @@ The only module besides the command line that knows what the configuration looks
 takes plain arguments. Rows come first and weights last: a mistake in the data costs no model.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass

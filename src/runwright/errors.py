@@ -9,8 +9,6 @@ RunwrightError            shown without a traceback; `exit_code` is the process'
 A message says what was given, what was expected and what to change.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

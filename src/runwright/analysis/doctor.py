@@ -3,8 +3,6 @@
 An archive for a bug report has no data, no weights, and no secrets.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import sqlite3

@@ -1,7 +1,5 @@
 """A model as `runwright show model` counts it, layer by layer, and the first batch as a training gives it."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence

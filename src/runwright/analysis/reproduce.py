@@ -1,7 +1,5 @@
 """`runwright reproduce`: execute a run again, compare metrics and weights, and list the changes around it."""
 
-from __future__ import annotations
-
 import copy
 import math
 import sys

@@ -1,7 +1,5 @@
 """Runs as rows, read from their folders without heavy imports."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import math

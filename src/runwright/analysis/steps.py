@@ -3,8 +3,6 @@
 Metrics are equal bit for bit or not at all.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterable, Mapping

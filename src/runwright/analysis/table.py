@@ -1,7 +1,5 @@
 """Tables of runs for papers: mean and spread over seeds, the best marked; the same runs, the same bytes."""
 
-from __future__ import annotations
-
 import csv
 import io
 import math

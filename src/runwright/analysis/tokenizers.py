@@ -1,7 +1,5 @@
 """`runwright tokenizer show` and `compare`: one tokenizer and its tokens, several on the same texts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`runwright config show`: a composed configuration."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from typing import Any

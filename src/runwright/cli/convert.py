@@ -1,7 +1,5 @@
 """`runwright convert`: the pickled weights of a model as safetensors."""
 
-from __future__ import annotations
-
 import argparse
 
 USAGE = "runwright convert NAME"

@@ -1,7 +1,5 @@
 """`runwright doctor`: report faults of torch, stores and runs, with what to do about each."""
 
-from __future__ import annotations
-
 import argparse
 from collections import Counter
 from dataclasses import asdict

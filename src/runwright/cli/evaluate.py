@@ -1,7 +1,5 @@
 """`runwright evaluate`: a run's best model, or one by name, on any split or on other data."""
 
-from __future__ import annotations
-
 import argparse
 
 from runwright.cli.flags import (

@@ -1,7 +1,5 @@
 """`runwright explore`: statistics of a data set before training."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

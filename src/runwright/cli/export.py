@@ -1,7 +1,5 @@
 """`runwright export`: a model as ONNX, safetensors or a program of torch, once it gives the same answers."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

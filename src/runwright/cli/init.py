@@ -1,7 +1,5 @@
 """`runwright init`: create a project that is ready to run, from the templates in scaffold/."""
 
-from __future__ import annotations
-
 import argparse
 import keyword
 import re

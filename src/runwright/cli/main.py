@@ -3,8 +3,6 @@
 Help, versions and mistakes in the command itself are answered without importing Hydra.
 """
 
-from __future__ import annotations
-
 import argparse
 import errno
 import gc

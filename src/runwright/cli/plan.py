@@ -1,7 +1,5 @@
 """`runwright plan`: length, memory, disk and time of a run or a sweep, before any weight is loaded."""
 
-from __future__ import annotations
-
 import argparse
 
 from runwright.errors import ConfigError

@@ -1,7 +1,5 @@
 """`runwright predict`: predictions of a run's best model, or one by name, for texts, stdin or a file."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

@@ -1,7 +1,5 @@
 """`runwright promote`: move the alias of a registered model to a run that is better on the same rows."""
 
-from __future__ import annotations
-
 import argparse
 
 from runwright.cli import register

@@ -1,7 +1,5 @@
 """`runwright push`: a model, an export or a data set to the hub or into a folder."""
 
-from __future__ import annotations
-
 import argparse
 import re
 import sys

@@ -1,7 +1,5 @@
 """`runwright report`: a run or a sweep as one HTML page that needs no network."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

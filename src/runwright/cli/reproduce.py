@@ -1,7 +1,5 @@
 """`runwright reproduce`: execute a run again and compare its numbers."""
 
-from __future__ import annotations
-
 import argparse
 
 from runwright.cli.flags import add_permission_flags

@@ -1,7 +1,5 @@
 """`runwright runs`: list and sort the runs in `outputs/`, or show one."""
 
-from __future__ import annotations
-
 import argparse
 
 from runwright.cli.flags import print_json

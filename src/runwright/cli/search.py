@@ -1,7 +1,5 @@
 """`runwright search`: an index over the texts of a file, and the texts nearest to a query."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

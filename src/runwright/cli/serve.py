@@ -1,7 +1,5 @@
 """`runwright serve`: a model behind HTTP, with a page to try it."""
 
-from __future__ import annotations
-
 import argparse
 import os
 from functools import partial

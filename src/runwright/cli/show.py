@@ -1,7 +1,5 @@
 """`runwright show model`: the parameters of a model, layer by layer, before or after a training."""
 
-from __future__ import annotations
-
 import argparse
 
 from runwright.cli.flags import print_json

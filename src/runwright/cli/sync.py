@@ -1,7 +1,5 @@
 """`runwright sync`: upload records of runs that MLflow lacks."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

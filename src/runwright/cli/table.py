@@ -1,7 +1,5 @@
 """`runwright table`: a table of runs for a paper, as LaTeX, Markdown or CSV."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

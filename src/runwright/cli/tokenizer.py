@@ -1,7 +1,5 @@
 """`runwright tokenizer`: train one, look at one, compare several on the same texts."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import re

@@ -1,7 +1,5 @@
 """`runwright train`: compose, check, make the run's folder, run it."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

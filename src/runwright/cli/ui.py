@@ -1,7 +1,5 @@
 """`runwright ui`: MLflow's pages on the runs' store, for this machine only, until Ctrl-C."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import socket

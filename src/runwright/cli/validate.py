@@ -1,7 +1,5 @@
 """`runwright validate`: report all mistakes in a configuration before loading anything."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Iterator
 from pathlib import Path

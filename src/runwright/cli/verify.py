@@ -1,7 +1,5 @@
 """`runwright verify`: test that the numbers of an experiment do not depend on how it is executed."""
 
-from __future__ import annotations
-
 import argparse
 
 from runwright.cli.flags import require_at_least

@@ -1,7 +1,5 @@
 """Paths as addresses and back: `file` for MLflow, sqlite3 and browsers, `sqlite` for SQLAlchemy."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, unquote, urlsplit

@@ -5,8 +5,6 @@ decide what is composed), then values, applied one by one to the composed config
 does. Nothing of Hydra's job folders or logging is touched.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Collection, Sequence

@@ -1,7 +1,5 @@
 """Config folders: the shipped `conf/` and the `conf/` of the user's project."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Hydra's node holds callbacks, environment variables, log handlers and folders of
 differs from the shipped node must be on the list in this module, or it is refused.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress

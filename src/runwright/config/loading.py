@@ -5,8 +5,6 @@ Files and overrides that change a setting of Hydra (a launcher, a sweeper) take 
 plugins.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 import warnings

@@ -1,7 +1,5 @@
 """Parse, check and apply overrides one by one, so that all their mistakes are reported."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import unicodedata

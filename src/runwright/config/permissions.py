@@ -4,8 +4,6 @@ Granted on the command line or by the project the user starts in; worker process
 environment.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -6,8 +6,6 @@ In a configuration references to environment variables, `${oc.env:NAME}`, stand 
 give secrets in the same form, and a literal secret is refused.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Names of models and tokenizers: of a hub, a local folder, or one inside an installed package."""
 
-from __future__ import annotations
-
 import importlib.util
 from pathlib import Path
 

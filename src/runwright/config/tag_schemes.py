@@ -1,7 +1,5 @@
 """Schemes of tags for spans, such as BIO: letters, ways of writing tags, which scheme fits, and the spans."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache

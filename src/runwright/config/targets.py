@@ -6,8 +6,6 @@ reached and nothing is imported before it is allowed. The check of every key, ty
 takes the options of a node from there too (`signature.py`) and reports all mistakes at once.
 """
 
-from __future__ import annotations
-
 import inspect
 import re
 import sys

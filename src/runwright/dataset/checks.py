@@ -1,7 +1,5 @@
 """Checks of rows before weights are loaded: errors that name file and line, and a first look at them all."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -4,8 +4,6 @@ A part is a whole data set with its own columns, cleaning and held-out splits, o
 The combination is stored as rows of its own, with new row ids, for each state of its parts.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Hashes of rows and columns, the same on every machine and in any storage, and a run's record of them."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

@@ -1,7 +1,5 @@
 """From a source's raw rows to the splits of a run: rename, clean, hold out, take a subset; seeded draws."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -4,8 +4,6 @@ transformers' `generate` does the search. What would look at the padding or at t
 way here: penalties see a prompt without its padding, and chance is drawn for each text by itself.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any

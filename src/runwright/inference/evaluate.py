@@ -1,7 +1,5 @@
 """Evaluate a run's best model on its own splits, or on other data; the run itself stays as it is."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """States of a model's layer in place of predictions."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

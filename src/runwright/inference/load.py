@@ -1,7 +1,5 @@
 """A finished run put back together: its tokenizer, task and best model, ready to evaluate and to predict."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Raw outputs of a model, kept as arrays beside what its task makes of them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A model by name made ready like a finished run: task, labels and lengths come from its own config.json."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Collection, Mapping, Sequence

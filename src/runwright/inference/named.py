@@ -1,7 +1,5 @@
 """Models to predict or evaluate with: a run, or the name of a folder, a package or a hub."""
 
-from __future__ import annotations
-
 import re
 import sys
 from dataclasses import dataclass, replace

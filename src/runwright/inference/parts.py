@@ -1,7 +1,5 @@
 """Work shared by processes in parts, each written whole once: after a kill a new start goes on from them."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

@@ -1,7 +1,5 @@
 """Predictions in the form of transformers' pipelines, from a run or a model by name."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal

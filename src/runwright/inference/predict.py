@@ -1,7 +1,5 @@
 """Predictions from any input to any output, record by record."""
 
-from __future__ import annotations
-
 import io
 import os
 import sys

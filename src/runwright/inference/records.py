@@ -1,7 +1,5 @@
 """Records to predict: given in Python, or read from files and standard input as the run's own data were."""
 
-from __future__ import annotations
-
 import inspect
 import os
 import re

@@ -5,8 +5,6 @@ JSON of its row in the file; blank ones are left out) and `index.json` (file, ru
 or not at all.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence

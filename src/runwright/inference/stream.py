@@ -1,7 +1,5 @@
 """Texts of a generating run on a terminal: one prompt, token by token, or a conversation."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial

@@ -3,8 +3,6 @@
 Yin et al. 2019, "Benchmarking Zero-shot Text Classification": each class makes a hypothesis about the text.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ checkpoints, exit codes 130 and 143, the stacks of ranks that hang and a port th
 have to be added around it; and its workers live on when it is killed.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

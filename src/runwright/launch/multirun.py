@@ -5,8 +5,6 @@ recorded and the others go on. At the end a table, the best first. After a signa
 end, and no further one begins; processes of a launcher learn of it from a file that their environment names.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

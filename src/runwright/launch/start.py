@@ -1,7 +1,5 @@
 """From a request to a run: its folder, made or resolved, held by a lock, executed here or by workers."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

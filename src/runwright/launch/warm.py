@@ -3,8 +3,6 @@
 Nothing here starts a thread or computes with tensors, which would not survive the fork.
 """
 
-from __future__ import annotations
-
 import gc
 import sys
 from contextlib import suppress

@@ -6,8 +6,6 @@ When one rank dies the others fail as well, with an error about a lost connectio
 error before it ends, with the time and whether it looks like an echo, so that the first one can be shown.
 """
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import ctypes

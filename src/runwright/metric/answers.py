@@ -1,7 +1,5 @@
 """Exact match and F1 of answers, as SQuAD and CMRC define them, and their means over questions."""
 
-from __future__ import annotations
-
 import re
 import string
 from collections import Counter

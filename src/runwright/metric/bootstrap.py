@@ -1,7 +1,5 @@
 """Metrics made from their configuration, and confidence intervals by resampling the examples."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -6,8 +6,6 @@ except that scikit-learn keeps absent columns of multi-label data as 0. Those of
 span, as seqeval has it.
 """
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 import numpy as np

@@ -3,8 +3,6 @@
 A module is code: it runs only where the user has permitted code on the command line.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping, Sequence

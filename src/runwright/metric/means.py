@@ -1,7 +1,5 @@
 """Means over examples (errors, perplexity, ranks), correlations, and what other metrics are made of."""
 
-from __future__ import annotations
-
 import weakref
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar

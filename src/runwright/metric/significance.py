@@ -3,8 +3,6 @@
 Each takes plain arrays and returns plain numbers; the same values give the same result.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

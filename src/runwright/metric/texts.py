@@ -5,8 +5,6 @@ bootstrap cost one product of matrices. BLEU, chrF and TER are sacrebleu's: the 
 Where examples have several generated texts, the first is judged.
 """
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial

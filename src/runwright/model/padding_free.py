@@ -5,8 +5,6 @@ back into [B, L, D], zero at the padding, so that every head works as usual. tra
 carries the attention: no model code is copied.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import partial
 from typing import Any

@@ -3,8 +3,6 @@
 Messages and warnings of a run go to the terminal, debug messages to `log.txt` too.
 """
 
-from __future__ import annotations
-
 import errno
 import importlib
 import io

@@ -1,7 +1,5 @@
 """Progress of a run: bars on a terminal, a line now and then elsewhere, nothing on other processes."""
 
-from __future__ import annotations
-
 import importlib
 import logging
 import math

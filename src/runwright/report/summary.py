@@ -1,7 +1,5 @@
 """Results of a run, printed at its end and as `summary.json`."""
 
-from __future__ import annotations
-
 import os
 import resource
 import shlex

@@ -1,7 +1,5 @@
 """The consoles that people read, tables on them that are never cut, and numbers as people write them."""
 
-from __future__ import annotations
-
 import math
 import statistics
 import sys

@@ -3,8 +3,6 @@
 Rows and what the task learned of them are compared, never paths: a file may be moved or renamed.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence

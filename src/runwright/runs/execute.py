@@ -4,8 +4,6 @@ The same function begins a run and resumes one: where the folder holds a checkpo
 it. Only the first of several ranks writes.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import signal

@@ -3,8 +3,6 @@
 outputs/<name>/<time>-<id>/ with config.yaml (resolved), overrides.yaml and run.json (who, when, status).
 """
 
-from __future__ import annotations
-
 import glob
 import json
 import logging

@@ -1,7 +1,5 @@
 """Evaluations of a run, and the files that it leaves: best model, predictions, tables, charts."""
 
-from __future__ import annotations
-
 import errno
 import json
 import logging

@@ -1,7 +1,5 @@
 """Runs and sweeps as HTML pages in their folders, and the jobs of a sweep as a table on the terminal."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path

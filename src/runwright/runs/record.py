@@ -3,8 +3,6 @@
 Only the first of several ranks writes; the others call the same functions, which then do nothing.
 """
 
-from __future__ import annotations
-
 import logging
 import shlex
 import time

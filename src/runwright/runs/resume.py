@@ -1,7 +1,5 @@
 """Resume a run with its own configuration, changed only where that leaves it the same run."""
 
-from __future__ import annotations
-
 import copy
 import hashlib
 import json

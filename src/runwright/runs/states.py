@@ -9,8 +9,6 @@ A process that is killed outright, runs out of memory or goes down with its mach
 `run.json` says RUNNING for ever. The run's lock and its heartbeat tell.
 """
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import json

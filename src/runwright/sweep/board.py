@@ -1,7 +1,5 @@
 """The trials of a study that run, as a table on a terminal that is redrawn while they do."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta

@@ -4,8 +4,6 @@ With Hydra's basic launcher each trial is a process of a warm fork server; no tr
 other launcher gets the trials in batches. Several drivers on any machines may share one study.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import signal

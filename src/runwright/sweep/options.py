@@ -1,7 +1,5 @@
 """Options of `hydra/sweeper=runwright`, as Hydra takes them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

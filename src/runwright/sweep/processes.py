@@ -4,8 +4,6 @@ The server has done the imports before the first job begins; it runs nothing its
 when the process that started it dies.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

@@ -5,8 +5,6 @@ An axis is `key: choice(a, b)`, `range(1, 9, 2)`, `interval(0, 1)`, `int(interva
 condition is drawn where other axes have these values.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import math

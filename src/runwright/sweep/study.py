@@ -4,8 +4,6 @@ By default a journal file in the sweep's folder. A kill may tear its last line, 
 unreadable at the next append: the lock cuts it first. Trials of a driver that died are given to the next.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import math

@@ -4,8 +4,6 @@ Any Hydra application may call `report` and `should_prune`; outside of a sweep t
 is imported, and Optuna only inside a trial.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import os

@@ -1,7 +1,5 @@
 """Answers to questions: read from rows and checked, found in windows, and judged at every threshold."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

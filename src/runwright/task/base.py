@@ -1,7 +1,5 @@
 """The base class of tasks: row to example, batch to loss, prediction to result."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 

@@ -1,7 +1,5 @@
 """Next tokens of plain texts: language models from scratch, or fine-tuned on the texts of a domain."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar

@@ -3,8 +3,6 @@
 Losses of target tokens are taken without the logits of a whole microbatch in memory.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial

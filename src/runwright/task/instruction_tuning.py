@@ -1,7 +1,5 @@
 """Answers to instructions: pairs of a prompt and a response, or chats, written by a chat template."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """From label values in the data to class ids, floats or sets of ids, with mistakes named by row."""
 
-from __future__ import annotations
-
 import ast
 import json
 import math

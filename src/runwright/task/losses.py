@@ -4,8 +4,6 @@ Losses are sums with a denominator. Predictions carry the plain loss of each exa
 weights, so that evaluation metrics of differently trained runs can be compared.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias

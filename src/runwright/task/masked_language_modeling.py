@@ -1,7 +1,5 @@
 """Hidden tokens from the text around them: pretraining, and adaptation to the texts of a domain."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar

@@ -1,7 +1,5 @@
 """Chunks and pairs of texts, and the tokens hidden in them as a function of a seed and nothing else."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b

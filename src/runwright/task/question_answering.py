@@ -1,7 +1,5 @@
 """The answer to a question as a piece of a given text."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal

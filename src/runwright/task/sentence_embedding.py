@@ -1,7 +1,5 @@
 """A vector for each text, near to those of texts that mean the same."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Classes or a number for a text or a pair of texts: single-label, multi-label and regression."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """A text from a text by an encoder and a decoder: translation, summarization, and spans that are missing."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 

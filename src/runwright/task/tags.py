@@ -3,8 +3,6 @@
 Spans of characters beside a text, as annotation tools export them, are turned into tags of words.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress

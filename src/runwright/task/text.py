@@ -1,7 +1,5 @@
 """From texts to token ids: truncated with the loss counted, cut into windows, padded; and to words."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise

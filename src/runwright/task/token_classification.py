@@ -1,7 +1,5 @@
 """A tag for each word of a text: names, parts of speech, chunks."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal

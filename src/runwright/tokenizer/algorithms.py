@@ -9,8 +9,6 @@ otherwise in each of three runs. Here characters are put in order before, by fre
 and scores are rounded after.
 """
 
-from __future__ import annotations
-
 import glob
 import json
 import os

@@ -1,7 +1,5 @@
 """Saved tokenizers, from a hub, a folder, a package; GGUF files and pickled weights as safetensors."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

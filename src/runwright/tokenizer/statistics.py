@@ -1,7 +1,5 @@
 """Statistics of a tokenizer on texts: tokens per word, unknown ones; and the tokens of one text."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Iterable

@@ -4,8 +4,6 @@ A trained one is found in the run's own folder first, then in the cache under ev
 of several processes that want it one trains, the others wait for its lock.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence

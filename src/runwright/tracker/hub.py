@@ -3,8 +3,6 @@
 What is sent is decided by the names of files; a file in which a secret is written is refused.
 """
 
-from __future__ import annotations
-
 import codecs
 import re
 import shutil

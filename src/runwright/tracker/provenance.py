@@ -3,8 +3,6 @@
 Nothing is imported or started for it but git: GPUs are named only where torch is loaded already.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import importlib.util

@@ -5,8 +5,6 @@ file may be somebody else's. So the difference is taken in a repository of our o
 the same objects and files but without its configuration, its hooks and names that lead out of it.
 """
 
-from __future__ import annotations
-
 import errno
 import logging
 import os

@@ -1,7 +1,5 @@
 """Samples of the machine's load while a run lasts: processor, memory, disk and GPUs."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys

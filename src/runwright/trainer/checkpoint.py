@@ -5,8 +5,6 @@ A checkpoint is a folder that appears by one rename. Its files are written and s
 right. Nothing in it is executed when it is loaded: safetensors and JSON.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

@@ -1,7 +1,5 @@
 """Environment variables and signals by which launchers talk to a process, and its share of the machine."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

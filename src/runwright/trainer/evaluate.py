@@ -4,8 +4,6 @@ Batches are a pure function of the lengths; predictions are put in the order of 
 is computed from them, so neither the number of processes nor the order of batches reaches the metrics.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence

@@ -4,8 +4,6 @@ Everything that a later step depends on is in `TrainingState`, the model, the op
 they are what a checkpoint holds. Order and randomness are functions of the step, so resuming is going on.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 import signal

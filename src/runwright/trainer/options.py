@@ -1,7 +1,5 @@
 """Options of `conf/trainer/*.yaml`, the plan in steps and the evaluated splits that follow from them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal

@@ -9,8 +9,6 @@ Not by torch.distributed.checkpoint.state_dict (2.13): it makes an optimizer wit
 some, and refuses a state that lacks parameters which never had a gradient.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager

@@ -5,8 +5,6 @@ the cut into microbatches nor the number of processes changes it. Gradients like
 divided by the global count before its backward, then gradients are summed.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Paired tests of two runs on the same rows: their recorded predictions, means over rows, and metrics."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence

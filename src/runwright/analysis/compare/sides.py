@@ -1,7 +1,5 @@
 """Sides of a comparison, each one run or several seeds, and the difference of a metric between two sides."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -1,7 +1,5 @@
 """Verdicts on two sides, and a comparison on the terminal."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence

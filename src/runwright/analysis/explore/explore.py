@@ -1,7 +1,5 @@
 """Exploration of the splits of a data set as a run would see it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass

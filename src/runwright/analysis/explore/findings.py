@@ -1,7 +1,5 @@
 """Tables of an exploration, and findings that need a look with the cure for each; the worst first."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """`runwright explore`: tables on the terminal, and one HTML page that loads nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

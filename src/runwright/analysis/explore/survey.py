@@ -1,7 +1,5 @@
 """Survey of one split: hashes, lengths, oddities and tokens of its texts, labels, columns, repeated rows."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Parity: loss and gradient of a batch do not depend on how it is cut and on how many processes share it."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Generator, Iterator, Mapping

@@ -5,8 +5,6 @@ Resume is shown with real processes and real kills.
 parity and evaluation: one of them alone first, then all together.
 """
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import json

@@ -3,8 +3,6 @@
 Keys of rules about data sets are those of a node.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator

@@ -6,8 +6,6 @@ classes use, so a rule compares what can be compared and lets everything else pa
 
 # ruff: noqa: FBT003 - true and false are values of options here
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Cleaning steps for columns: leave out, cast, map values, add."""
 
-from __future__ import annotations
-
 import inspect
 import math
 import re

@@ -1,7 +1,5 @@
 """Base classes of cleaning steps, and passes over all rows: rename, filter, take, store, compare."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass

@@ -4,8 +4,6 @@ These cache their results under a fingerprint of their options. A class has `row
 row depends on the old one alone, as a stream needs it.
 """
 
-from __future__ import annotations
-
 import html
 import re
 import unicodedata

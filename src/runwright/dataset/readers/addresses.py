@@ -3,8 +3,6 @@
 For a split a user gives a file, a pattern, a folder, or a list of these; a file may be compressed.
 """
 
-from __future__ import annotations
-
 import glob
 import hashlib
 import io

@@ -5,8 +5,6 @@ for Natural Language Understanding", ICLR 2019) may also come from a hub: both w
 classes by the same names; unlabelled test splits come without `label`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -6,8 +6,6 @@ at the working directory. Everything is read once to learn the columns' types an
 batches, so files may be larger than memory.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence

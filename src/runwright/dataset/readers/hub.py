@@ -6,8 +6,6 @@ tweets, 3,708 product-review, 10,605 movie-review and 5,190 news snippets in Eng
 least 20 human ratings from -4 to 4. MIT licence.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import io

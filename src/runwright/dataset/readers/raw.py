@@ -7,8 +7,6 @@ its part. So an error about a row can name its file and line. `notes` are those 
 the columns whose values do not fit each other, with the first that does not.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Shared code of the readers: a position in a file, the lines after it, and the interface of a format."""
 
-from __future__ import annotations
-
 import io
 import json
 import re

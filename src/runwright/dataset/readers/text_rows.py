@@ -1,7 +1,5 @@
 """CSV and its relatives, and JSON, as typed columns; each fault named with its row and line."""
 
-from __future__ import annotations
-
 import csv
 import json
 import re

@@ -1,7 +1,5 @@
 """Export a run's best model, or one by name; the folder is kept where its answers are the model's."""
 
-from __future__ import annotations
-
 import copy
 import time
 import uuid

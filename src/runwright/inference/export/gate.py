@@ -1,7 +1,5 @@
 """The gate of an export: metrics, or outputs for given texts, beside those of the model in PyTorch."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace

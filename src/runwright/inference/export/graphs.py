@@ -1,7 +1,5 @@
 """Graphs of a transformers model: by torch's exporters, or onnxruntime-genai's for decoders that it knows."""
 
-from __future__ import annotations
-
 import inspect
 import io
 import logging

@@ -1,7 +1,5 @@
 """An export in the place of the transformers model that it was made from."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path

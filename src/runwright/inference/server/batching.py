@@ -4,8 +4,6 @@ While the model works the queue fills; then all that waits goes through the mode
 of like length as `predict` cuts its input. Nothing waits for company while the model is idle.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

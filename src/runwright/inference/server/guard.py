@@ -3,8 +3,6 @@
 A middleware of ASGI and nothing of FastAPI's, so that it stands before transformers' own server too.
 """
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import secrets

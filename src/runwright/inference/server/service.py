@@ -1,7 +1,5 @@
 """The requests that a served model answers: predictions, a page to try it, health and counters."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

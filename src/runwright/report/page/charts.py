@@ -1,7 +1,5 @@
 """Data of each chart from plain numbers: drawn by the script of a page."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 

@@ -3,8 +3,6 @@
 All content is hostile: the template escapes every text, and the only Markup is our own style and script.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import math

@@ -1,7 +1,5 @@
 """Texts of predictions with their tags and answers marked, in the page of a run and in one of predictions."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 

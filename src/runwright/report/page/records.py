@@ -1,7 +1,5 @@
 """Files of a run's folder, read as data: what is missing or broken is left out."""
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import json

@@ -1,7 +1,5 @@
 """The page of one run: its metrics, how it got there, where it is wrong, and what it ran on."""
 
-from __future__ import annotations
-
 import math
 import shlex
 import time

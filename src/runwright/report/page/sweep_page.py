@@ -1,7 +1,5 @@
 """The page of a sweep: its jobs, what each parameter did to the metric, and the curves of all."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence

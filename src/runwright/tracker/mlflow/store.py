@@ -1,7 +1,5 @@
 """The MLflow store that a run is shown in: its address, a probe of it, and a new one made safely."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re

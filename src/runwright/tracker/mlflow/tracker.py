@@ -4,8 +4,6 @@
 `fail` refuses to start without the store; a run that has started is never stopped by it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os
