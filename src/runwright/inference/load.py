@@ -50,6 +50,7 @@ class FinishedRun:
     ranks: Ranks
     options: TrainerOptions
     metrics: Mapping[str, Metric] = field(default_factory=dict)
+    decoding: Mapping[str, Any] = field(default_factory=dict)  # of a model by name: its own settings of it
     progress: Progress = field(default_factory=lambda: Progress(enabled=False))
     stop: None = None
     speed: Speed  # of all predictions so far; texts that were written are not in its tokens

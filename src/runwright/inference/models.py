@@ -116,7 +116,8 @@ def load_named(
     if not named.quiet:
         kind = "a folder" if Path(source).is_dir() else "a model of the hub"
         print(f"{named.name}: read as {kind}, {type(model).__name__}, task={task_name}", file=sys.stderr)
-    return finish(Path(named.name), config, tokenizer, task, model, device=device)
+    run = finish(Path(named.name), config, tokenizer, task, model, device=device)
+    return replace(run, decoding=decoding)
 
 
 def _task_of(named: Named, saved: Any) -> tuple[str, dict[str, Any]]:

@@ -18,7 +18,7 @@ from runwright.config.redaction import Redactor, conceal, keep_references, revea
 from runwright.errors import CheckpointError, Mistake, raise_if_any, shown
 from runwright.runs import folder as folders
 from runwright.runs.states import read_holder
-from runwright.store import flatten, write_text
+from runwright.store import flatten, read_json, write_text
 
 RESUMES_FILE = "resumes.jsonl"
 LENGTHS = tuple(
@@ -63,7 +63,13 @@ def with_overrides(
     seeds = dict.fromkeys((f"seeds.{name}" for name in stored.get("seeds", {})), "${seed}")
     base = _with_interpolations(stored, folders.read_run(folder).get("interpolations") or seeds)
     choices = [str(choice.input_line) for choice in parsed.choices]
-    config = DictConfig(_with_options(folder, base, choices), flags={"struct": True})
+    base = _with_options(folder, base, choices)
+    # Of an export of a model by name: its own settings, whichever strategy is chosen.
+    own = read_json(folder / folders.EXPORT_FILE).get("decoding", {})
+    if own and "generation" in map(override_key, choices):
+        options = base.get("generation") or {}
+        options |= {name: own[name] for name in options.keys() & own.keys()}
+    config = DictConfig(base, flags={"struct": True})
     composed = put_on_top(config, parsed.values)
     # An export of a model by name has neither data nor what trains.
     idle = set() if stored.get("dataset") else {"dataset", *GROUPS.keys() - stored.keys()}

@@ -56,7 +56,7 @@ def export(
     # Where training rounded to 16 bits, neither side does here.
     run = replace(run, model=run.model.float(), ranks=start_ranks("cpu"))
     about: dict[str, Any] = {"source": str(run.folder), "format": form, "precision": precision}
-    about["limits"] = limits
+    about |= {"limits": limits, "decoding": dict(run.decoding)}
     try:
         with folder_whole(output) as unfinished:
             exported = _write_model(run, folder, unfinished, about, opset)
