@@ -71,8 +71,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_package(folder: Path, version: str) -> None:
-    metadata = folder / "installed" / "lab_numerics.dist-info" / "METADATA"
-    metadata.parent.mkdir(parents=True, exist_ok=True)
+    for older in (folder / "installed").glob("lab_numerics-*"):  # as pip does it
+        shutil.rmtree(older)
+    metadata = folder / "installed" / f"lab_numerics-{version}.dist-info" / "METADATA"
+    metadata.parent.mkdir(parents=True)
     metadata.write_text(f"Metadata-Version: 2.1\nName: lab-numerics\nVersion: {version}\n")
 
 
