@@ -15,6 +15,8 @@ have their answer, from a process on the same cores. Labels of both servers are 
 """
 
 # ruff: noqa: E402 - gevent replaces parts of Python before anything imports them
+# pyright: reportMissingImports=false, reportMissingModuleSource=false
+# locust is no dependency: pip install locust
 from gevent import monkey
 
 monkey.patch_all()
