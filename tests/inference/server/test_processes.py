@@ -90,6 +90,19 @@ def test_a_port_that_another_server_still_reads_its_model_for_is_taken(
 
 
 @pytest.mark.slow
+def test_a_small_answer_does_not_wait_for_more_to_send(model_folder: Folders) -> None:
+    """Without TCP_NODELAY each answer comes 40 ms late; the fastest of many tells, however busy the machine."""
+    with process(str(model_folder("sentiment"))) as (_, client):
+        seconds = []
+        for _ in range(30):
+            began = time.perf_counter()
+            assert client.get("health").status_code == 200
+            assert client.post("predict", json="good").status_code == 200
+            seconds.append(time.perf_counter() - began)
+    assert min(seconds) < 0.03
+
+
+@pytest.mark.slow
 def test_a_signal_ends_it_when_all_that_was_accepted_is_answered(model_folder: Folders) -> None:
     body = json.dumps(["the film"] * 20).encode()
     request = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
