@@ -91,7 +91,7 @@ def test_a_port_that_another_server_still_reads_its_model_for_is_taken(
 
 @pytest.mark.slow
 def test_a_small_answer_does_not_wait_for_more_to_send(model_folder: Folders) -> None:
-    """Without TCP_NODELAY each answer comes 40 ms late; the fastest of many tells, however busy the machine."""
+    """Without TCP_NODELAY each answer comes 40 ms late; the fastest of many tells on a busy machine too."""
     with process(str(model_folder("sentiment"))) as (_, client):
         seconds = []
         for _ in range(30):
