@@ -66,6 +66,7 @@ def test_the_best_trial_as_a_file_keeps_what_the_sweeps_own_file_sets(
         "# @package _global_\n"
         "defaults:\n  - override /hydra/sweeper: runwright\n  - override /optimizer: sgd\n"
         "trainer: {max_steps: 4}\n"
+        "task: {label_names: [yes, no]}\n"  # texts, as in every file of conf/
         "hydra: {sweeper: {n_trials: 3}}\n",
         encoding="utf-8",
     )
@@ -73,5 +74,6 @@ def test_the_best_trial_as_a_file_keeps_what_the_sweeps_own_file_sets(
     assert yaml.safe_load(text) == {
         "defaults": [{"override /optimizer": "sgd"}, "_self_"],
         "trainer": {"max_steps": 4},
+        "task": {"label_names": ["yes", "no"]},
         "optimizer": {"lr": 0.5},
     }

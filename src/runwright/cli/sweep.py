@@ -91,14 +91,16 @@ def _experiment_file(overrides: Sequence[str], folders: ConfFolders, *, about: s
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from omegaconf import OmegaConf
 
+    from runwright.config.loading import from_yaml
+
     bases: list[Any] = []
     choices: list[Any] = []
     values = OmegaConf.create()
     groups = folders.groups()
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key, value = override.key_or_group, override.value()
-        if key == "sweep" and (file := folders.file_of(key, str(value))):
-            own: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+        if key == "sweep" and (file := folders.find(f"{key}/{value}.yaml")):
+            own = dict(from_yaml(file.read_text(encoding="utf-8-sig"), str(file)))
             own.pop("hydra", None)
             defaults = own.pop("defaults", [])
             choices += [one for one in defaults if isinstance(one, dict) and "/hydra" not in str(one)]

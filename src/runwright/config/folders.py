@@ -33,11 +33,9 @@ class ConfFolders:
         names = {path.relative_to(root).with_suffix("").as_posix() for root, path in files}
         return sorted(name for name in names if not name.rpartition("/")[2].startswith("_"))
 
-    def file_of(self, group: str, option: str) -> Path | None:
-        """The file of an option, the project's before the shipped one."""
-        return next(
-            filter(Path.is_file, (folder / group / f"{option}.yaml" for folder in self.in_order)), None
-        )
+    def find(self, name: str) -> Path | None:
+        """The file of this name below the folders, the project's before the shipped one."""
+        return next(filter(Path.is_file, (folder / name for folder in self.in_order)), None)
 
     def shadows(self) -> list[Mistake]:
         """Files of the user's folder that have the name of a shipped one."""

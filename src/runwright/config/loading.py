@@ -170,7 +170,7 @@ class YamlFiles(FileConfigSource):
             text = path.read_text(encoding="utf-8-sig")
             with suppress(RecursionError):
                 if len(text) <= MAX_CHARACTERS:
-                    content = _from_yaml(text, str(path))
+                    content = from_yaml(text, str(path))
                     num_values, depth = _measure(content, {})
         except (UnicodeDecodeError, yaml.reader.ReaderError) as error:
             raise WrongFile(name, f"a file that is not UTF-8 ({error})", "UTF-8 text") from error
@@ -189,7 +189,8 @@ class YamlFiles(FileConfigSource):
 
 
 @lru_cache(maxsize=256)
-def _from_yaml(text: str, name: str) -> Any:
+def from_yaml(text: str, name: str) -> Any:
+    """The content of a file of this name, as all of `conf/` is read; one object for the same text."""
     stream = StringIO(text)
     stream.name = name  # for PyYAML's messages
     return yaml.load(stream, Loader=YamlLoader)  # noqa: S506 - it is a safe one

@@ -71,7 +71,8 @@ def export(
 
 def _limits(precision: str) -> dict[str, float]:
     """The limits of a precision; a file of the project comes first."""
-    file = next(filter(Path.is_file, (place / "export.yaml" for place in find_conf_folders().in_order)))
+    file = find_conf_folders().find("export.yaml")
+    assert file is not None  # it is shipped
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))[precision]
         return {name: float(values[name]) for name in ("metric", "agreement", "outputs")}
@@ -116,7 +117,7 @@ def _check(run: FinishedRun, exported: FinishedRun, source: Path | None, about: 
             f"runwright export: beyond the tolerance: {names}; nothing is left of it. --tolerance and "
             "conf/export.yaml say what is allowed"
         )
-    rates = [one.num_samples / one.seconds if one.seconds else None for one in speeds]
+    rates = [one.samples_per_second if one.seconds else None for one in speeds]
     about |= {"compared": [row._asdict() for row in rows], "samples_per_second": rates, "bytes": sizes}
     return rows
 
