@@ -57,26 +57,24 @@ def welch(first: np.ndarray, second: np.ndarray, *, confidence: float) -> tuple[
     Welch, The generalization of "Student's" problem when several different population variances are
     involved (1947). Each side has at least two values.
     """
-    from scipy.special import stdtr, stdtrit  # scipy.stats.ttest_ind warns of nearly equal values
-
     difference = float(second.mean() - first.mean())
     sizes = np.array([len(first), len(second)])
     variances = np.array([first.var(ddof=1), second.var(ddof=1)]) / sizes
     error = float(np.sqrt(variances.sum()))
-    if error == 0:
-        return Interval(value=difference, low=difference, high=difference), float(difference == 0)
-    freedom = variances.sum() ** 2 / (variances**2 / (sizes - 1)).sum()
-    reach = float(stdtrit(freedom, 0.5 + confidence / 2)) * error
-    p = 2 * float(stdtr(freedom, -abs(difference) / error))
-    return Interval(value=difference, low=difference - reach, high=difference + reach), p
+    freedom = variances.sum() ** 2 / (variances**2 / (sizes - 1)).sum() if error else 1.0
+    return _student(difference, error, freedom, confidence)
 
 
 def paired_t(differences: np.ndarray, *, confidence: float) -> tuple[Interval, float]:
     """The mean of [N] differences of the same seeds, with its interval and two-sided p (Student 1908)."""
-    from scipy.special import stdtr, stdtrit
-
-    value, freedom = float(differences.mean()), len(differences) - 1
     error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
+    return _student(float(differences.mean()), error, len(differences) - 1, confidence)
+
+
+def _student(value: float, error: float, freedom: float, confidence: float) -> tuple[Interval, float]:
+    """The interval and two-sided p of a value with this standard error, by Student's distribution."""
+    from scipy.special import stdtr, stdtrit  # scipy.stats.ttest_ind warns of nearly equal values
+
     reach = float(stdtrit(freedom, 0.5 + confidence / 2)) * error
     p = 2 * float(stdtr(freedom, -abs(value) / error)) if error else float(value == 0)
     return Interval(value=value, low=value - reach, high=value + reach), p

@@ -138,7 +138,7 @@ def show(rows: Sequence[Row], speeds: Sequence[Speed], sizes: Sequence[int]) -> 
         before = "" if value is None else number_text(value)
         lines.append((name, before, number_text(after), f"{difference:.1e}", verdicts[passed]))
     if all(speed.seconds for speed in speeds):
-        rates = [speed.num_samples / speed.seconds for speed in speeds]
+        rates = [speed.samples_per_second for speed in speeds]
         lines.append(("samples/s", *(f"{rate:,.1f}" for rate in rates), f"{rates[1] / rates[0]:.2f} ×", ""))
     lines.append(("size", *(f"{size / 1e6:,.1f} MB" for size in sizes), f"{sizes[1] / sizes[0]:.2f} ×", ""))
     headings = ("metric", "PyTorch", "export", "difference", " ")
