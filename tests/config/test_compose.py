@@ -114,7 +114,7 @@ def test_every_shipped_option_composes_with_right_values(group: str, option: str
     if group == "generation":
         overrides += ["task=translation", "metric=[]", "trainer.best_metric=loss", "trainer.best_mode=min"]
     if option == "mixture":
-        overrides.append("dataset.source.temperature=1")
+        overrides.append("dataset.source.weights={one: 1}")
     composed = composed_of(group, option)
     if overrides:
         composed = compose([*composed.overrides, *overrides], folder=CONF.parent)

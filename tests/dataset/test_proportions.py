@@ -1,9 +1,8 @@
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runwright.dataset.combine import largest_without_repeats, shares_by_temperature
+from runwright.dataset.combine import largest_without_repeats
 from runwright.dataset.load import whole_counts
 
 WEIGHTS = st.lists(st.floats(0.01, 100), min_size=1, max_size=6)
@@ -24,8 +23,3 @@ def test_the_largest_mixture_fits_and_one_more_row_asks_too_much(weights, data):
     total = largest_without_repeats(shares, sizes)
     assert total == 1 or (whole_counts(shares, total) <= sizes).all()
     assert (shares * (total + 1) > sizes - 1e-6).any()
-
-
-@pytest.mark.parametrize(("temperature", "expected"), [(1, [0.9, 0.1]), (2, [0.75, 0.25]), (1e9, [0.5, 0.5])])
-def test_shares_by_temperature(temperature, expected):
-    assert shares_by_temperature(np.array([900, 100]), temperature) == pytest.approx(expected)

@@ -197,7 +197,6 @@ NAMES = "the class names, or task.label_file: a stream is not read before it is 
 STEPS = "nobody knows how many steps an epoch of a stream has; set trainer.max_steps"
 FOCAL = "{_target_: runwright.task.losses.Focal, gamma: 2.0, alpha: null}"
 NO_PAIRS = "task.next_sentence=true, which makes pairs"
-WEIGHTED = "weights, or a temperature (1: in proportion to the sizes)"
 PARTS = "as in +dataset@dataset.source.parts.<name>=<option>"
 ITS_OWN = "the tokenizer that a pretrained model was trained with: tokenizer=pretrained"
 OTHER_TOKENIZER = "for any other: model.embeddings=by_token, or model=scratch, which learns from nothing"
@@ -299,7 +298,6 @@ TOKENIZERS = (
 
 DATA = (
     forbids("parts", lambda parts: not parts, COMBINED, "at least one data set", PARTS, within="dataset"),
-    at_most_one("weights", "temperature", none=WEIGHTED, within="dataset"),
     rule(checks.parts_are_weighted, "parts", "weights", within="dataset"),
     rule(checks.nothing_is_held_out_of_a_mixture, "source._target_", "holdout", within="dataset"),
     rule(checks.holdout_leaves_something, "holdout", within="dataset"),
