@@ -95,8 +95,7 @@ def load_splits(
 def _stream(source: Any, subset: Mapping[str, int | None]) -> RowStream:
     stream = source.get("train")
     if not isinstance(stream, RowStream):
-        problem = "dataset.streaming: given true, but train of this source is not read as a stream"
-        raise ConfigError(f"{problem}; csv, json, parquet, text and hub are, with source.streaming: true")
+        raise ConfigError("dataset.streaming: given true, but train of this source is not read as a stream")
     return replace(stream, limit=subset.get("train"))
 
 

@@ -278,12 +278,10 @@ def splits_have_plain_names(files: Any, splits: Any, holdout: Any, subset: Any) 
             yield Mistake(f"{option}.{split}", "an empty text", "a file, a pattern or a folder")
 
 
-def nothing_is_held_out_of_a_stream(streaming: Any, holdout: Any, source: Any) -> Mistakes:
-    option = "splits" if "splits" in as_dict(source) else "files"
-    splits = {**as_dict(as_dict(source).get("files")), **as_dict(as_dict(source).get("splits"))}
+def nothing_is_held_out_of_a_stream(streaming: Any, holdout: Any, files: Any) -> Mistakes:
     for split, share in as_dict(holdout).items():
-        if streaming is True and share and splits.get(split) is None:
-            problem, hint = f"{shown(share)} with {STREAM}", f"dataset.source.{option}.{split}=…"
+        if streaming is True and share and as_dict(files).get(split) is None:
+            problem, hint = f"{shown(share)} with {STREAM}", f"dataset.source.files.{split}=…"
             expected = "0, or a split of its own: a stream is not read before it is trained on"
             yield Mistake(f"dataset.holdout.{split}", problem, expected, hint)
 

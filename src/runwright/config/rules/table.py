@@ -191,8 +191,8 @@ NAME = "NAME or NAME@ALIAS of letters, digits, _ and -, in a name also dots and 
 FOLDER_NAME = 'a name for a folder, without / \\ : * ? " < > | or a leading dot'
 NOT_COUNTED = "the classes of a stream are not counted"
 WEIGHTS = f"null, or a weight for each class name: {NOT_COUNTED}"
-WHOLE = "a whole split: a slice needs the length"
-FIRST, BOTH = "dataset.subset.train takes the first rows", "trainer=steps sets both"
+AS_FILES = "false: files of csv, json, parquet and text are read as streams"
+HUB_FILES, BOTH = "those of a hub as hf://datasets/NAME/FILES", "trainer=steps sets both"
 NAMES = "the class names, or task.label_file: a stream is not read before it is trained on"
 STEPS = "nobody knows how many steps an epoch of a stream has; set trainer.max_steps"
 FOCAL = "{_target_: runwright.task.losses.Focal, gamma: 2.0, alpha: null}"
@@ -309,12 +309,14 @@ DATA = (
 )
 
 STREAMS = (
-    rule(checks.nothing_is_held_out_of_a_stream, "dataset.streaming", "dataset.holdout", "dataset.source"),
+    rule(
+        checks.nothing_is_held_out_of_a_stream, "dataset.streaming", "dataset.holdout", "dataset.source.files"
+    ),
     rule(checks.stream_is_cleaned_row_by_row, "dataset.streaming", "dataset.cleaning"),
     only("dataset.source.streaming", False, {"dataset.streaming": False}, "dataset.streaming=true sets both"),
     only("dataset.source.streaming", True, STREAMED, "set dataset.streaming alone"),
     only("dataset.source.field", None, STREAMED, "a stream is JSON Lines, not a list in an object"),
-    matches("dataset.source.splits.train", r"[^\[]*", WHOLE, FIRST, STREAMED),
+    forbids("dataset.streaming", True, {"dataset.source.streaming?": None}, AS_FILES, HUB_FILES),
     only("trainer.max_epochs", None, STREAMED, STEPS, "trainer=steps trainer.max_steps=<number>"),
     only("trainer.evaluate_every_epochs", None, STREAMED, "trainer.evaluate_every_steps counts steps", BOTH),
     only("trainer.save_every_epochs", None, STREAMED, "trainer.save_every_steps counts steps", BOTH),

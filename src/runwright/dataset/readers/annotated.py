@@ -346,7 +346,7 @@ def read_glue(
 def _from_hub(task: str, hub_name: str, revision: str | None) -> Splits:
     matched = {"validation": "validation_matched", "test": "test_matched"} if task == "mnli" else {}
     theirs: dict[str, str | None] = {split: matched.get(split, split) for split in _TASKS[task].splits}
-    splits = read_hub(name=hub_name, config=task, splits=theirs, revision=revision, streaming=False)
+    splits = read_hub(name=hub_name, config=task, splits=theirs, revision=revision)
     # stsb's unlabelled test rows have the number -1 there; classes of -1 are left out by the reader.
     for split in [
         split for split, rows in splits.items() if task == "stsb" and set(rows["label"][:]) == {-1}

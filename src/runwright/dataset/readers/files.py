@@ -37,7 +37,6 @@ def read_csv(
     delimiter: str,
     quote: str | None,
     escape: str | None,
-    comment: str | None,
     decimal: Literal["point", "comma"],
     encoding: str,
     header: bool,
@@ -59,7 +58,6 @@ def read_csv(
         column_names=tuple(column_names) if column_names else None,
         # the same: doubled, as ever
         escape=None if escape == quote else character_of(escape, "dataset.source.escape", QUOTES),
-        comment=comment,
         column_types=dict(column_types),
         decimal_comma=decimal == "comma",
     )
