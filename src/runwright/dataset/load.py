@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from datasets import ClassLabel, Dataset, Value, disable_progress_bars
+from datasets import ClassLabel, Dataset, Value
 
 from runwright.dataset.checks import missing_column
 from runwright.dataset.cleaning import passes
@@ -58,7 +58,6 @@ def load_splits(
     `holdout_by`. `subset` keeps so many rows of a split, drawn by the seed. Cleaning steps share rows among
     `num_processes`. With `streaming`, train is read as a stream, of which a subset is the beginning.
     """
-    disable_progress_bars()
     stream = _stream(source, subset) if streaming else None
     # Of a stream the first rows stand for all while columns are renamed and other splits cleaned.
     raw = source if stream is None else {**source, "train": stream.head()}

@@ -277,12 +277,6 @@ def test_a_line_without_the_label_that_others_have_is_named(read, write):
         read("text", write("a.txt", "__label__a x\nno label\n"), label_from="line")
 
 
-def test_where_labels_of_text_files_come_from_is_said(read, write):
-    splits = read("text", write("pos/1.txt", "x\n"))
-    with pytest.raises(DataError, match=r"dataset\.source\.label_from"):
-        require_columns(splits, {"label": "any"})
-
-
 def test_a_file_beside_the_folders_of_classes_makes_no_class(read, write, tmp_path):
     for name in ("train/pos/1.txt", "train/neg/1.txt", "train/urls_pos.txt"):
         write(name, "x\n")

@@ -59,7 +59,7 @@ ODDITIES = (
         "dataset.source.encoding is the file's own, or the source is damaged",
         f"\ufffd|{_GARBLED}",
     ),
-    Oddity("tags", "have HTML tags", "RemoveTags removes them", r"</?[A-Za-z][^<>]*>"),
+    Oddity("tags", "have HTML tags", "ReplacePattern removes them", r"</?[A-Za-z][^<>]*>"),
     Oddity(
         "entities",
         "have HTML entities",

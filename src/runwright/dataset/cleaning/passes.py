@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from datasets import Dataset, Value
+from datasets import Dataset, Value, disable_progress_bars
 from datasets.table import MemoryMappedTable
 
 from runwright import store
@@ -17,6 +17,7 @@ from runwright.dataset.readers.raw import readers_code
 from runwright.errors import ConfigError, DataError
 from runwright.types import Splits
 
+disable_progress_bars()  # of datasets: ours shows stages and counts
 FEW_ROWS = 1000  # of a process: fewer are changed faster than it starts
 num_processes: ContextVar[int] = ContextVar("num_processes", default=1)  # that share the rows of a step
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Dataset, Features, disable_progress_bars
+from datasets import Dataset, Features
 
 from runwright import store
 from runwright.dataset.fingerprint import content_fingerprint
@@ -250,7 +250,6 @@ def keep_rows(data: Any) -> dict[str, Path]:
     if odd := [split for split in by_split if not re.fullmatch(r"\w[\w-]*", str(split))]:
         raise ConfigError(f"data: given the split {odd[0]!r}, expected a name such as validation")
     splits = {str(split): _as_rows(rows, split=str(split)) for split, rows in by_split.items()}
-    disable_progress_bars()
 
     def write(folder: Path) -> dict[str, Any]:
         for split, rows in splits.items():

@@ -201,11 +201,11 @@ def _download(archive: Path) -> None:
             )
             (Path(folder) / ARCHIVE).replace(archive)
         except (OSError, subprocess.SubprocessError) as error:
-            output = str(getattr(error, "stderr", None) or error).strip().splitlines()
-            first = next((line for line in output if "error" in line.lower()), output[0])
-            advice = "check pip's index settings, or get the source archive of vaderSentiment 3.3.2 elsewhere"
-            problem = f"pip could not fetch this archive ({first.strip()[:300]}); {advice}"
-            raise DataError(f"{problem} and set dataset.source.archive to its path", file=ARCHIVE) from error
+            output = str(getattr(error, "stderr", None) or error).strip().splitlines()[-1]
+            advice = "check pip's index settings, or set dataset.source.archive to the path of a copy"
+            raise DataError(
+                f"pip could not fetch this archive ({output[:300]}); {advice}", file=ARCHIVE
+            ) from error
 
 
 def _verified(path: Path) -> bytes:
