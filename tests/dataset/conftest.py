@@ -20,7 +20,6 @@ DEFAULTS: dict[str, tuple[Callable[..., Splits], dict[str, Any]]] = {
             "delimiter": "comma",
             "quote": '"',
             "escape": None,
-            "decimal": "point",
             "encoding": "utf-8",
             "header": True,
             "column_names": None,

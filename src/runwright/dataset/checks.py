@@ -89,8 +89,7 @@ def missing_column(column: str, rows: Dataset, *, split: str, option: str = "") 
             hint = f"set dataset.source.field={name}"
     if not hint and any(len(name.split()) > 3 for name in names):
         hint = "where the first line of csv is a row, set dataset.source.header=false"
-    hint = (names and other_dialect(names)) or hint
-    hint = hint or (option and f"{option} names it")
+    hint = (names and other_dialect(names)) or hint or (option and f"{option} names it")
     file = locate(rows, 0).file
     problem = f"no such column; columns: {', '.join(map(repr, names))}{hint and '; '}{hint}"
     return DataError(problem, file=file, split=split, column=column)

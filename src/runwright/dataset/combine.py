@@ -4,7 +4,6 @@ A part is a whole data set with its own columns, cleaning and held-out splits. T
 rows of its own, with new row ids, for each state of its parts.
 """
 
-import logging
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -21,25 +20,14 @@ from runwright.dataset.readers.reading import BATCH_ROWS
 from runwright.errors import ConfigError, DataError
 from runwright.types import PositiveFloat, PositiveInt, Splits
 
-_log = logging.getLogger(__name__)
 
-
-class Combined(dict[str, Dataset]):
-    """Splits made of parts; `notes` tells how, `parts` holds a description of each."""
-
-    def __init__(self, splits: Splits, *, notes: list[str], parts: dict[str, Any]) -> None:
-        super().__init__(splits)
-        self.notes = notes
-        self.parts = parts
-
-
-def concat(*, parts: dict[str, Any], source_column: str | None) -> Combined:
+def concat(*, parts: dict[str, Any], source_column: str | None) -> Splits:
     """The rows of all parts, one part after the other, split by split.
 
     The columns that every part has are kept. `source_column` names a new column with the name of the part
     that a row came from.
     """
-    return _combined(parts, _by_split(parts), source_column, notes=[])
+    return _combined(parts, _by_split(parts), source_column)
 
 
 def mix(
@@ -49,7 +37,7 @@ def mix(
     weights: dict[str, PositiveFloat],
     num_rows: PositiveInt | None,
     source_column: str | None,
-) -> Combined:
+) -> Splits:
     """Rows of train of all parts in the proportion of their weights, drawn by the seed; else as `concat`.
 
     `num_rows` is the size of the mixture; null: as many as there can be with no row twice. A part that has to
@@ -76,8 +64,7 @@ def mix(
         repeats = f", each {count / len(rows):.3g} times" if count > len(rows) else ""
         proportion = f"({count / total:.4%}, asked for {share:.4%})"
         texts.append(f"{name} {count} of {len(rows)} rows {proportion}{repeats}")
-    note = f"mixture of train, {total} rows: {'; '.join(texts)}"
-    return _combined(parts, by_split, source_column, notes=[note])
+    return _combined(parts, by_split, source_column, mixed=f"mixture of {total} rows: {'; '.join(texts)}")
 
 
 def largest_without_repeats(shares: np.ndarray, sizes: np.ndarray) -> int:
@@ -107,35 +94,31 @@ def _combined(
     by_split: Mapping[str, Mapping[str, Dataset]],
     source_column: str | None,
     *,
-    notes: list[str],
-) -> Combined:
-    notes = [f"part {name}: {note}" for name, part in parts.items() for note in part.notes] + notes
-    schemas, key = {}, {}
+    mixed: str = "",
+) -> Splits:
+    """The rows of all parts, with notes on how they were made, `mixed` on those of train."""
+    schemas, notes, key = {}, {}, {}
     for split, rows_of in by_split.items():
         schemas[split], left_out = _common_schema(rows_of, source_column, split=split)
-        if left_out:
-            notes.append(f"columns of {split} that not every part has were left out: {left_out}")
-            _log.info("%s", notes[-1])
+        notes[split] = [f"part {name}: {note}" for name, part in parts.items() for note in part.notes]
+        notes[split] += [mixed] if mixed and split == "train" else []
+        notes[split] += [f"columns that not every part has were left out: {left_out}"] if left_out else []
         key[split] = {
             "schema": [[field.name, str(field.type)] for field in schemas[split]],
             "parts": [[name, rows._fingerprint] for name, rows in rows_of.items()],
+            "notes": notes[split],
         }
-    rows = kept_rows(
+    return kept_rows(
         {"reader": "combination", "source_column": source_column, "splits": key},
-        lambda: {split: _raw(rows, schemas[split], source_column) for split, rows in by_split.items()},
+        lambda: {
+            split: _raw(rows, schemas[split], source_column, notes[split]) for split, rows in by_split.items()
+        },
     )
-    described = {
-        name: {
-            "rows": {split: len(rows) for split, rows in part.splits.items()},
-            **{key: getattr(part, key) for key in ("fingerprints", "sources", "notes")},
-            **({"parts": part.parts} if part.parts else {}),
-        }
-        for name, part in parts.items()
-    }
-    return Combined(rows, notes=notes, parts=described)
 
 
-def _raw(rows_of: Mapping[str, Dataset], schema: pa.Schema, source_column: str | None) -> RawSplit:
+def _raw(
+    rows_of: Mapping[str, Dataset], schema: pa.Schema, source_column: str | None, notes: list[str]
+) -> RawSplit:
     def batches() -> Iterator[pa.RecordBatch]:
         for name, rows in rows_of.items():
             tables: Any = rows.with_format("arrow").iter(batch_size=BATCH_ROWS)
@@ -144,7 +127,7 @@ def _raw(rows_of: Mapping[str, Dataset], schema: pa.Schema, source_column: str |
 
     parts = [{"name": name, "num_rows": len(rows), "about": about_of(rows)} for name, rows in rows_of.items()]
     ids = np.concatenate([row_numbers(rows) for rows in rows_of.values()])
-    return RawSplit(schema=schema, batches=batches(), about={"parts": parts}, numbers=ids)
+    return RawSplit(schema=schema, batches=batches(), about={"parts": parts, "notes": notes}, numbers=ids)
 
 
 # --- columns and types ------------------------------------------------------------------------------------

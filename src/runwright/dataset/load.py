@@ -31,7 +31,6 @@ class LoadedData:
     sources: dict[str, list[str]]  # of each split of the source: its files, or NAME@COMMIT of a hub
     columns: dict[str, dict[str, str]] = field(default_factory=dict)  # of each split, fingerprints by column
     warnings: list[str] = field(default_factory=list)  # rows that may spoil training or metrics
-    parts: dict[str, Any] = field(default_factory=dict)  # of a combination: what each part holds, for JSON
     stream: RowStream | None = None  # train, where it is read as a stream; it is not in `splits` then
     shuffle_buffer: int | None = None  # rows of the stream that are shuffled together
 
@@ -85,7 +84,6 @@ def load_splits(
         notes=notes,
         sources=sources,
         columns=by_column,
-        parts=dict(getattr(source, "parts", {})),
         stream=stream,
         shuffle_buffer=shuffle_buffer,
     )

@@ -3,6 +3,8 @@
 import pytest
 
 from runwright.dataset.checks import require_columns
+from runwright.dataset.cleaning.columns import CastColumns
+from runwright.dataset.cleaning.texts import ReplacePattern
 from runwright.errors import DataError
 
 HEAD = "text,label\n"
@@ -47,16 +49,15 @@ def test_a_delimiter_at_the_end_of_rows_alone_adds_no_column(read, write, load):
     }
 
 
-def test_numbers_with_a_decimal_comma_are_noted_and_read_where_it_is_set(read, write, load):
-    path = write("a.csv", "text;score\na;3,5\nb;4\n")
-    as_text = load(read("csv", path, delimiter="semicolon"))
-    assert as_text.notes == ["train: 'score' is text (3,5), not numbers: see dataset.source.decimal"]
-    assert columns(load(read("csv", path, delimiter="semicolon", decimal="comma")))["score"] == [3.5, 4.0]
-    mixed = write("b.csv", "text;version\na;1.5\nb;3,5\n")
-    assert columns(load(read("csv", mixed, delimiter="semicolon", decimal="comma")))["version"] == [
-        "1.5",
-        "3,5",
+def test_numbers_with_a_decimal_comma_are_noted_and_made_by_cleaning(read, write, load):
+    source = read("csv", write("a.csv", "text;score\na;3,5\nb;4\n"), delimiter="semicolon")
+    (note,) = load(source).notes
+    assert note == "train: 'score' is text (3,5), not numbers: see ReplacePattern and CastColumns"
+    steps = [
+        ReplacePattern(columns=["score"], pattern=",", replacement="."),
+        CastColumns(columns={"score": "float"}),
     ]
+    assert columns(load(source, cleaning=steps))["score"] == [3.5, 4.0]
 
 
 @pytest.mark.parametrize(("quote", "row"), [('"', "'it''s',pos"), (None, '"she said ""no""",pos')])

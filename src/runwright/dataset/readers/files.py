@@ -37,7 +37,6 @@ def read_csv(
     delimiter: str,
     quote: str | None,
     escape: str | None,
-    decimal: Literal["point", "comma"],
     encoding: str,
     header: bool,
     column_names: list[str] | None,
@@ -59,7 +58,6 @@ def read_csv(
         # the same: doubled, as ever
         escape=None if escape == quote else character_of(escape, "dataset.source.escape", QUOTES),
         column_types=dict(column_types),
-        decimal_comma=decimal == "comma",
     )
     return read_files(reader, files_of_splits(files, folder), streaming=streaming)
 

@@ -148,8 +148,7 @@ def notes_of(source: Any) -> list[str]:
         about = about_of(rows) if isinstance(rows, Dataset) else getattr(rows, "about", {})
         for note in about.get("notes", ()):
             notes.setdefault(note, []).append(split)
-    of_rows = [f"{', '.join(splits)}: {note}" for note, splits in notes.items()]
-    return [*getattr(source, "notes", ()), *of_rows]
+    return [f"{', '.join(splits)}: {note}" for note, splits in notes.items()]
 
 
 def left_out_of(rows: Dataset) -> dict[str, DataError]:

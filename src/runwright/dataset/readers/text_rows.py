@@ -67,7 +67,6 @@ class CsvReader(Reader):
     escape: str | None = None  # makes a quote, a delimiter or itself an ordinary character
     lenient: bool = False  # pass over rows with too few fields, ignore fields too many
     column_types: Mapping[str, Any] = a_field(default_factory=dict)  # string, int or float, of some columns
-    decimal_comma: bool = False  # numbers are written 3,5
 
     def fields(self, at: Position) -> Iterator[list[str]]:
         """The fields of each record, the header too; blank lines are passed over.
@@ -117,7 +116,7 @@ class CsvReader(Reader):
         """An empty number is null, an empty string stays a string."""
         if pa.types.is_large_string(kind):
             return pa.array(values, pa.large_string())
-        strings = pa.array(map(self._number, values), pa.large_string())
+        strings = pa.array(values, pa.large_string())
         return pc.cast(pc.if_else(pc.equal(strings, ""), None, strings), kind)
 
     def schemas(self, files: Files, sampled: str | None, /) -> dict[str, pa.Schema]:
@@ -141,15 +140,12 @@ class CsvReader(Reader):
         for at, batch in batches_to_learn(files, sampled, lambda at: self.rows(at, names[at.split or ""])):
             for name, values in zip(names[at.split or ""], zip(*batch, strict=True), strict=True):
                 if any(values):
-                    kinds[name] = _narrowest([*map(self._number, values)], kinds.get(name, "int"))
+                    kinds[name] = _narrowest(values, kinds.get(name, "int"))
         types = {name: _TYPES[kind] for name, kind in (kinds | dict(self.column_types)).items()}
         return {
             split: pa.schema([(name, types.get(name, _TYPES["string"])) for name in columns])
             for split, columns in names.items()
         }
-
-    def _number(self, text: str) -> str:
-        return text.translate(_DECIMAL_COMMA) if self.decimal_comma else text
 
     def columns_of(self, address: str, split: str = "", /) -> tuple[str, ...]:
         """The names given, or those in the first line; raises DataError where they are not distinct."""
@@ -178,8 +174,8 @@ class CsvReader(Reader):
             if texts and all(len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" for text in texts):
                 yield f"values of {name!r} keep their quotes ({texts[0]:.40}): see dataset.source.quote"
             numbers = [text.translate(_DECIMAL_COMMA) for text in texts]
-            if not self.decimal_comma and numbers != texts and _narrowest(numbers, "int") == "float":
-                yield f"{name!r} is text ({texts[0]:.40}), not numbers: see dataset.source.decimal"
+            if numbers != texts and _narrowest(numbers, "int") == "float":
+                yield f"{name!r} is text ({texts[0]:.40}), not numbers: see ReplacePattern and CastColumns"
 
 
 def _narrowest(values: Sequence[str], kind: str) -> str:
