@@ -107,14 +107,12 @@ def test_every_shipped_option_composes_with_right_values(group: str, option: str
     overrides = []
     if option.startswith("train/"):  # a pretrained model has a tokenizer of its own
         overrides.append("model=scratch")
-    if option in {"concat", "mixture"}:
+    if option == "concat":
         overrides.append("+dataset@dataset.source.parts.one=vader")
     if (group, option) == ("trainer", "steps"):  # a missing value cannot stand in for the null of the default
         overrides.append("trainer.max_steps=9")
     if group == "generation":
         overrides += ["task=translation", "metric=[]", "trainer.best_metric=loss", "trainer.best_mode=min"]
-    if option == "mixture":
-        overrides.append("dataset.source.weights={one: 1}")
     composed = composed_of(group, option)
     if overrides:
         composed = compose([*composed.overrides, *overrides], folder=CONF.parent)

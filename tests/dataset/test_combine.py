@@ -1,4 +1,4 @@
-"""Several data sets as one: which rows come, in which proportions, and what is said about it."""
+"""Several data sets as one: which rows come, and what is said about it."""
 
 import json
 import subprocess
@@ -10,11 +10,9 @@ import pytest
 from runwright.config.compose import all_mistakes, compose
 from runwright.config.targets import instantiate
 from runwright.dataset.checks import require_columns
-from runwright.dataset.combine import concat, mix
+from runwright.dataset.combine import concat
 from runwright.dataset.readers.raw import files_of, locate, notes_of
 from runwright.errors import ConfigError, DataError
-
-EQUAL = {"a": 1, "b": 1}
 
 
 @pytest.fixture
@@ -40,10 +38,6 @@ def part(write, read, load):
 
 def joined(**parts):
     return concat(parts=parts, source_column=None)
-
-
-def mixed(seed=0, weights=EQUAL, num_rows=None, **parts):
-    return mix(seed, parts=parts, weights=weights, num_rows=num_rows, source_column=None)
 
 
 def test_parts_come_one_after_the_other_with_new_ids_and_their_names(numbered):
@@ -78,9 +72,9 @@ def test_rows_are_traced_through_the_steps_of_their_parts(numbered):
         assert len(set(numbers_of_lines(rows))) == size
 
 
-def test_rows_are_traced_through_a_mixture_of_a_mixture(numbered, load):
-    inner = mixed(a=numbered("a", 9), b=numbered("b", 2), weights={"a": 1, "b": 3}, num_rows=8)
-    outer = mixed(a=load(inner, subset={"train": 6}), b=numbered("c", 5), weights={"a": 6, "b": 5})
+def test_rows_are_traced_through_parts_of_parts(numbered, load):
+    inner = joined(a=numbered("a", 9), b=numbered("b", 4))
+    outer = joined(a=load(inner, subset={"train": 11}), b=numbered("c", 5))
     assert {text[0] for text in numbers_of_lines(outer["train"])} == {"a", "b", "c"}
 
 
@@ -112,45 +106,9 @@ def test_columns_that_not_every_part_has_are_left_out_and_told(part):
         joined(a=parts["a"], c=part("c.csv", "body\nx\n"))
 
 
-def test_a_mixture_has_the_asked_proportions_and_no_row_twice(numbered):
-    rows = mixed(a=numbered("a", 100), b=numbered("b", 30), weights={"a": 1, "b": 3})
-    texts = rows["train"]["text"][:]
-    assert [sum(text.startswith(name) for text in texts) for name in "ab"] == [10, 30]
-    assert len(set(texts)) == 40
-    assert notes_of(rows) == [
-        "train: mixture of 40 rows: a 10 of 100 rows (25.0000%, asked for 25.0000%); "
-        "b 30 of 30 rows (75.0000%, asked for 75.0000%)"
-    ]
-
-
-def test_a_part_that_is_too_small_is_repeated_evenly(numbered):
-    rows = mixed(a=numbered("a", 90), b=numbered("b", 4), num_rows=20)["train"]
-    texts = [text for text in rows["text"][:] if text.startswith("b")]
-    counts = sorted(texts.count(text) for text in set(texts))
-    assert counts == [2, 2, 3, 3]
-    assert len(set(rows["row_id"][:])) == 20
-
-
-def test_evaluation_splits_of_a_mixture_stay_whole(numbered):
-    parts = {"a": numbered("a", 9, {"test": 3}), "b": numbered("b", 9, {"test": 2})}
-    assert len(mixed(**parts, weights={"a": 8, "b": 1})["test"]) == 5
-
-
-def test_the_same_seed_draws_the_same_rows(numbered):
-    parts = {"a": numbered("a", 50), "b": numbered("b", 10)}
-    drawn = [mixed(seed, **parts)["train"]["text"][:] for seed in (0, 0, 1)]
-    assert drawn[0] == drawn[1] != drawn[2]
-
-
-def test_a_mixture_that_cannot_be_says_why(numbered):
-    parts = {"a": numbered("a", 5), "b": numbered("b", 5)}
-    with pytest.raises(DataError, match="no row of part 'b' in a mixture of 3 rows"):
-        mixed(**parts, weights={"a": 99, "b": 1}, num_rows=3)
-    parts["b"].splits["test"] = parts["b"].splits.pop("train")
-    with pytest.raises(DataError, match=r"split 'train': the part 'b' has no such split to mix"):
-        mixed(**parts)
+def test_what_is_no_data_set_is_no_part(part):
     with pytest.raises(ConfigError, match=r"parts\.b: expected a data set, as in"):
-        mixed(**parts | {"b": parts["b"].splits})
+        joined(b=part("b.csv", "text\ny\n").splits)
 
 
 FILE = """
@@ -224,15 +182,15 @@ PROBE = """
 import resource, sys
 sys.path.insert(0, sys.argv[2])
 from conftest import DEFAULTS, load_with_defaults
-from runwright.dataset.combine import mix
+from runwright.dataset.combine import concat
 function, options = DEFAULTS["csv"]
 parts = {name: load_with_defaults(function(files={"train": sys.argv[1]}, **options)) for name in ("a", "b")}
-rows = mix(0, parts=parts, weights={"a": 1, "b": 2}, num_rows=None, source_column="from")["train"]
+rows = concat(parts=parts, source_column="from")["train"]
 print(rows._fingerprint, len(rows))
 """
 
 
-def test_a_mixture_is_the_same_in_every_process(write, request, tmp_path):
+def test_a_combination_is_the_same_in_every_process(write, request, tmp_path):
     path, found = write("a.csv", "text\n" + "".join(f"t {i}\n" for i in range(60))), set()
     for hash_seed in ("1", "2"):
         done = subprocess.run(

@@ -1,10 +1,9 @@
-"""Several data sets as one: after one another, or train mixed in given proportions.
+"""Several data sets as one, after one another.
 
 A part is a whole data set with its own columns, cleaning and held-out splits. The combination is stored as
 rows of its own, with new row ids, for each state of its parts.
 """
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,13 +11,12 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 
-from runwright.dataset.cleaning.passes import take
 from runwright.dataset.fingerprint import row_numbers
-from runwright.dataset.load import LoadedData, random_order, whole_counts
+from runwright.dataset.load import LoadedData
 from runwright.dataset.readers.raw import ROW_ID, RawSplit, about_of, kept_rows
 from runwright.dataset.readers.reading import BATCH_ROWS
 from runwright.errors import ConfigError, DataError
-from runwright.types import PositiveFloat, PositiveInt, Splits
+from runwright.types import Splits
 
 
 def concat(*, parts: dict[str, Any], source_column: str | None) -> Splits:
@@ -27,52 +25,23 @@ def concat(*, parts: dict[str, Any], source_column: str | None) -> Splits:
     The columns that every part has are kept. `source_column` names a new column with the name of the part
     that a row came from.
     """
-    return _combined(parts, _by_split(parts), source_column)
-
-
-def mix(
-    seed: int,
-    *,
-    parts: dict[str, Any],
-    weights: dict[str, PositiveFloat],
-    num_rows: PositiveInt | None,
-    source_column: str | None,
-) -> Splits:
-    """Rows of train of all parts in the proportion of their weights, drawn by the seed; else as `concat`.
-
-    `num_rows` is the size of the mixture; null: as many as there can be with no row twice. A part that has to
-    give more rows than it has repeats them all equally often, to within one.
-    """
     by_split = _by_split(parts)
-    train = by_split.get("train", {})
-    if missing := [name for name in parts if name not in train]:
-        raise DataError(f"the part {missing[0]!r} has no such split to mix", split="train")
-    sizes = np.array([len(rows) for rows in train.values()])
-    shares = np.array([weights[name] for name in train], dtype=np.float64)
-    shares = shares / shares.sum()
-    total, texts = num_rows or largest_without_repeats(shares, sizes), []
-    counts = whole_counts(shares, total).tolist()
-    for (name, rows), count, share in zip(train.items(), counts, shares, strict=True):
-        if not count:
-            problem = f"no row of part {name!r} in a mixture of {total} rows"
-            raise DataError(f"{problem}; raise dataset.source.num_rows", split="train")
-        # each row as often as any other, to within one
-        rounds, rest = divmod(count, len(rows))
-        order = random_order(row_numbers(rows), seed=seed, purpose=f"mixture of train: {name}")
-        positions = np.sort(np.concatenate([np.tile(np.arange(len(rows)), rounds), order[:rest]]))
-        by_split["train"][name] = take(rows, positions)
-        repeats = f", each {count / len(rows):.3g} times" if count > len(rows) else ""
-        proportion = f"({count / total:.4%}, asked for {share:.4%})"
-        texts.append(f"{name} {count} of {len(rows)} rows {proportion}{repeats}")
-    return _combined(parts, by_split, source_column, mixed=f"mixture of {total} rows: {'; '.join(texts)}")
-
-
-def largest_without_repeats(shares: np.ndarray, sizes: np.ndarray) -> int:
-    """A total whose whole counts are within the sizes: one row more would ask too much of some part."""
-    total = math.floor(float((sizes / shares).min())) + len(sizes)
-    while total > 1 and (whole_counts(shares, total) > sizes).any():
-        total -= 1
-    return total
+    schemas, notes, key = {}, {}, {}
+    for split, rows_of in by_split.items():
+        schemas[split], left_out = _common_schema(rows_of, source_column, split=split)
+        notes[split] = [f"part {name}: {note}" for name, part in parts.items() for note in part.notes]
+        notes[split] += [f"columns that not every part has were left out: {left_out}"] if left_out else []
+        key[split] = {
+            "schema": [[field.name, str(field.type)] for field in schemas[split]],
+            "parts": [[name, rows._fingerprint] for name, rows in rows_of.items()],
+            "notes": notes[split],
+        }
+    return kept_rows(
+        {"reader": "combination", "source_column": source_column, "splits": key},
+        lambda: {
+            split: _raw(rows, schemas[split], source_column, notes[split]) for split, rows in by_split.items()
+        },
+    )
 
 
 def _by_split(parts: Mapping[str, Any]) -> dict[str, dict[str, Dataset]]:
@@ -87,33 +56,6 @@ def _by_split(parts: Mapping[str, Any]) -> dict[str, dict[str, Dataset]]:
         for split, rows in part.splits.items():
             by_split.setdefault(split, {})[name] = rows
     return by_split
-
-
-def _combined(
-    parts: Mapping[str, LoadedData],
-    by_split: Mapping[str, Mapping[str, Dataset]],
-    source_column: str | None,
-    *,
-    mixed: str = "",
-) -> Splits:
-    """The rows of all parts, with notes on how they were made, `mixed` on those of train."""
-    schemas, notes, key = {}, {}, {}
-    for split, rows_of in by_split.items():
-        schemas[split], left_out = _common_schema(rows_of, source_column, split=split)
-        notes[split] = [f"part {name}: {note}" for name, part in parts.items() for note in part.notes]
-        notes[split] += [mixed] if mixed and split == "train" else []
-        notes[split] += [f"columns that not every part has were left out: {left_out}"] if left_out else []
-        key[split] = {
-            "schema": [[field.name, str(field.type)] for field in schemas[split]],
-            "parts": [[name, rows._fingerprint] for name, rows in rows_of.items()],
-            "notes": notes[split],
-        }
-    return kept_rows(
-        {"reader": "combination", "source_column": source_column, "splits": key},
-        lambda: {
-            split: _raw(rows, schemas[split], source_column, notes[split]) for split, rows in by_split.items()
-        },
-    )
 
 
 def _raw(

@@ -232,14 +232,13 @@ def hold_out(
     return {"train": rest, **result}
 
 
-def whole_counts(shares: np.ndarray, total: int, *, room: np.ndarray | None = None) -> np.ndarray:
+def whole_counts(shares: np.ndarray, total: int, *, room: np.ndarray) -> np.ndarray:
     """Whole numbers that add up to `total`, each within one of its share of it, [K] int64.
 
     The largest remainders are rounded up; of equal ones the first. No number exceeds its `room` while others
     have some left; beyond that, all rooms grow one by one.
     """
     ideal = total * shares / shares.sum()
-    room = np.full(len(shares), total) if room is None else room
     counts = np.minimum(np.floor(ideal).astype(np.int64), room)
     while (missing := total - int(counts.sum())) > 0:
         below = np.flatnonzero(counts < room)

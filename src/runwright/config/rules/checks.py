@@ -218,25 +218,7 @@ def config_follows_from_others(config: Any) -> Mistakes:
 
 # --- data sets --------------------------------------------------------------------------------------------
 
-MIX = "runwright.dataset.combine.mix"
 STREAM = "dataset.streaming=true"
-
-
-def parts_are_weighted(parts: Any, weights: Any) -> Mistakes:
-    names = list(as_dict(parts))
-    if isinstance(weights, dict):
-        for name in [name for name in weights if name not in names]:
-            hint, expected = did_you_mean(name, names), f"one of {listed(names)}"
-            yield Mistake(f"weights.{name}", "a weight for no part", expected, hint)
-        for name in [name for name in names if name not in weights]:
-            yield Mistake(f"weights.{name}", "nothing", "the weight of this part")
-
-
-def nothing_is_held_out_of_a_mixture(source: Any, holdout: Any) -> Mistakes:
-    for split, share in as_dict(holdout).items():
-        if source == MIX and share:
-            problem = f"{shown(share)} of a mixture, which may hold a row twice"
-            yield Mistake(f"holdout.{split}", problem, "0", "hold out within the parts")
 
 
 def holdout_leaves_something(holdout: Any) -> Mistakes:

@@ -178,7 +178,7 @@ RETRIEVAL = {"task.problem": "retrieval", "task.objective": ("in_batch_negatives
 SCORED = ("cosine_regression", "contrastive", "cosine_embedding")
 RETRIEVAL_BY_SCORES = {"task.problem": "retrieval", "task.objective": SCORED}
 STREAMED = {"dataset.streaming": True}
-COMBINED = {"_target_": ("runwright.dataset.combine.concat", checks.MIX)}
+COMBINED = {"_target_": "runwright.dataset.combine.concat"}
 PRETRAINED = {"model._target_": "runwright.model.pretrained.load", "model.embeddings": "by_number"}
 UNNAMED = {"task.label_file?": None, "task.problem?": (None, "single_label", "multi_label")}
 
@@ -298,8 +298,6 @@ TOKENIZERS = (
 
 DATA = (
     forbids("parts", lambda parts: not parts, COMBINED, "at least one data set", PARTS, within="dataset"),
-    rule(checks.parts_are_weighted, "parts", "weights", within="dataset"),
-    rule(checks.nothing_is_held_out_of_a_mixture, "source._target_", "holdout", within="dataset"),
     rule(checks.holdout_leaves_something, "holdout", within="dataset"),
     rule(checks.pattern_can_be_read, "pattern", "replacement?", within="dataset"),
     rule(checks.splits_have_plain_names, "files?", "splits?", "holdout?", "subset?", within="dataset"),

@@ -86,8 +86,7 @@ def _files(split: str, value: str | list[str], root: Path | str) -> list[str]:
     if pickled := [path for path in paths if path_of(path).suffix.lower() in PICKLES]:
         raise DataError(pickle_problem(pickled[0]), file=pickled[0], split=split)
     if doubled := sorted(path for path, count in Counter(paths).items() if count > 1):
-        problem = f"{doubled[0]!r} is named twice; dataset=mixture repeats rows"
-        raise ConfigError(f"dataset.source.files.{split}: {problem}")
+        raise ConfigError(f"dataset.source.files.{split}: {doubled[0]!r} is named twice; leave one out")
     return paths
 
 
