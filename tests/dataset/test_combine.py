@@ -107,7 +107,7 @@ def test_columns_that_not_every_part_has_are_left_out_and_told(part):
 
 
 def test_what_is_no_data_set_is_no_part(part):
-    with pytest.raises(ConfigError, match=r"parts\.b: expected a data set, as in"):
+    with pytest.raises(ConfigError, match=r"parts\.b: expected a whole data set, as in"):
         joined(b=part("b.csv", "text\ny\n").splits)
 
 
@@ -204,5 +204,5 @@ def test_a_combination_is_the_same_in_every_process(write, request, tmp_path):
 
 def test_a_number_that_the_common_type_cannot_hold_is_named(part):
     parts = {"large": part("a.csv", f"n\n{2**53 + 1}\n"), "small": part("b.csv", "n\n0.5\n")}
-    with pytest.raises(DataError, match=r"part 'large' holds int64 that double"):
+    with pytest.raises(DataError, match=r"part 'large' holds what the type of other parts cannot hold"):
         joined(**parts)

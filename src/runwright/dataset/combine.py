@@ -25,60 +25,55 @@ def concat(*, parts: dict[str, Any], source_column: str | None) -> Splits:
     The columns that every part has are kept. `source_column` names a new column with the name of the part
     that a row came from.
     """
-    by_split = _by_split(parts)
-    schemas, notes, key = {}, {}, {}
-    for split, rows_of in by_split.items():
-        schemas[split], left_out = _common_schema(rows_of, source_column, split=split)
-        notes[split] = [f"part {name}: {note}" for name, part in parts.items() for note in part.notes]
-        notes[split] += [f"columns that not every part has were left out: {left_out}"] if left_out else []
-        key[split] = {
-            "schema": [[field.name, str(field.type)] for field in schemas[split]],
-            "parts": [[name, rows._fingerprint] for name, rows in rows_of.items()],
-            "notes": notes[split],
-        }
-    return kept_rows(
-        {"reader": "combination", "source_column": source_column, "splits": key},
-        lambda: {
-            split: _raw(rows, schemas[split], source_column, notes[split]) for split, rows in by_split.items()
-        },
-    )
-
-
-def _by_split(parts: Mapping[str, Any]) -> dict[str, dict[str, Dataset]]:
-    """The rows of each part, by split and name; raises ConfigError for what is no data set."""
     by_split: dict[str, dict[str, Dataset]] = {}
     for name, part in parts.items():
         if not isinstance(part, LoadedData) or part.stream is not None:
-            problem = (
-                "expected a data set, as in +dataset@dataset.source.parts.NAME=csv, with streaming=false"
-            )
+            problem = "expected a whole data set, as in +dataset@dataset.source.parts.NAME=csv"
             raise ConfigError(f"dataset.source.parts.{name}: {problem}")
         for split, rows in part.splits.items():
             by_split.setdefault(split, {})[name] = rows
-    return by_split
+    notes = [f"part {name}: {note}" for name, part in parts.items() for note in part.notes]
+    states = {split: [[name, r._fingerprint] for name, r in rows.items()] for split, rows in by_split.items()}
+    return kept_rows(
+        {"reader": "combination", "source_column": source_column, "notes": notes, "splits": states},
+        lambda: {split: _joined(rows, source_column, notes, split=split) for split, rows in by_split.items()},
+    )
 
 
-def _raw(
-    rows_of: Mapping[str, Dataset], schema: pa.Schema, source_column: str | None, notes: list[str]
+def _joined(
+    rows_of: Mapping[str, Dataset], source_column: str | None, notes: list[str], *, split: str
 ) -> RawSplit:
+    schema, left_out = _common_schema(rows_of, split=split)
+    if source_column in schema.names:
+        problem = f"the parts have a column {source_column!r}; choose another name"
+        raise ConfigError(f"dataset.source.source_column: {problem}")
+    added = [] if source_column is None else [pa.field(source_column, pa.string())]
+
     def batches() -> Iterator[pa.RecordBatch]:
         for name, rows in rows_of.items():
-            tables: Any = rows.with_format("arrow").iter(batch_size=BATCH_ROWS)
+            tables: Any = rows.select_columns(schema.names).with_format("arrow").iter(batch_size=BATCH_ROWS)
             for table in tables:
-                yield from _in_schema(table, schema, source_column, name).combine_chunks().to_batches()
+                try:
+                    columns = table.cast(schema).columns
+                except pa.ArrowInvalid as error:
+                    problem = f"part {name!r} holds what the type of other parts cannot hold ({error}); "
+                    raise DataError(f"{problem}CastColumns among its cleaning steps makes it text") from error
+                columns += [pa.array([name] * table.num_rows, pa.string())] * len(added)
+                whole = pa.Table.from_arrays(columns, schema=pa.schema([*schema, *added]))
+                yield from whole.combine_chunks().to_batches()
 
     parts = [{"name": name, "num_rows": len(rows), "about": about_of(rows)} for name, rows in rows_of.items()]
-    ids = np.concatenate([row_numbers(rows) for rows in rows_of.values()])
-    return RawSplit(schema=schema, batches=batches(), about={"parts": parts, "notes": notes}, numbers=ids)
+    notes = notes + [f"columns that not every part has were left out: {left_out}"] * bool(left_out)
+    return RawSplit(
+        schema=pa.schema([*schema, *added]),
+        batches=batches(),
+        about={"parts": parts, "notes": notes},
+        numbers=np.concatenate([row_numbers(rows) for rows in rows_of.values()]),
+    )
 
 
-# --- columns and types ------------------------------------------------------------------------------------
-
-
-def _common_schema(
-    rows_of: Mapping[str, Dataset], source_column: str | None, *, split: str
-) -> tuple[pa.Schema, str]:
-    """The schema of the combined rows, and in words which columns were left out.
+def _common_schema(rows_of: Mapping[str, Dataset], *, split: str) -> tuple[pa.Schema, str]:
+    """The columns that all parts have, and in words which others were left out.
 
     Whole numbers beside others become decimal ones, short strings long ones; what else differs is an error.
     """
@@ -89,9 +84,6 @@ def _common_schema(
         shown = "; ".join(f"{name}: {', '.join(schema.names)}" for name, schema in schemas.items())
         problem = f"the parts have no column in common; rename some with columns ({shown})"
         raise DataError(problem, split=split)
-    if source_column in common:
-        problem = f"the parts have a column {source_column!r}; choose another name"
-        raise ConfigError(f"dataset.source.source_column: {problem}")
     alike = [pa.schema([(name, schema.field(name).type) for name in common]) for schema in schemas.values()]
     try:
         schema = pa.unify_schemas(alike, promote_options="permissive")
@@ -99,23 +91,5 @@ def _common_schema(
         problem = f"parts {', '.join(schemas)} have different types in a column: {error}; make them the same "
         problem += "with CastColumns among the cleaning steps of a part"
         raise DataError(problem, split=split) from error
-    if source_column is not None:
-        schema = schema.append(pa.field(source_column, pa.string()))
     lost = {name: [c for c in had.names if c not in (*common, ROW_ID)] for name, had in schemas.items()}
     return schema, "; ".join(f"{', '.join(columns)} of {name}" for name, columns in lost.items() if columns)
-
-
-def _in_schema(table: pa.Table, schema: pa.Schema, source_column: str | None, name: str) -> pa.Table:
-    columns: list[Any] = []
-    for field in schema:
-        if field.name == source_column:
-            columns.append(pa.array([name] * table.num_rows, pa.string()))
-            continue
-        column = table.column(field.name)
-        try:
-            columns.append(column.cast(field.type))
-        except pa.ArrowInvalid as error:
-            problem = f"part {name!r} holds {column.type} that {field.type}, which other parts have, cannot "
-            problem += f"hold ({error}); CastColumns among its cleaning steps makes them text"
-            raise DataError(problem, column=field.name) from error
-    return pa.Table.from_arrays(columns, schema=schema)

@@ -111,10 +111,6 @@ class TextReader(Reader):
     unit: Literal["line", "file"]
     label_from: Literal["folder", "file", "line"] | None
 
-    @property
-    def line_encoding(self) -> str | None:
-        return self.encoding if self.unit == "line" else None
-
     def schemas(self, files: Files, _: str | None, /) -> dict[str, pa.Schema]:
         names = ["text"] if self.label_from is None else ["text", "label"]
         if self.label_from == "line" and self.unit == "file":
@@ -192,10 +188,9 @@ class ParquetReader(Reader):
                     raise DataError(problem, file=address, split=split, column=twice[0])
                 first = result.setdefault(split, schema)
                 if not schema.equals(first, check_metadata=True):
-                    problem = f"columns {_described(schema)} differ from {_described(first)} in "
-                    if schema.equals(first):
-                        problem = "names of classes differ from those in "
-                    raise DataError(problem + PurePosixPath(addresses[0]).name, file=address, split=split)
+                    problem = f"columns {_described(schema)}, or the names of their classes, differ from "
+                    problem += f"{_described(first)} in {PurePosixPath(addresses[0]).name}"
+                    raise DataError(problem, file=address, split=split)
         return result
 
 

@@ -17,6 +17,7 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -167,15 +168,12 @@ def read_vader(
         raise ConfigError(
             f"dataset.source.domains: expected some of {list(_FILES)}, each once, got {domains}"
         )
-    if archive:
-        content = _verified(store.local_path(archive))
-    else:
-        kept = store.cache_root() / "archives" / ARCHIVE
-        with store.locked(kept):
-            if not kept.is_file() or store.file_sha256(kept) != SHA256:
-                _log.info("fetching the VADER text (2.4 MB) through pip, once")
-                _download(kept)
-            content = _verified(kept)
+    kept = store.local_path(archive) if archive else store.cache_root() / "archives" / ARCHIVE
+    with nullcontext() if archive else store.locked(kept):
+        if not archive and not (kept.is_file() and store.file_sha256(kept) == SHA256):
+            _log.info("fetching the VADER text (2.4 MB) through pip, once")
+            _download(kept)
+        content = _verified(kept)
     key = {"reader": "vader", "sha256": SHA256, "options": [domains, negative_at_most, positive_at_least]}
     return kept_rows(key, lambda: {"train": _read(content, domains, negative_at_most, positive_at_least)})
 
