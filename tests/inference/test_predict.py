@@ -59,15 +59,6 @@ def predicted(run: Path, record: dict[str, Any], *flags: str) -> dict[str, Any]:
     return json.loads(target.read_text())
 
 
-def test_an_argument_that_looks_like_a_record_is_a_text_and_said_to_be(
-    pairs: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["predict", str(pairs), '{"a": "good"}\tbad']) == 0
-    shown = capsys.readouterr()
-    assert "JSON is predicted as a text" in shown.err
-    assert json.loads(shown.out)["a"] == '{"a": "good"}'
-
-
 def test_columns_that_hold_no_texts_stay_as_they_are(pairs: Path) -> None:
     flags = ["--text-column", "review", "--text-column", "b"]
     found = predicted(pairs, {"review": "good", "a": "my own", "b": "plot", "id": 7}, *flags)

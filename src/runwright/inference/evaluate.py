@@ -42,7 +42,7 @@ WHOLE = {
     "dataset.subset": "{train:null,validation:null,test:null}",
 }
 FILES = "dataset.source.files."
-TAKEN = ("dataset", "metric", "generation", "seed", "seeds.data")
+TAKEN = ("dataset", "metric", "generation")
 # Options of tasks that change only how a model's scores become predictions, and how these are judged.
 JUDGING = (
     *("threshold", "repair", "aggregation", "no_answer_threshold", "max_answer_length", "n_best"),
@@ -63,8 +63,8 @@ def evaluate_run(
 ) -> list[EvaluateResult]:
     """Evaluate the best model of a run, or one by name; one result for each split, all but train by default.
 
-    Overrides, put on top of the run's own, choose other data or metrics, or how predictions are judged;
-    others are refused, but for a model by name. Predictions, tables and metrics are written to
+    Overrides, put on top of the run's own, choose other data, metrics or decoding, or how predictions are
+    judged; others are refused, but for a model by name. Predictions, tables and metrics are written to
     evaluations/<time>-<id>/ of the run, or of its output_dir. With hypotheses the classes are others.
     `logits` keeps the model's raw outputs. `in_parts` goes on from what an earlier start has left, and shares
     the work with the other processes, which have no result.
@@ -86,9 +86,8 @@ def evaluate_run(
     run = choosing(load_run(source, device=device, judging=judging, generation=strategy), hypotheses)
     config: dict[str, Any] = {**run.config, "task": {**run.config["task"], **judging}}
     if composed:
-        config |= {"metric": {}} | {key: composed[key] for key in TAKEN[:4] if key in composed}
-        config["seeds"] = {**run.config["seeds"], "data": composed["seeds"]["data"]}
-    other = any(_group(key) in ("dataset", "seed", "seeds") for key in keys)
+        config |= {"metric": {}} | {key: composed[key] for key in TAKEN if key in composed}
+    other = any(_group(key) == "dataset" for key in keys)
     return _evaluate_splits(run, source, config, splits, other=other, **options)
 
 
@@ -212,9 +211,8 @@ def refuse_kept(overrides: Sequence[str], saved: Mapping[str, Any]) -> None:
     `saved` is the run's configuration. Names that are not in it are left to whoever composes.
     """
     allowed = [*TAKEN, *(f"task.{name}" for name in JUDGING if name in saved["task"])]
-    keys = {key: _group(key) for key in map(override_key, overrides) if key not in allowed}
-    known_groups = {*saved, "generation", *GLOBAL_GROUPS}
-    refused = [key for key, group in keys.items() if group in known_groups.difference(allowed)]
+    groups = {*saved, *GLOBAL_GROUPS}.difference(TAKEN)
+    refused = [key for key in map(override_key, overrides) if key not in allowed and _group(key) in groups]
     given, hint = "what an evaluation keeps as the run has it", "for another one train with it"
     raise_if_any([Mistake(key, given, f"a change of {listed(allowed)}", hint) for key in refused])
 

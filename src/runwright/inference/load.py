@@ -12,7 +12,6 @@ from safetensors import SafetensorError
 
 from runwright import build
 from runwright.config.compose import compose
-from runwright.config.options import TARGET
 from runwright.config.redaction import reveal
 from runwright.config.rules.checks import generates_texts
 from runwright.dataset.examples import PreparedExamples, record_batch
@@ -24,9 +23,8 @@ from runwright.model.configuration import auto_class, quiet_transformers, set_gl
 from runwright.model.padding_free import use_padding_free
 from runwright.model.parameters import count_but_embeddings
 from runwright.report.progress import Progress
-from runwright.runs.folder import EXPORT_FILE, RUN_FILE, has_model, read_run, read_saved
+from runwright.runs.folder import EXPORT_FILE, has_model, read_run, read_saved
 from runwright.runs.resume import override_key, with_overrides
-from runwright.runs.states import TRACEBACK_FILE, UNENDED, look_at
 from runwright.store import read_json
 from runwright.tokenizer.pretrained import load_pretrained
 from runwright.trainer.environment import local_world_size, share_of_cores
@@ -69,9 +67,10 @@ def load_run(
     same name. `generation` is a strategy instead of the run's; an empty one is none.
     """
     if not has_model(folder):
-        raise _without_model(folder)
+        problem = f"run {folder} has no best model; its status is {read_run(folder)['status']}"
+        raise CheckpointError(f"{problem}. Train it to the end: runwright train --resume {folder}")
     about = read_json(folder / EXPORT_FILE)
-    best, state = folder if about else folder / "best", folder / "task.json"
+    best = folder if about else folder / "best"
     # Nothing is tracked here: the store's secrets are not needed.
     config = reveal(read_saved(folder), but="tracker")
     config = config if generation is None else {**config, "generation": generation or None}
@@ -84,7 +83,7 @@ def load_run(
         raise ConfigError(f"{folder}: torch.export.load unpickles, which may run code; predict with an onnx")
     task = build.build_task({**config, "task": {**config["task"], **judging}}, tokenizer)
     try:
-        learned = json.loads(state.read_text(encoding="utf-8"))
+        learned = json.loads((folder / "task.json").read_text(encoding="utf-8"))
         task.load_state_dict(learned | {name: value for name, value in judging.items() if name in learned})
         # Nothing is unpickled.
         options = {"trust_remote_code": False, "local_files_only": True, "use_safetensors": True}
@@ -131,36 +130,19 @@ def strategy_of(folder: Path, overrides: Sequence[str] = ()) -> Mapping[str, Any
     None where the task of the run generates no texts; raises ConfigError for overrides then.
     """
     saved = read_saved(folder)
-    if others := [text for text in overrides if not override_key(text).startswith("generation")]:
-        raise ConfigError(f"--set: given {others[0]}, expected an option of generation: a run keeps all else")
-    if not generates_texts(saved["task"]):
-        if overrides:
-            name = saved["task"][TARGET].rpartition(".")[2]
-            raise ConfigError(f"--generation: given {overrides[0]}, but {name} generates no texts")
+    generates, own = generates_texts(saved["task"]), saved.get("generation")
+    keys = [override_key(text) for text in overrides]
+    if others := [key for key in keys if not (generates and key.startswith("generation"))]:
+        expected = (
+            "an option of generation: a run keeps all else" if generates else "nothing: it writes no texts"
+        )
+        raise ConfigError(f"--set: given {others[0]}, expected {expected}")
+    if not generates:
         return None
-    own = saved.get("generation")
-    chosen = own is not None or "generation" in map(override_key, overrides)
     if overrides:
-        usual = [] if chosen else ["generation=greedy"]
+        usual = [] if own is not None or "generation" in keys else ["generation=greedy"]
         return reveal(with_overrides(folder, [*usual, *overrides])[0], but="tracker")["generation"]
-    return own if chosen else compose(["generation=greedy"]).config["generation"]
-
-
-def _without_model(folder: Path) -> CheckpointError:
-    """The error of a run without a best model: its status, and what to do."""
-    record = read_run(folder) if (folder / RUN_FILE).is_file() else {}
-    death = look_at(folder, record) if record else None
-    status = death.status if death else record.get("status", "unknown")
-    error = (death.reason if death else record.get("error", "for an unknown reason")).splitlines()[0]
-    actions = {
-        "FAILED": f": {error}. Mend that and train anew; {folder / TRACEBACK_FILE} may tell more",
-        "KILLED": f". Go on with: runwright train --resume {folder}",
-        **dict.fromkeys(UNENDED, ": it has one when its training has finished"),
-    }
-    gone = "; best/ and task.json were there when it finished. Put them back"
-    return CheckpointError(
-        f"run {folder} has no best model; its status is {status}{actions.get(status, gone)}"
-    )
+    return own if own is not None else compose(["generation=greedy"]).config["generation"]
 
 
 def choose_columns(run: FinishedRun, columns: Sequence[str] | None = None) -> Columns:
@@ -185,9 +167,7 @@ def open_records(
     run: FinishedRun, source: str | None, columns: Columns, reading: Mapping[str, str | None]
 ) -> Records:
     """Records of a file or of standard input, see `Records`; says on standard error how they are read."""
-    label_column = getattr(run.task, "tags_column", run.task.label_column)
-    labels = {label_column: run.task.label_names} if run.task.label_names else {}
-    records = Records(source, dataset=run.config["dataset"], columns=columns, labels=labels, **reading)
+    records = Records(source, dataset=run.config["dataset"], columns=columns, **reading)
     if records.note:
         print(records.note, file=sys.stderr)
     return records

@@ -10,7 +10,7 @@ from runwright.errors import ConfigError, listed
 from runwright.inference.features import TokenStates
 from runwright.inference.load import choose_columns, choosing, predict_each
 from runwright.inference.models import DTYPES, open_model
-from runwright.inference.named import Named, find_model
+from runwright.inference.named import Named, find_model, hypotheses_of
 from runwright.inference.predict import require_masks
 from runwright.inference.records import as_records
 from runwright.inference.zero_shot import ZeroShot
@@ -18,7 +18,7 @@ from runwright.task.generating import END
 from runwright.task.masked_language_modeling import MaskedLanguageModeling
 from runwright.task.text import as_texts
 from runwright.task.token_classification import TokenClassification
-from runwright.types import HYPOTHESIS, Hypotheses
+from runwright.types import HYPOTHESIS
 
 _TEXTS = {"target": "translation_text", "summary": "summary_text"}  # by the usual column of the targets
 _TAGS = {"tag": "entity", "type": "entity_group", "text": "word"}
@@ -52,8 +52,8 @@ class Pipeline:
         self,
         inputs: Any = None,
         *,
-        question: str | list[str] | None = None,
-        context: str | list[str] | None = None,
+        question: str | None = None,
+        context: str | None = None,
         candidate_labels: str | Sequence[str] | None = None,
         hypothesis_template: str = HYPOTHESIS,
         multi_label: bool = False,
@@ -66,16 +66,10 @@ class Pipeline:
         if top_k is not None and top_k < 1:
             raise ConfigError(f"top_k: given {top_k}, expected 1 or more, or None for all")
         inputs = inputs if question is None else {"question": question, "context": context}
-        if isinstance(question, list):
-            inputs = [{"question": q, "context": c} for q, c in zip(question, context or (), strict=True)]
         run, several = self.run, isinstance(inputs, list)
         if candidate_labels is not None:
-            names = candidate_labels.split(",") if isinstance(candidate_labels, str) else candidate_labels
-            labels, template = tuple(str(name).strip() for name in names), hypothesis_template
-            if not labels or template.count("{}") != 1:
-                raise ConfigError("candidate_labels: expected names, and a hypothesis_template with one {}")
-            asked = Hypotheses(labels=labels, template=template, multi_label=multi_label)
-            run = choosing(run, asked)
+            names = candidate_labels if isinstance(candidate_labels, str) else ",".join(candidate_labels)
+            run = choosing(run, hypotheses_of(names, hypothesis_template, multi_label=multi_label))
         records = [*as_records(inputs if several else [inputs], choose_columns(run))]
         if isinstance(run.task, MaskedLanguageModeling):
             require_masks(run, [as_texts(record.values())[0] for record in records])

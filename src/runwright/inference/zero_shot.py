@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import softmax
 from torch import Tensor
 
-from runwright.errors import ConfigError
+from runwright.errors import ConfigError, listed
 from runwright.task.base import Task
 from runwright.task.text import positions_of
 from runwright.types import Batch, Example, Hypotheses, PerExample, Predictions
@@ -98,22 +98,17 @@ class ZeroShot(Task):
 def _classes_of(pairs: Any, *, multi_label: bool) -> tuple[int, int]:
     """The ids of entailment and of its contrary; raises ConfigError where the run has none."""
     names = [name.casefold() for name in pairs.label_names]
-    kind, texts = pairs.problem, pairs.text_columns
-    if kind != "single_label" or len(texts) != 2 or "entailment" not in names:
-        about = f"{kind} over {', '.join(texts)} with {', '.join(names) or 'no classes'}"
+    is_of_pairs = pairs.problem == "single_label" and len(pairs.text_columns) == 2
+    others = [name for name in names if name != "entailment"]
+    opposite = others[0] if len(others) == 1 else "contradiction"
+    if not is_of_pairs or "entailment" not in names or (multi_label and opposite not in names):
+        about = f"{pairs.problem} over {', '.join(pairs.text_columns)} with {listed(names) or 'no classes'}"
         raise ConfigError(
             f"--labels: given a model of {about}; expected one of pairs of texts with a class named "
-            "entailment, as experiment=glue/mnli trains it: no other can choose among new classes"
+            "entailment (and contradiction), as experiment=glue/mnli trains it"
         )
     entailment = names.index("entailment")
-    if "contradiction" in names:
-        return entailment, names.index("contradiction")
-    if len(names) == 2:
-        return entailment, 1 - entailment
-    if multi_label:
-        expected = "expected a class named contradiction"
-        raise ConfigError(f"--multi-label: given a run with {', '.join(names)}; {expected}")
-    return entailment, entailment
+    return entailment, names.index(opposite) if opposite in names else entailment
 
 
 def _losses(scores: np.ndarray, expected: np.ndarray) -> np.ndarray:

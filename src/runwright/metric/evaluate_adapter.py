@@ -225,8 +225,7 @@ ONE_CLASS, ALL_CLASSES, ALL_LABELS = (NUMBER, CLASS), (List(NUMBER), CLASS), (Li
 SCORES = {"single_label": [ONE_CLASS, ALL_CLASSES], "multi_label": [ALL_LABELS]}
 # Columns of metrics that are no comparison of predictions with references.
 COLUMNS = {"bits_per_byte": ("losses", "num_bytes"), "token_accuracy": ("num_right", "loss_counts")}
-COLUMNS |= {"perplexity": ("losses", "loss_counts"), "next_sentence_loss": ("more_losses",)}
-COLUMNS |= {"next_sentence_accuracy": ("next_right",)}
+COLUMNS |= {"perplexity": ("losses", "loss_counts"), "next_sentence_accuracy": ("next_right",)}
 COLUMNS |= dict.fromkeys(("reciprocal_rank", "discounted_gain", "recall_at"), ("ranks",))
 
 
