@@ -131,11 +131,11 @@ def test_a_file_is_read_as_the_run_s_own_data_were_or_as_its_ending_says(
     ],
 )
 def test_a_format_that_the_ending_does_not_show_is_said(
-    tmp_path: Path, own: dict[str, Any], name: str, note: str
+    tmp_path: Path, own: dict[str, Any], name: str, note: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    records = opened(written(tmp_path, name, "text;mood\ngood;x\n"), dataset=trained_on(**own))
-    assert records.note == (note and f"{tmp_path / name}: {note} (--format)")
-    assert opened(tmp_path / name, dataset=trained_on(**own), format_name="text").note == ""
+    opened(written(tmp_path, name, "text;mood\ngood;x\n"), dataset=trained_on(**own))
+    opened(tmp_path / name, dataset=trained_on(**own), format_name="text")
+    assert capsys.readouterr().err == (note and f"{tmp_path / name}: {note} (--format)\n")
 
 
 def test_a_table_without_the_run_s_text_is_not_taken_for_lines_of_text(tmp_path: Path) -> None:
@@ -179,13 +179,12 @@ def test_standard_input_is_utf_8_with_or_without_a_mark(stdin: Any) -> None:
     ],
 )
 def test_standard_input_is_lines_of_text_unless_it_shows_otherwise(
-    stdin: Any, content: bytes, expected: dict[str, Any]
+    stdin: Any, content: bytes, expected: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     stdin(content)
-    records = opened(None, dataset=trained_on(**SEMICOLONS))
-    assert list(records) == [expected]
+    assert read(None, dataset=trained_on(**SEMICOLONS)) == [expected]
     name = "jsonl" if content.startswith((b'{"', b"[{")) else "text"
-    assert records.note == f"standard input: read as {name} (--format)"
+    assert capsys.readouterr().err == f"standard input: read as {name} (--format)\n"
     stdin(b"text;mood\ngood;x\n")
     assert read(None, dataset=trained_on(**SEMICOLONS), format_name="csv") == [GOOD]
 

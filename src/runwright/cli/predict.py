@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,6 @@ def execute(args: argparse.Namespace) -> int:
         print(f"{text} is a file: --file {text} reads it", file=sys.stderr)
     import_uncollected("runwright.inference.predict")
     from runwright.inference import predict, stream
-    from runwright.inference.load import choose_columns
     from runwright.inference.models import open_model
     from runwright.inference.parts import file_states, parts_folder
 
@@ -118,14 +118,14 @@ def execute(args: argparse.Namespace) -> int:
         stream.chat(run, sys.stdin, sys.stdout)
         return 0
     predict.adjust(run.task, group=args.group, top_k=args.top_k)
-    columns = choose_columns(run, args.text_column)
+    run = replace(run, text_columns=args.text_column)
     reading = {name: getattr(args, name) for name in READING}
-    records = predict.open_input(run, args.texts, args.file, columns=columns, reading=reading, output=output)
+    records = predict.open_input(run, args.texts, args.file, reading=reading, output=output)
     if len(args.texts) == 1 and not output and stream.writes_one_text(run):
         (record,) = records
-        stream.print_text(run, stream.encoded(run, record, columns), sys.stdout)
+        stream.print_text(run, stream.encoded(run, record), sys.stdout)
         return 0
-    options = {"all_scores": args.all_scores or args.top_k is not None, "columns": columns, "logits": logits}
+    options = {"all_scores": args.all_scores or args.top_k is not None, "logits": logits}
     key: list[Any] = [str(item) for item in vars(args).items() if item[0] != "num_processes"]
     key += file_states(getattr(records, "files", ()))
     folders = parts_folder(output, run, *key) if shares and output else nullcontext()

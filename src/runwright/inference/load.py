@@ -1,7 +1,6 @@
 """A finished run put back together: its tokenizer, task and best model, ready to evaluate and to predict."""
 
 import json
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from runwright.config.rules.checks import generates_texts
 from runwright.dataset.examples import PreparedExamples, record_batch
 from runwright.errors import CheckpointError, ConfigError, DataError
 from runwright.inference.export.onnx_model import OnnxModel
-from runwright.inference.records import Columns, Records, in_chunks, texts_of
+from runwright.inference.records import Columns, in_chunks, texts_of
 from runwright.inference.zero_shot import ZeroShot
 from runwright.model.configuration import auto_class, quiet_transformers, set_global_attention
 from runwright.model.padding_free import use_padding_free
@@ -52,6 +51,26 @@ class FinishedRun:
     progress: Progress = field(default_factory=lambda: Progress(enabled=False))
     stop: None = None
     speed: Speed  # of all predictions so far; texts that were written are not in its tokens
+    text_columns: Sequence[str] | None = None  # of records to predict, where they are not those of training
+
+    @property
+    def columns(self) -> Columns:
+        """The columns of a record that hold the task's texts.
+
+        One that training renamed may have its name in the file or the new one.
+        """
+        task, own = self.task, self.text_columns
+        names = [name for name in task.text_columns if name not in task.optional_columns]
+        if own and len(own) != len(names):
+            raise ConfigError(f"--text-column: given {len(own)}, expected {len(names)}: {', '.join(names)}")
+        if own:
+            return {name: (column,) for name, column in zip(names, own, strict=True)}
+        renamed = self.config["dataset"].get("columns") or {}
+        choices = {name: (task.words_column, name) for name in names}
+        return {
+            name: tuple(filter(None, (either for one in both for either in (renamed.get(one), one))))
+            for name, both in choices.items()
+        }
 
 
 def load_run(
@@ -145,50 +164,20 @@ def strategy_of(folder: Path, overrides: Sequence[str] = ()) -> Mapping[str, Any
     return own if own is not None else compose(["generation=greedy"]).config["generation"]
 
 
-def choose_columns(run: FinishedRun, columns: Sequence[str] | None = None) -> Columns:
-    """The columns of a record that hold the task's texts: these, otherwise as in training.
-
-    One that training renamed may have its name in the file or the new one.
-    """
-    words = run.task.words_column
-    names = [name for name in run.task.text_columns if name not in run.task.optional_columns]
-    if columns and len(columns) != len(names):
-        raise ConfigError(f"--text-column: given {len(columns)}, expected {len(names)}: {', '.join(names)}")
-    if columns:
-        return {name: (column,) for name, column in zip(names, columns, strict=True)}
-    renamed = run.config["dataset"].get("columns") or {}
-    return {
-        name: tuple(filter(None, (either for one in (words, name) for either in (renamed.get(one), one))))
-        for name in names
-    }
-
-
-def open_records(
-    run: FinishedRun, source: str | None, columns: Columns, reading: Mapping[str, str | None]
-) -> Records:
-    """Records of a file or of standard input, see `Records`; says on standard error how they are read."""
-    records = Records(source, dataset=run.config["dataset"], columns=columns, **reading)
-    if records.note:
-        print(records.note, file=sys.stderr)
-    return records
-
-
 def predict_records(
     run: FinishedRun,
     records: Iterable[dict[str, Any]],
     *,
     all_scores: bool,
-    columns: Columns | None = None,
     on_progress: Callable[[int], None] | None = None,
     first: int = 0,
 ) -> Iterator[dict[str, Any]]:
     """Each record with `predicted`, `score` and on demand `scores`, in the order they came.
 
-    `columns` say which ones hold the texts. Only a chunk of records is in memory at a time. `first` is the
-    number of the first record.
+    Only a chunk of records is in memory at a time. `first` is the number of the first record.
     """
-    options: Any = {"on_progress": on_progress, "first": first}
-    for record, texts, predictions, index in predict_each(run, records, columns, **options):
+    predicted = predict_each(run, records, on_progress=on_progress, first=first)
+    for record, texts, predictions, index in predicted:
         yield beside(record, run.task.describe(predictions, index, row=texts, all_scores=all_scores))
 
 
@@ -206,7 +195,6 @@ def beside(record: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, An
 def predict_each(
     run: FinishedRun,
     records: Iterable[dict[str, Any]],
-    columns: Columns | None = None,
     *,
     first: int = 0,
     on_progress: Callable[[int], None] | None = None,
@@ -215,8 +203,7 @@ def predict_each(
 
     `first` is the number of the first record, by which chance is drawn.
     """
-    columns, optional = columns or choose_columns(run), run.task.optional_columns
-    done = first
+    columns, optional, done = run.columns, run.task.optional_columns, first
     num_examples = len(run.task.label_names) if isinstance(run.task, ZeroShot) else 1  # of a record
     for chunk in in_chunks(records, max(1, CHUNK_RECORDS // num_examples)):
         texts = [

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from runwright.dataset.examples import PreparedExamples
 from runwright.errors import ConfigError
 from runwright.inference.load import CHUNK_RECORDS, FinishedRun, predict_records
-from runwright.inference.records import Columns, in_chunks
+from runwright.inference.records import in_chunks
 from runwright.predictions import join, pack, unpack
 from runwright.store import digest, written_whole
 from runwright.trainer.evaluate import predict
@@ -96,7 +96,6 @@ def predict_in_parts(
     folder: Path,
     *,
     all_scores: bool,
-    columns: Columns,
     on_progress: Callable[[int], None],
 ) -> Iterator[dict[str, Any]]:
     """`predict_records` by all ranks, on the first one; the others get nothing."""
@@ -105,7 +104,7 @@ def predict_in_parts(
     def make(number: int, chunk: list[dict[str, Any]]) -> bytes:
         first = number * CHUNK_RECORDS
         on_progress(first)
-        rows = predict_records(alone, chunk, all_scores=all_scores, columns=columns, first=first)
+        rows = predict_records(alone, chunk, all_scores=all_scores, first=first)
         return "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows).encode()
 
     for file in shared(folder, in_chunks(records, CHUNK_RECORDS), make, ranks=run.ranks):

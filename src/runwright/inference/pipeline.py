@@ -8,7 +8,7 @@ import numpy as np
 
 from runwright.errors import ConfigError, listed
 from runwright.inference.features import TokenStates
-from runwright.inference.load import choose_columns, choosing, predict_each
+from runwright.inference.load import choosing, predict_each
 from runwright.inference.models import DTYPES, open_model
 from runwright.inference.named import Named, find_model, hypotheses_of
 from runwright.inference.predict import require_masks
@@ -70,7 +70,7 @@ class Pipeline:
         if candidate_labels is not None:
             names = candidate_labels if isinstance(candidate_labels, str) else ",".join(candidate_labels)
             run = choosing(run, hypotheses_of(names, hypothesis_template, multi_label=multi_label))
-        records = [*as_records(inputs if several else [inputs], choose_columns(run))]
+        records = [*as_records(inputs if several else [inputs], run.columns)]
         if isinstance(run.task, MaskedLanguageModeling):
             require_masks(run, [as_texts(record.values())[0] for record in records])
             run.task.num_guesses = 5 if top_k in (None, 1) else top_k

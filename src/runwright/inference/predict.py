@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from runwright.errors import ConfigError, DataError
-from runwright.inference.load import FinishedRun, open_records, predict_records
+from runwright.inference.load import FinishedRun, predict_records
 from runwright.inference.logits import keeping_logits
 from runwright.inference.parts import predict_in_parts
-from runwright.inference.records import Columns, as_records
+from runwright.inference.records import Records, as_records
 from runwright.report.page.marks import predictions_page
 from runwright.report.progress import Progress
 from runwright.report.tables import RecordWriter, csv_columns
@@ -27,7 +27,6 @@ def open_input(
     texts: Sequence[str],
     file: str | None,
     *,
-    columns: Columns,
     reading: Mapping[str, str | None],
     output: Path | None,
 ) -> Iterable[dict[str, Any]]:
@@ -38,10 +37,12 @@ def open_input(
     if texts:
         if isinstance(run.task, MaskedLanguageModeling):
             require_masks(run, texts)
-        return [*as_records(_typed(texts, columns), columns, file="arguments")]
-    records = open_records(run, file, columns, reading)
-    inputs = [0] if file in (None, "-") else list(filter(os.path.exists, records.files))
-    if output and output.is_file() and any(os.path.samefile(each, output) for each in inputs):  # noqa: PTH121 - a descriptor is no Path
+        names = [choices[-1] for choices in run.columns.values()]
+        is_pair = len(texts) == len(names) > 1 and not any("\t" in text for text in texts)
+        values = [dict(zip(names, texts, strict=True))] if is_pair else texts
+        return [*as_records(values, run.columns, file="arguments")]
+    records = Records(file, dataset=run.config["dataset"], columns=run.columns, **reading)
+    if output and str(output) in map(os.path.realpath, records.files):
         raise ConfigError(f"--output: given {str(output)!r}, which is the input; expected another file")
     return records
 
@@ -52,7 +53,6 @@ def write_predictions(
     output: Path | None,
     output_format: str,
     *,
-    columns: Columns,
     all_scores: bool,
     logits: Path | None,
     parts: Path | None = None,
@@ -68,7 +68,7 @@ def write_predictions(
         Progress(enabled=output is not None) as progress,
         progress.counting("predict") as on_progress,
     ):
-        options: Any = {"all_scores": all_scores, "columns": columns, "on_progress": on_progress}
+        options: Any = {"all_scores": all_scores, "on_progress": on_progress}
         if parts:
             predicted = predict_in_parts(run, records, parts, **options)
         else:
@@ -95,14 +95,6 @@ def adjust(task: Any, *, group: str | None, top_k: int | None) -> None:
             raise ConfigError(f"{flag}: given for a {type(task).__name__}, which has nothing of the kind")
         if value:
             setattr(task, name, value)
-
-
-def _typed(texts: Sequence[str], columns: Columns) -> list[Any]:
-    """Arguments as texts, or as one record: two of them may be a pair."""
-    names = [choices[-1] for choices in columns.values()]
-    if len(texts) == len(names) > 1 and not any("\t" in text for text in texts):
-        return [dict(zip(names, texts, strict=True))]
-    return [*texts]
 
 
 def require_masks(run: FinishedRun, texts: Sequence[str], *, quiet: bool = False) -> None:

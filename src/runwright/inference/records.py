@@ -45,9 +45,9 @@ class Records:
     """Records of a file, pattern, folder or standard input, read anew each time that they are iterated.
 
     A file is read as the run's own data were if these have its ending or format, or if its ending says none,
-    else as its ending says; standard input as JSON or lines of text. `note` tells of a format that no ending
-    shows. A line of plain text is the first text of `columns`; a tab separates a pair. Raises DataError
-    naming file, row and column for a record without its texts.
+    else as its ending says; standard input as JSON or lines of text. A format that no ending shows is said on
+    standard error. A line of plain text is the first text of `columns`; a tab separates a pair. Raises
+    DataError naming file, row and column for a record without its texts.
     """
 
     def __init__(
@@ -79,7 +79,8 @@ class Records:
                 reader = replace(reader, encoding=known_encoding(encoding or "utf-8-sig"))
         self._reader = reader
         is_evident = format_of(reader) in (format_name, None if self._is_input else FORMATS.get(ending))
-        self.note = "" if is_evident else f"{self.name}: read as {format_of(reader)} (--format)"
+        if not is_evident:
+            print(f"{self.name}: read as {format_of(reader)} (--format)", file=sys.stderr)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for address in self.files:

@@ -8,6 +8,7 @@ at all.
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 from runwright.errors import ConfigError, DataError
 from runwright.inference import load
 from runwright.inference.load import FinishedRun
-from runwright.inference.records import in_chunks, texts_of
+from runwright.inference.records import Records, in_chunks, texts_of
 from runwright.predictions import evenly_spaced
 from runwright.report.page import charts, document
 from runwright.report.progress import Progress
@@ -76,15 +77,14 @@ def make_index(
     """Encode the texts of a file block by block and write their index; returns their number."""
     if output.exists():
         raise ConfigError(f"--output: {output} exists already; name another folder")
-    run = _embedder(run_folder, device=device)
-    columns = load.choose_columns(run, [text_column] if text_column else None)
-    (column,) = columns
-    records = load.open_records(run, file, columns, reading)
+    run = replace(_embedder(run_folder, device=device), text_columns=text_column and [text_column])
+    (column,) = run.columns
+    records = Records(file, dataset=run.config["dataset"], columns=run.columns, **reading)
     vectors: list[np.ndarray] = []
     filled: list[dict[str, Any]] = []
     with Progress(enabled=True) as progress, progress.counting("index") as on_progress:
         for chunk in in_chunks(enumerate(records), load.CHUNK_RECORDS):
-            texts = [(row, texts_of(record, columns, row=row)[column], record) for row, record in chunk]
+            texts = [(row, texts_of(record, run.columns, row=row)[column], record) for row, record in chunk]
             rows = [
                 {"id": row, "text": str(text), "row": json.dumps(record, default=str)}
                 for row, text, record in texts

@@ -10,7 +10,7 @@ import torch
 
 from runwright.errors import ConfigError, DataError
 from runwright.inference.load import FinishedRun, record_columns
-from runwright.inference.records import Columns, texts_of
+from runwright.inference.records import texts_of
 from runwright.task.instruction_tuning import naming_the_template
 from runwright.trainer.step import to_device
 from runwright.types import Example
@@ -50,9 +50,9 @@ def writes_one_text(run: FinishedRun) -> bool:
     return bool(strategy) and strategy.get("num_return_sequences", 1) == 1
 
 
-def encoded(run: FinishedRun, record: Mapping[str, Any], columns: Columns) -> list[Example]:
+def encoded(run: FinishedRun, record: Mapping[str, Any]) -> list[Example]:
     """The example of one record."""
-    return run.task.encode_records(record_columns(run.task, [texts_of(record, columns, row=0)]))
+    return run.task.encode_records(record_columns(run.task, [texts_of(record, run.columns, row=0)]))
 
 
 @torch.inference_mode()

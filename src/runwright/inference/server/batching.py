@@ -15,7 +15,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 
 from runwright.generation.strategies import Sample
-from runwright.inference.load import FinishedRun, beside, choose_columns, predict_records
+from runwright.inference.load import FinishedRun, beside, predict_records
 from runwright.inference.stream import encoded, stream_text
 
 PIECE_RECORDS = 64  # of one request, before others have their turn
@@ -105,7 +105,7 @@ class Batcher:
     def _predicted(self, pieces: Sequence[Piece]) -> list[Answer]:
         first, run = pieces[0], self.run
         if first.write:
-            text = stream_text(run, encoded(run, first.records[0], choose_columns(run)), first.write)
+            text = stream_text(run, encoded(run, first.records[0]), first.write)
             return [[beside(first.records[0], {"predicted": text})]]
         records = [record for piece in pieces for record in piece.records]
         # The number matters to one piece alone: it draws by it, and names a wrong record by it.

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from runwright.errors import RunwrightError
-from runwright.inference.load import FinishedRun, choose_columns
+from runwright.inference.load import FinishedRun
 from runwright.inference.predict import require_masks
 from runwright.inference.records import as_records, texts_of
 from runwright.inference.server.batching import MAX_WAITING, Batcher, Row
@@ -49,7 +49,7 @@ class Service:
         self.streams = writes_one_text(run)
         self.mask = run.tokenizer.mask_token if isinstance(run.task, MaskedLanguageModeling) else ""
         text = f"An example {self.mask or 'text'}."
-        self.example: Row = {names[-1]: text for names in choose_columns(run).values()}
+        self.example: Row = {names[-1]: text for names in run.columns.values()}
         self.answer: Row = {}
         self.registry = prometheus.CollectorRegistry()
         if shares := "PROMETHEUS_MULTIPROC_DIR" in os.environ:  # with other workers
@@ -112,10 +112,9 @@ class Service:
         values = value if isinstance(value, list) else [value]
         if len(values) > MAX_RECORDS:
             raise HTTPException(413, f"given {len(values):,} records, expected at most {MAX_RECORDS:,}")
-        columns = choose_columns(self.run)
-        records = [*as_records(values, columns)]
+        records = [*as_records(values, self.run.columns)]
         if self.mask:
-            texts = (texts_of(record, columns, row=row) for row, record in enumerate(records))
+            texts = (texts_of(record, self.run.columns, row=row) for row, record in enumerate(records))
             require_masks(self.run, [as_texts(row.values())[0] for row in texts], quiet=True)
         accept = request.headers.get("accept", "")
         if "text/event-stream" in accept:
