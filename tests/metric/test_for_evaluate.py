@@ -167,12 +167,10 @@ def test_examples_are_added_in_batches_and_metrics_are_combined() -> None:
     assert found["f1_f1"] == pytest.approx(found["prf_f1"])
 
 
-def test_options_and_schemes() -> None:
+def test_options_of_a_metric() -> None:
     examples = {"predictions": ["A b"], "references": [["a b"]]}
     assert as_evaluate("text_exact_match").compute(**examples)["text_exact_match"] == 0
     assert as_evaluate("text_exact_match", normalization="squad").compute(**examples)["text_exact_match"] == 1
-    spans = {"predictions": [["B-a", "E-a", "S-b"]], "references": [["B-a", "E-a", "O"]]}
-    assert as_evaluate("span_precision").compute(**spans, scheme="bioes")["span_precision"] == 0.5
 
 
 @pytest.mark.parametrize(

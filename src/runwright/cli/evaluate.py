@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     from runwright.inference.named import hypotheses_of
 
-    hypotheses = hypotheses_of(args.labels, args.hypothesis, multi_label=args.multi_label)
+    hypotheses = hypotheses_of(args.labels, args.hypothesis)
     source, shares = source_of(args), shares_work(args)
     from runwright.inference.evaluate import evaluate_run, show_results
 

@@ -73,7 +73,6 @@ def add_zero_shot_flags(parser: argparse.ArgumentParser) -> None:
     add("--labels", metavar="A,B,C", help="classes to choose from; the run need not know them")
     help_text = f"what a class says of a text, {{}} stands for the class; default: {HYPOTHESIS!r}"
     add("--hypothesis", metavar="SENTENCE", help=help_text)
-    add("--multi-label", action="store_true", help="none, one or several classes; default: exactly one")
 
 
 def add_generation_flags(parser: argparse.ArgumentParser) -> None:

@@ -96,7 +96,7 @@ def execute(args: argparse.Namespace) -> int:
         args.output = args.html
     from runwright.inference.named import hypotheses_of
 
-    hypotheses = hypotheses_of(args.labels, args.hypothesis, multi_label=args.multi_label)
+    hypotheses = hypotheses_of(args.labels, args.hypothesis)
     require_at_least(args, top_k=1)
     source, overrides = source_of(args), generation_overrides(args)
     if (shares := shares_work(args)) and (args.file in (None, "-") or not args.output or args.html):

@@ -24,7 +24,7 @@ from runwright.model.parameters import count_but_embeddings
 from runwright.report.progress import Progress
 from runwright.runs.folder import EXPORT_FILE, has_model, read_run, read_saved
 from runwright.runs.resume import override_key, with_overrides
-from runwright.store import read_json
+from runwright.store import cache_root, read_json
 from runwright.tokenizer.pretrained import load_pretrained
 from runwright.trainer.environment import local_world_size, share_of_cores
 from runwright.trainer.evaluate import predict
@@ -221,6 +221,12 @@ def predict_each(
         done += len(chunk)
         if on_progress:
             on_progress(done)
+
+
+def examples_of(run: FinishedRun, rows: Any, split: str) -> PreparedExamples:
+    """The examples of a split, from the cache where they are in it."""
+    options: Any = {"key": {"rows": rows._fingerprint}, "folder": cache_root() / "examples"}
+    return build.encode_rows(run.config, rows, run.task, run.tokenizer, split=split, **options)
 
 
 def record_columns(task: Any, records: Sequence[Mapping[str, Any]], *, first: int = 0) -> dict[str, Any]:

@@ -54,19 +54,17 @@ def find_model(asked: Named) -> Path | Named:
     return run
 
 
-def hypotheses_of(labels: str | None, template: str | None, *, multi_label: bool) -> Hypotheses | None:
+def hypotheses_of(labels: str | None, template: str | None) -> Hypotheses | None:
     """The classes A,B,C of zero-shot classification; None without any. Raises ConfigError."""
     if labels is None:
-        if template is not None or multi_label:
-            flag = "--multi-label" if multi_label else "--hypothesis"
-            raise ConfigError(f"{flag}: given without classes, expected --labels A,B,C as well")
+        if template is not None:
+            raise ConfigError("--hypothesis: given without classes, expected --labels A,B,C as well")
         return None
     names = tuple(filter(None, map(str.strip, labels.split(","))))
-    needed = 1 if multi_label else 2
-    if len({*names}) < max(len(names), needed):
-        expected = f"{needed} or more different classes with commas between them"
+    if len({*names}) < max(len(names), 2):
+        expected = "2 or more different classes with commas between them"
         raise ConfigError(f"--labels: given {labels!r}, expected {expected}")
     template = HYPOTHESIS if template is None else template
     if template.count("{}") != 1:
         raise ConfigError(f"--hypothesis: given {template!r}, expected a sentence with {{}} for the class")
-    return Hypotheses(labels=names, template=template, multi_label=multi_label)
+    return Hypotheses(labels=names, template=template)

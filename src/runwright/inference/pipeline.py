@@ -56,7 +56,6 @@ class Pipeline:
         context: str | None = None,
         candidate_labels: str | Sequence[str] | None = None,
         hypothesis_template: str = HYPOTHESIS,
-        multi_label: bool = False,
         top_k: int | None = 1,
     ) -> Any:
         """Answers for a text, a pair as a mapping, or a list of these; `top_k` None: all classes or answers.
@@ -69,7 +68,7 @@ class Pipeline:
         run, several = self.run, isinstance(inputs, list)
         if candidate_labels is not None:
             names = candidate_labels if isinstance(candidate_labels, str) else ",".join(candidate_labels)
-            run = choosing(run, hypotheses_of(names, hypothesis_template, multi_label=multi_label))
+            run = choosing(run, hypotheses_of(names, hypothesis_template))
         records = [*as_records(inputs if several else [inputs], run.columns)]
         if isinstance(run.task, MaskedLanguageModeling):
             require_masks(run, [as_texts(record.values())[0] for record in records])

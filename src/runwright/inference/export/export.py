@@ -71,13 +71,12 @@ def _limits(precision: str) -> dict[str, float]:
     """The limits of a precision; a file of the project comes first."""
     file = find_conf_folders().find("export.yaml")
     assert file is not None  # it is shipped
+    names = "metric", "agreement", "outputs"
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))[precision]
-        return {name: float(values[name]) for name in ("metric", "agreement", "outputs")}
+        return {name: float(values[name]) for name in names}
     except (LookupError, TypeError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(
-            f"{file}: expected metric, agreement and outputs of {precision}, as numbers"
-        ) from error
+        raise ConfigError(f"{file}: expected {listed(names)} of {precision}, as numbers") from error
 
 
 def _write_model(
