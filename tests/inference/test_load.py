@@ -59,7 +59,7 @@ def test_records_of_which_none_has_a_token_have_no_guesses(guesser: FinishedRun)
 def test_a_run_without_a_best_model_says_how_it_stands(tmp_path: Path) -> None:
     folder = create({"name": "one", "output_dir": str(tmp_path)}, overrides=[], command=[])
     update_status(folder, "FAILED")
-    with pytest.raises(CheckpointError, match=r"its status is FAILED\. Train it .*--resume"):
+    with pytest.raises(CheckpointError, match=r"its status is FAILED, and .*log\.txt says why"):
         load_run(folder)
 
 

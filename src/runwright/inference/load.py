@@ -87,7 +87,7 @@ def load_run(
     """
     if not has_model(folder):
         problem = f"run {folder} has no best model; its status is {read_run(folder)['status']}"
-        raise CheckpointError(f"{problem}. Train it to the end: runwright train --resume {folder}")
+        raise CheckpointError(f"{problem}, and {folder / 'log.txt'} says why; train it to its end")
     about = read_json(folder / EXPORT_FILE)
     best = folder if about else folder / "best"
     # Nothing is tracked here: the store's secrets are not needed.

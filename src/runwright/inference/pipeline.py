@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from runwright.errors import ConfigError, listed
+from runwright.errors import ConfigError
 from runwright.inference.features import TokenStates
 from runwright.inference.load import choosing, predict_each
-from runwright.inference.models import DTYPES, open_model
+from runwright.inference.models import open_model
 from runwright.inference.named import Named, find_model, hypotheses_of
 from runwright.inference.predict import require_masks
 from runwright.inference.records import as_records
@@ -35,13 +35,11 @@ class Pipeline:
         overrides: Sequence[str] = (),
         aggregation_strategy: Literal["none", "simple"] = "none",
         device: str | None = None,
-        dtype: Literal["fp32", "bf16", "fp16"] = "fp32",
-        allow_new_weights: bool = False,
     ) -> None:
-        for value, choices in ((aggregation_strategy, ("none", "simple")), (dtype, DTYPES)):
-            if value not in choices:
-                raise ConfigError(f"pipeline: given {value!r}, expected one of {listed(choices)}")
-        asked = Named(name=name, task=task, dtype=dtype, new_weights=allow_new_weights)
+        if aggregation_strategy not in ("none", "simple"):
+            expected = "expected none or simple"
+            raise ConfigError(f"aggregation_strategy: given {aggregation_strategy!r}, {expected}")
+        asked = Named(name=name, task=task)
         if task == "feature-extraction":
             asked = replace(asked, task=None, features="token")
         self.run = open_model(find_model(asked), overrides=overrides, device=device)
