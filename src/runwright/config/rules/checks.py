@@ -17,7 +17,6 @@ from runwright.errors import Mistake, did_you_mean, listed, shown
 Mistakes: TypeAlias = Iterator[Mistake]
 # Of the shipped metrics.
 LESS_IS_BETTER = {"mean_absolute_error", "mean_squared_error", "perplexity", "bits_per_byte", "ter"}
-LESS_IS_BETTER |= {"next_sentence_loss"}
 SPECIAL_TOKENS = 8  # more than any tokenizer puts around a question and a text
 FOCAL = "runwright.task.losses.Focal"
 ROLES = ("pad", "unk", "cls", "sep", "mask", "bos", "eos")

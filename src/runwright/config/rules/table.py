@@ -252,10 +252,7 @@ TASKS = (
     unique("task.tag_names", "tag"),
     rule(checks.tags_are_of_the_scheme, "task.tag_names", "task.scheme"),
     distinct("task.text_column", "task.label_column", "task.text_pair_column", "task.negative_column?"),
-    *(
-        forbids(f"metric.next_sentence_{name}", is_set, {"task.next_sentence": False}, NO_PAIRS)
-        for name in ("accuracy", "loss")
-    ),
+    forbids("metric.next_sentence_accuracy", is_set, {"task.next_sentence": False}, NO_PAIRS),
     at_most("task.evaluation_stride", "task.max_length"),
     at_most("task.pad_to", "task.max_length"),
     # answers to questions
