@@ -46,8 +46,7 @@ def by_name(
 
     `options` are the schedule's own. Raises ConfigError where the peak is never reached.
     """
-    from transformers import get_scheduler, optimization
-    from transformers.trainer_utils import SchedulerType
+    from transformers import get_scheduler
 
     num_warmup_steps = warmup_steps or 0
     if warmup_ratio:
@@ -59,18 +58,9 @@ def by_name(
             f"scheduler.warmup_steps={warmup_steps}, but the run has {num_training_steps} steps in all; "
             "lower it or give scheduler.warmup_ratio"
         )
-    parameters = inspect.signature(optimization.TYPE_TO_SCHEDULER_FUNCTION[SchedulerType(name)]).parameters
-    choices = [key for key in parameters if key not in _NO_OPTIONS]
-    if name == "warmup_stable_decay":
-        choices.append("decay_ratio")
-    for key in options:
-        if key not in choices:
-            raise ConfigError(
-                f"scheduler.options.{key}: {name!r} has no such option, expected "
-                f"{listed(choices) or 'none'}; {did_you_mean(key, choices)}".rstrip("; ")
-            )
+    _check_options(name, options)
     try:
-        if "decay_ratio" in choices:
+        if name == "warmup_stable_decay":
             options = dict(options)
             num_decay_steps = _share(num_training_steps, options.pop("decay_ratio"))
             options["num_decay_steps"] = min(num_decay_steps, num_training_steps - num_warmup_steps)
@@ -83,6 +73,22 @@ def by_name(
         )
     except (TypeError, ValueError, KeyError) as error:
         raise ConfigError(f"scheduler {name!r} does not take these options: {error}") from error
+
+
+def _check_options(name: str, options: dict[str, Any]) -> None:
+    from transformers import optimization
+    from transformers.trainer_utils import SchedulerType
+
+    parameters = inspect.signature(optimization.TYPE_TO_SCHEDULER_FUNCTION[SchedulerType(name)]).parameters
+    choices = [key for key in parameters if key not in _NO_OPTIONS]
+    if name == "warmup_stable_decay":
+        choices.append("decay_ratio")
+    for key in options:
+        if key not in choices:
+            raise ConfigError(
+                f"scheduler.options.{key}: {name!r} has no such option, expected "
+                f"{listed(choices) or 'none'}; {did_you_mean(key, choices)}".rstrip("; ")
+            )
 
 
 def _share(num_steps: int, ratio: float) -> int:
