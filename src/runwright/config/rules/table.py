@@ -183,8 +183,6 @@ PRETRAINED = {"model._target_": "runwright.model.pretrained.load", "model.embedd
 UNNAMED = {"task.label_file?": None, "task.problem?": (None, "single_label", "multi_label")}
 
 INTERVAL = "an evaluation interval: trainer.evaluate_every_steps or trainer.evaluate_every_epochs"
-NUMBERWISE = "an optimizer that treats each number on its own"
-MATRICES = "adafactor takes means over whole matrices; use optimizer=adamw or sgd, or replicated"
 FLATTERED = "metrics of a split that chose the model flatter it"
 ALIAS = "an alias is not `latest` or a version such as v1"
 NAME = "NAME or NAME@ALIAS of letters, digits, _ and -, in a name also dots and spaces"
@@ -214,7 +212,6 @@ TRAINING = (
     forbids("trainer.early_stopping_patience", is_set, NEVER_EVALUATED, INTERVAL),
     only("trainer.precision", ("fp32", "bf16"), ON_CPU, "on a CPU fp16 has no gradient scaler"),
     only("trainer.precision", ("fp32", "bf16"), SHARDED, "each process would scale its part of the gradient"),
-    forbids("optimizer._target_", "runwright.optimizer.adafactor", SHARDED, NUMBERWISE, MATRICES),
     only("optimizer.nesterov", False, {"optimizer.momentum": 0}, "it needs a momentum above 0"),
     at_most_one("scheduler.warmup_ratio", "scheduler.warmup_steps"),
     at_most("scheduler.warmup_steps", "trainer.max_steps"),
