@@ -166,7 +166,7 @@ def test_every_shipped_experiment_is_right(option: str, tmp_path: Path) -> None:
 def test_debug_modes_go_with_every_task(experiment: str, debug: str, tmp_path: Path) -> None:
     composed = compose([f"experiment={experiment}", f"debug={debug}"], folder=tmp_path)
     assert [m for m in all_mistakes(composed) if not m.given.startswith("???")] == []
-    assert composed.config["name"] == f"{experiment}-debug"
+    assert composed.config["name"] == "debug"
 
 
 def test_a_name_of_ones_own_stays_as_it_is_in_a_debug_mode(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Files and overrides that change a setting of Hydra (a launcher, a sweeper) take 
 plugins.
 """
 
+import copy
 import re
 import unicodedata
 import warnings
@@ -207,7 +208,11 @@ def _measure(value: Any, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
 
 
 class Loader(ConfigLoaderImpl):
-    """Hydra's loader. A debug mode adds itself to the experiment's name: runs of `vader-debug`."""
+    """Hydra's loader, by which no job of a multirun has other settings of Hydra than the multirun itself.
+
+    Of a job's overrides it takes the texts alone: the job composes them as a single run does, so that nothing
+    is run or set that a sweeper draws and no check has seen. Launchers pickle it into their processes.
+    """
 
     def __init__(self, search_path: ConfigSearchPath) -> None:
         super().__init__(search_path)
@@ -217,12 +222,10 @@ class Loader(ConfigLoaderImpl):
             for source in self.repository.sources
         ]
 
-    def _compose_config_from_defaults_list(self, defaults: list[ResultDefault], repo: Any) -> DictConfig:
-        config = super()._compose_config_from_defaults_list(defaults, repo)
-        name: Any = config._get_node("name")
-        if name is not None and any(str(default.config_path).startswith("debug/") for default in defaults):
-            config["name"] = f"{name._value()}-debug"
-        return config
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        job = copy.deepcopy(master_config)
+        job.hydra.overrides.task = list(sweep_overrides)
+        return job
 
 
 def config_loader(folders: ConfFolders, *, full: bool = False) -> Loader:
