@@ -7,7 +7,6 @@ plugins.
 
 import copy
 import re
-import unicodedata
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -40,15 +39,6 @@ from runwright.config.options import leaves_of, walk
 from runwright.errors import Mistake, did_you_mean, listed, shown
 
 WRONG_FILE = (OSError, ValueError, TypeError, AttributeError)
-CURES = {  # of broken YAML, by words of PyYAML's
-    r"'\t'": "indent with spaces: YAML takes no tabs there",
-    "duplicate key": "keep one of the two",
-    "another document": "leave out the line ---",
-    "cannot start any token": "put the value in '…'",
-    "alphabetic or numeric": "put the value in '…'",
-    "escape sequence": "in '…' a backslash is one",
-    "mapping values": "put a value with ': ' in '…'",
-}
 ROOT_NAME = "train"
 HYDRA = "hydra"  # the key of Hydra's own settings, and the start of its groups
 UNPLACED = "conf"  # the key of a mistake whose file Hydra does not name
@@ -150,10 +140,6 @@ class YamlLoader(get_yaml_loader()):
 
 
 MAX_CHARACTERS, MAX_VALUES, MAX_DEPTH = 200_000, 20_000, 50  # of a file, its aliases expanded
-# What looks like a space at the start of a line or value, or quotes that a word processor made around one.
-LOOKALIKE = re.compile(
-    r"^ *([\u00a0\u200b\u3000])|[:-] *([\u00a0\u200b\u3000]|[“”„«‘][^“”„»’\n]*[“”»’]$)", re.MULTILINE
-)
 
 
 class WrongFile(ValueError):  # noqa: N818 - caught where Hydra's own errors are
@@ -181,10 +167,6 @@ class YamlFiles(FileConfigSource):
         if not isinstance(content, dict):
             problem = "no values" if content is None else shown(content)
             raise WrongFile(name, problem, "a mapping of names to values")
-        if match := LOOKALIKE.search(text):
-            place = f"{name}, line {text.count(chr(10), 0, match.start()) + 1}"
-            problem = unicodedata.name((match[1] or match[2])[0])
-            raise WrongFile(place, problem, "plain spaces and quotes; text with it goes in '…'")
         config, header = OmegaConf.create(content), self._get_header_dict(text[:512])
         return ConfigResult(config=config, path=f"file://{self.path}", provider=self.provider, header=header)
 
@@ -298,8 +280,7 @@ def explain(error: Exception, folders: ConfFolders) -> Mistake:
     for cause in chain:
         if isinstance(cause, yaml.MarkedYAMLError) and (mark := cause.problem_mark) is not None:
             key = f"{_relative(Path(mark.name), folders)}, line {mark.line + 1}, column {mark.column + 1}"
-            hint = next((hint for words, hint in CURES.items() if words in str(cause.problem)), "")
-            return Mistake(key, f"broken YAML ({cause.problem})", "a YAML mapping of names to values", hint)
+            return Mistake(key, f"broken YAML ({cause.problem})", "a YAML mapping of names to values")
         if isinstance(cause, WrongFile):
             return Mistake(*cause.args)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
