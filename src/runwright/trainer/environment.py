@@ -13,7 +13,6 @@ from runwright.errors import ConfigError
 from runwright.sweep.trial import SLOTS_VARIABLE
 
 WORKER_VARIABLE = "RUNWRIGHT_WORKER"  # set in the processes that our own launcher starts
-BEATS_VARIABLE = "RUNWRIGHT_BEATS_FD"  # a pipe for their heartbeats
 STOP_VARIABLE = "RUNWRIGHT_STOP_FILE"  # in the jobs of a multirun: is there once it was told to stop
 STORE_VARIABLE = "RUNWRIGHT_STORE_FD"  # a listening socket for rank 0, so that nobody else gets the port
 
