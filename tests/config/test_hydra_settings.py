@@ -261,7 +261,7 @@ def test_a_job_has_the_settings_of_the_multirun_whatever_its_overrides_bring(tmp
     typed = ["hydra.job.name=mine", "seed=1,2"]
     master = loader.load_configuration(ROOT_NAME, typed, RunMode.MULTIRUN)
     drawn = ["experiment=x", "hydra.sweep.dir=/tmp/x", "++hydra={verbose: true}", "seed=1"]
-    job = pickle.loads(pickle.dumps(loader)).load_sweep_config(master, drawn).hydra
+    job = loader.load_sweep_config(master, drawn).hydra
     assert job.overrides.task == drawn
     assert master.hydra.overrides.task == ["seed=1,2"]
     job.overrides.task = ["seed=1,2"]
