@@ -134,7 +134,7 @@ class TokenClassification(Task):
         self.objective = SingleLabel(
             label_smoothing=self.label_smoothing,
             class_weights=self.class_weights,
-            loss_function=loss_of_task(self.loss_option, self.label_names),
+            loss_function=loss_of_task(self.loss_option),
         )
         self.types = tag_schemes.span_types(self.label_names, self.scheme)
         self.reader = replace(self.reader, at_spaces=self.at_spaces)
