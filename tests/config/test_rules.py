@@ -12,7 +12,7 @@ from runwright.errors import Mistake
 
 ANYTHING: list[Any] = [
     None, True, 0, -1.5, "", "tune", "loss", [], [[1]], ["a", 2, "byte_level"], {}, {"a": None, "b": [{}]},
-    {"_target_": "own.thing", "alpha": "x"}, {"_target_": "runwright.task.losses.Focal", "alpha": {"a": "x"}},
+    {"_target_": "own.thing", "gamma": "x"}, {"_target_": "runwright.task.losses.Focal", "gamma": {"a": "x"}},
 ]  # fmt: skip
 NODES = ("metric", "_target_")  # whatever the classes are: mappings of nodes, and names
 

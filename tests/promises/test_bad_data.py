@@ -239,7 +239,7 @@ BAD = [
     Bad("tags json", "null among words", lines(WORDS, WORDS | {"words": ["a", None]}), "word 2", 1, "words"),
     Bad("tags json", "a text for words", lines(WORDS | {"words": "Ad"}), "2 tags for 1 words", 0, "tags"),
     Bad("tags json", "a cut list", lines(WORDS | {"words": "['a' ... 'b']"}), "list of words", 0, "words"),
-    Bad("tags json", "utf16", lines({"text": "😀 Ad", "tags": "[[3,5,'a']]"}), "offsets=utf16", 0, "tags"),
+    Bad("tags json", "utf16", lines({"text": "😀 Ad", "tags": "[[3,5,'a']]"}), "of 4 characters", 0, "tags"),
     Bad("tags json", "lists for words", lines(WORDS | {"words": [["a"], ["b"]]}), "word 1 is", 0, "words"),
     Bad("tags json", "no words", lines({"tokens": ["a"], "tags": ["O"]}), "'tokens'", None, "words"),
     Bad("tags json", "no tags", lines({"words": ["a"], "tag": ["O"]}), "did you mean 'tag'", None, "tags"),

@@ -34,7 +34,7 @@ DECODER = [  # with tied weights
 ]  # fmt: skip
 ADAPTED = ["model=lora", "model.name=decoder", "model.lora.rank=2"]
 CHATS = ["task=instruction_tuning", "generation.max_new_tokens=4", "metric=[token_f1]"]
-FOCAL = "task.loss={_target_: runwright.task.losses.Focal, gamma: 2.0, alpha: null}"
+FOCAL = "task.loss={_target_: runwright.task.losses.Focal, gamma: 2.0}"
 OWN = "task.loss={_target_: own_losses.squared}"
 VECTORS = ["task=sentence_embedding", "task.max_length=16"]
 RANKED = [*VECTORS, "task.problem=retrieval", "task.label_column=null", "metric=[mrr_10]"]

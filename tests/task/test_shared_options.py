@@ -14,7 +14,6 @@ from datasets import Dataset
 
 from runwright.config.targets import instantiate
 from runwright.errors import ConfigError
-from runwright.task.losses import Focal
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "task"
 ROWS: dict[str, list[Any]] = {
@@ -106,8 +105,6 @@ def test_a_loss_of_the_users_is_summed_as_the_tasks_own(make: Any, name: str) ->
 def test_losses_that_a_task_cannot_have_are_refused(make: Any) -> None:
     with pytest.raises(ConfigError, match="given a function of a batch, expected one of logits and labels"):
         make("sequence_classification", loss=lambda logits, labels, batch: labels)
-    with pytest.raises(ConfigError, match=r"task\.loss\.alpha: .*, expected null"):
-        loss_of(make("causal_language_modeling", loss=Focal(gamma=2.0, alpha={"x": 1.0})))
 
 
 def test_vectors_of_texts_have_a_loss_of_the_users_too(make: Any) -> None:

@@ -27,8 +27,6 @@ def reader(**options: Any) -> RowReader:
         "text_column": "text",
         "tags_column": "tags",
         "scheme": "bio",
-        "offsets": "characters",
-        "misplaced": "refuse",
     }
     return RowReader(**usual | options)
 
@@ -130,41 +128,31 @@ def test_spans_of_annotation_tools_become_tags(marks: Any) -> None:
     assert tags_of(TEXT, marks, scheme="plain") == "PER PER O O LOC O"
 
 
-@pytest.mark.parametrize(("unit", "start", "end"), [("characters", 2, 6), ("utf16", 3, 7), ("bytes", 5, 10)])
-def test_offsets_count_what_the_option_says(unit: Any, start: int, end: int) -> None:
-    text, marks = "😀 Zoë! is", f'[[{start}, {end}, "PER"]]'
-    assert tags_of(text, marks, offsets=unit) == "O B-PER I-PER O"
-    if unit != "characters":
-        with pytest.raises(DataError, match=f"set task.offsets={unit}"):
-            tags_of(text, marks, misplaced="mend")
+def test_offsets_count_characters() -> None:
+    assert tags_of("😀 Zoë! is", '[[2, 6, "PER"]]') == "O B-PER I-PER O"
 
 
 @pytest.mark.parametrize(
-    ("marks", "message", "mended"),
+    ("marks", "message"),
     [
-        ([[0, 2, "PER"]], r"'An', cuts a word of 'Ana'; task.misplaced_spans=mend", "B-PER O O O O O"),
-        ([[0, 3, "A"], [0, 8, "B"]], r"'Ana', overlaps another one", "B-B I-B O O O O"),
-        ([[0, 99, "A"]], "not in the text of 24 characters$", None),
-        ([[8, 9, "A"]], "holds no word$", None),
-        ([[3, 3, "A"]], "not in the text", None),
-        ([{"start": 0, "end": 3, "label": "A", "text": "Bea"}], "'Ana', should be 'Bea'$", None),
-        ([{"start": 0, "end": 3}], "expected a span", None),
-        ({"start": 0, "end": 3, "label": "A"}, "expected lists of as many", None),
-        ({"start": [0], "end": [3, 4], "label": ["A"]}, "expected lists of as many", None),
-        ([{"start": 0, "end": 3, "labels": ["A", "B"]}], "expected a span", None),
-        ([{"result": RESULT}, {"result": []}], "2 annotations of one text", None),
+        ([[0, 2, "PER"]], r"'An', cuts a word of 'Ana'$"),
+        ([[0, 3, "A"], [0, 8, "B"]], r"'Ana Lima', overlaps another one$"),
+        ([[0, 99, "A"]], "not in the text of 24 characters$"),
+        ([[8, 9, "A"]], "holds no word$"),
+        ([[3, 3, "A"]], "not in the text"),
+        ([{"start": 0, "end": 3, "label": "A", "text": "Bea"}], "'Ana', should be 'Bea'$"),
+        ([{"start": 0, "end": 3}], "expected a span"),
+        ({"start": 0, "end": 3, "label": "A"}, "expected lists of as many"),
+        ({"start": [0], "end": [3, 4], "label": ["A"]}, "expected lists of as many"),
+        ([{"start": 0, "end": 3, "labels": ["A", "B"]}], "expected a span"),
+        ([{"result": RESULT}, {"result": []}], "2 annotations of one text"),
     ],
 )
-def test_a_span_that_does_not_fit_is_refused_or_mended(marks: Any, message: str, mended: str | None) -> None:
+def test_a_span_that_does_not_fit_is_refused(marks: Any, message: str) -> None:
     marks = str(marks)
     with pytest.raises(DataError, match=message) as caught:
         tags_of(TEXT, marks)
     assert (caught.value.row, caught.value.column) == (0, "tags")
-    if mended:
-        assert tags_of(TEXT, marks, misplaced="mend") == mended
-    else:
-        with pytest.raises(DataError, match=message):
-            tags_of(TEXT, marks, misplaced="mend")
 
 
 def test_scripts_without_spaces_are_split_into_characters() -> None:

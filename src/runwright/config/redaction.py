@@ -156,9 +156,7 @@ def redact(value: Any) -> Any:
 _VARIABLE = re.compile(r"\$\{oc\.env:\s*(\w+)")
 _WHOLE_VARIABLE = re.compile(r"\$\{oc\.env:\s*\w+(?:,\s*null)?\}")
 # Below these keys stand names of classes, columns and values, which may well be `token` or `password`.
-_NAMES_OF_DATA = re.compile(
-    r"(?:^|\.)(?:class_weights|alpha|columns|column_types|values|replace|references)\."
-)
+_NAMES_OF_DATA = re.compile(r"(?:^|\.)(?:class_weights|columns|column_types|values|replace|references)\.")
 
 
 def check_secrets(config: Mapping[str, Any], unresolved: Mapping[str, Any]) -> list[Mistake]:

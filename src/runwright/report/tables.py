@@ -18,11 +18,9 @@ Rows = list[dict[str, Any]]
 
 
 def class_report(predicted: np.ndarray, expected: np.ndarray, labels: Sequence[str]) -> Rows:
-    """Precision, recall, F1, and how often each class is expected and predicted; NaN where undefined.
+    """The table `count_report` of classes [N] int, or of sets [N, C] bool.
 
-    `predicted` and `expected` are classes [N] int, or sets [N, C] bool; expected classes outside 0 to C - 1
-    count for nothing. Precision is undefined for a class that was never predicted, recall for one that was
-    never expected, F1 only where both are.
+    Expected classes outside 0 to C - 1 count for nothing.
     """
     import numpy as np  # deferred: who writes records alone need not have it loaded
 
@@ -30,11 +28,23 @@ def class_report(predicted: np.ndarray, expected: np.ndarray, labels: Sequence[s
         is_labelled = (expected >= 0) & (expected < len(labels))
         identity = np.eye(len(labels), dtype=bool)
         predicted, expected = identity[predicted[is_labelled]], identity[expected[is_labelled]]
-    right = (predicted & expected).sum(axis=0)
-    claimed, support = predicted.sum(axis=0), expected.sum(axis=0)
+    counts = (predicted & expected).sum(axis=0), predicted.sum(axis=0), expected.sum(axis=0)
+    return count_report(labels, *counts, kind="class")
+
+
+def count_report(
+    labels: Sequence[str], right: np.ndarray, claimed: np.ndarray, support: np.ndarray, *, kind: str
+) -> Rows:
+    """Precision, recall, F1, and how often each label is expected and predicted, from these counts [C].
+
+    Precision is NaN for a label that was never predicted, recall for one that was never expected, F1 only
+    where both are.
+    """
+    import numpy as np  # deferred: who writes records alone need not have it loaded
+
     with np.errstate(invalid="ignore", divide="ignore"):
         precision, recall, f1 = right / claimed, right / support, 2 * right / (claimed + support)
-    names = ("class", "precision", "recall", "f1", "support", "predicted")
+    names = (kind, "precision", "recall", "f1", "support", "predicted")
     columns = (column.tolist() for column in (precision, recall, f1, support, claimed))
     return [dict(zip(names, row, strict=True)) for row in zip(labels, *columns, strict=True)]
 

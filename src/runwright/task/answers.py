@@ -1,4 +1,4 @@
-"""Answers to questions: read from rows and checked, found in windows, and judged at every threshold."""
+"""Answers to questions: read from rows and checked, found in windows, and the threshold for none of them."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,15 +8,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from runwright.errors import DataError
-from runwright.predictions import Ragged, evenly_spaced
+from runwright.predictions import Ragged
 from runwright.task.labels import WRITTEN, read_written
 from runwright.task.text import Said, Span, say, trimmed
 from runwright.types import PerExample
 
 NO_ANSWER = (-1, -1)
 UNKNOWN = (-2, -2)  # there are answers, but none of them is in the context: nothing to train on
-LENGTHS = ((1, 10), (11, 30), (31, 60), (61, None))  # characters of the first expected answer
-MAX_TABLE_ROWS = 201
 
 
 class Answers(NamedTuple):
@@ -146,37 +144,12 @@ class AnswerResults(PerExample):
         return self.no_answer_scores - np.array(best, dtype=np.float64)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ThresholdCurve:
-    """Metrics of a split at T thresholds, rising: no answer is given where the margin is above."""
+def best_threshold(results: AnswerResults) -> float | None:
+    """The margin above which to give no answer for the best F1, as SQuAD 2.0's evaluation looks for it.
 
-    thresholds: np.ndarray  # [T] float64
-    exact: np.ndarray  # [T] float64
-    f1: np.ndarray  # [T] float64
-    answered: np.ndarray  # [T] float64, share of questions that get an answer
-
-    @property
-    def best(self) -> int:
-        """Index of the best F1; of equals that of the best exact match, then the least."""
-        return int(np.lexsort((-np.arange(len(self.f1)), self.exact, self.f1))[-1])
-
-    def table(self, threshold: float, margins: np.ndarray) -> list[dict[str, Any]]:
-        """Thresholds at even steps over the questions, the best one of this split, and the one in use."""
-        # The one in use is between two of these; it gives as many answers as one of them.
-        used = int(np.abs(self.answered - (margins <= threshold).mean()).argmin())
-        num = len(self.thresholds)
-        rows = {*evenly_spaced(num, MAX_TABLE_ROWS).tolist(), self.best, used}
-        columns = {"threshold": self.thresholds, "exact_match": self.exact, "f1": self.f1}
-        columns["answered"] = self.answered
-        return [
-            {name: float(values[row]) for name, values in columns.items()}
-            | {"best": row == self.best, "used": row == used}
-            for row in sorted(rows)
-        ]
-
-
-def threshold_curve(results: AnswerResults) -> ThresholdCurve | None:
-    """One threshold between each two margins that differ; None without labels or without any span."""
+    It lies between two margins that differ. Of equals the one with the best exact match, then the least. None
+    without labels or without any span.
+    """
     exact, f1, answerable, margins = results.best_exact, results.best_f1, results.answerable, results.margins
     if exact is None or f1 is None or answerable is None or not np.isfinite(margins).any():
         return None
@@ -192,27 +165,4 @@ def threshold_curve(results: AnswerResults) -> ThresholdCurve | None:
         gained = np.concatenate([[0.0], np.cumsum(best[order] - silent)])
         return (silent.sum() + gained[counts]) / len(order)
 
-    return ThresholdCurve(thresholds=thresholds, exact=mean(exact), f1=mean(f1), answered=counts / len(order))
-
-
-def answer_table(results: AnswerResults) -> list[dict[str, Any]]:
-    """Exact match and F1 of all questions, by whether there is an answer, and by how long it is."""
-    judged: Any = results  # which has all columns
-    lengths = np.array([len(texts[0]) if texts else 0 for texts in judged.expected], dtype=np.int64)
-    kinds = {"all": np.ones(len(lengths), dtype=bool)}
-    if not judged.answerable.all():
-        kinds |= {"with an answer": judged.answerable, "without an answer": ~judged.answerable}
-    for low, high in LENGTHS:
-        name = f"answer of {low} to {high} characters" if high else f"answer of {low} characters and more"
-        kinds[name] = (lengths >= low) & (lengths <= (high or lengths.max(initial=0)))
-    return [
-        {
-            "questions": name,
-            "count": int(mask.sum()),
-            "exact_match": float(judged.exact[mask].mean()),
-            "f1": float(judged.f1[mask].mean()),
-            "answered": float((results.predicted[mask] != "").mean()),
-        }
-        for name, mask in kinds.items()
-        if mask.any()
-    ]
+    return float(thresholds[np.lexsort((-thresholds, mean(exact), mean(f1)))[-1]])

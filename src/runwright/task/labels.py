@@ -272,14 +272,6 @@ def each_label(labels: Iterable[Any]) -> Iterator[int]:
         yield from [label] if isinstance(label, int) else label
 
 
-def by_class(values: Mapping[str, float], names: Sequence[str], *, option: str) -> tuple[float, ...]:
-    """The number of each class in the order of the names; raises ConfigError unless each has one."""
-    unknown, missing = sorted(set(values) - set(names)), sorted(set(names) - set(values))
-    if unknown or missing:
-        raise ConfigError(f"{option}: one weight for each class; unknown {unknown}, missing {missing}")
-    return tuple(float(values[name]) for name in names)
-
-
 def learn_class_weights(
     option: Literal["balanced"] | Mapping[str, float] | None,
     labels: Sequence[Any] | None,
@@ -297,7 +289,11 @@ def learn_class_weights(
     if option is None or labels is None:
         return None
     if isinstance(option, Mapping):
-        return by_class(option, names, option="task.class_weights")
+        unknown, missing = sorted({*option} - {*names}), sorted({*names} - {*option})
+        if unknown or missing:
+            problem = f"one weight for each class; unknown {unknown}, missing {missing}"
+            raise ConfigError(f"task.class_weights: {problem}")
+        return tuple(float(option[name]) for name in names)
     counts = Counter(each_label(labels))
     empty = [name for index, name in enumerate(names) if not counts[index]]
     if empty and problem != "tags":

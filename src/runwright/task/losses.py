@@ -14,9 +14,8 @@ from torch import Tensor
 
 from runwright.config.targets import positional
 from runwright.errors import ConfigError
-from runwright.task.labels import by_class
 from runwright.task.text import IGNORED
-from runwright.types import Fraction, LossSum, NonNegativeFloat, PositiveFloat
+from runwright.types import LossSum, NonNegativeFloat
 
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """Losses of logits and labels one by one, so that they may be summed over any cut of a batch.
@@ -27,51 +26,36 @@ of labels; [N] with logits [N] for numbers. The result has the shape of the labe
 
 
 class Focal:
-    """-alpha (1 - p)^gamma log(p) of the probability p of the true label: easy examples count less.
+    """-(1 - p)^gamma log(p) of the probability p of the true label: easy examples count less.
 
-    Lin et al. 2017, "Focal Loss for Dense Object Detection", equation 5. For sets of labels each label is a
-    binary problem: alpha weighs it where it is there, 1 - alpha where it is not, as in the paper.
+    Lin et al. 2017, "Focal Loss for Dense Object Detection", equation 4. For sets of labels each label is a
+    binary problem. The weights of its equation 5 are `task.class_weights`.
     """
 
-    def __init__(self, *, gamma: NonNegativeFloat, alpha: Fraction | dict[str, PositiveFloat] | None) -> None:
+    def __init__(self, *, gamma: NonNegativeFloat) -> None:
         self.gamma = gamma
-        self.alpha = alpha
-        self.weights: float | Sequence[float] | None = None if isinstance(alpha, dict) else alpha
-
-    def use_classes(self, names: Sequence[str]) -> None:
-        """Put the weights in the order of the classes; raises ConfigError unless each class has one."""
-        if isinstance(self.alpha, dict):
-            self.weights = by_class(self.alpha, names, option="task.loss.alpha")
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
         """[N] for classes, [N, C] for sets of labels, in nats."""
-        if self.weights is None and self.alpha is not None:
-            raise ConfigError("task.loss.alpha: given weights of classes, expected null: the task has none")
-        weights = None if self.weights is None else logits.new_tensor(self.weights)
         if labels.dim() == 2:
             signs = 2 * labels - 1
-            losses = self._focal(F.logsigmoid(signs * logits), F.logsigmoid(-signs * logits))
-            return losses if weights is None else losses * (labels * weights + (1 - labels) * (1 - weights))
-        classes = labels.unsqueeze(1)
-        whole = logits.logsumexp(dim=1)
-        others = logits.scatter(1, classes, -torch.inf).logsumexp(dim=1)
-        losses = self._focal(logits.gather(1, classes).squeeze(1) - whole, others - whole)
-        return losses if weights is None else losses * weights[labels]
-
-    def _focal(self, log_p: Tensor, log_rest: Tensor) -> Tensor:
-        """From log(p) and log(1 - p): a power of 1 - p itself has no gradient at 0 for gamma below 1."""
+            log_p, log_rest = F.logsigmoid(signs * logits), F.logsigmoid(-signs * logits)
+        else:
+            classes = labels.unsqueeze(1)
+            whole = logits.logsumexp(dim=1)
+            log_p = logits.gather(1, classes).squeeze(1) - whole
+            log_rest = logits.scatter(1, classes, -torch.inf).logsumexp(dim=1) - whole
+        # A power of 1 - p itself has no gradient at 0 for gamma below 1.
         return -(self.gamma * log_rest).exp() * log_p
 
 
-def loss_of_task(loss: Any, names: Sequence[str]) -> Any:
-    """The loss of a task's options, told the classes; raises ConfigError where it is none."""
+def loss_of_task(loss: Any) -> Any:
+    """The loss of a task's options; raises ConfigError where it is none."""
     if loss is not None and not callable(loss):
         expected = "expected a function of logits and labels, or a class whose instances are called with them"
         raise ConfigError(f"task.loss: given {type(loss).__name__}, {expected}")
     if loss is not None and takes_batch(loss):
         raise ConfigError("task.loss: given a function of a batch, expected one of logits and labels alone")
-    if use_classes := getattr(loss, "use_classes", None):
-        use_classes(names)
     return loss
 
 

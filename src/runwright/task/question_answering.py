@@ -93,8 +93,8 @@ class QuestionAnswering(Task):
 
     def tune(self, predictions: SpanPredictions, rows: Any) -> None:
         """Take the threshold with the best F1 over these rows."""
-        if (curve := answers.threshold_curve(self.assemble(predictions, rows))) is not None:
-            self.threshold = float(curve.thresholds[curve.best])
+        best = answers.best_threshold(self.assemble(predictions, rows))
+        self.threshold = self.threshold if best is None else best
 
     @property
     def head(self) -> Head:
@@ -295,15 +295,6 @@ class QuestionAnswering(Task):
                 for (start, end), share in zip(spans, shares, strict=False)
             ]
         return described
-
-    def tables(self, predictions: AnswerResults) -> dict[str, list[dict[str, Any]]]:
-        """`answers`: metrics by kind of question; `no_answer`: metrics at every threshold."""
-        if not predictions.labelled:
-            return {}
-        tables = {"answers": answers.answer_table(predictions)}
-        if self.threshold is not None and (curve := answers.threshold_curve(predictions)) is not None:
-            tables["no_answer"] = curve.table(self.threshold, predictions.margins)
-        return tables
 
 
 def best_spans(text: str, spans: np.ndarray, scores: np.ndarray) -> list[tuple[Span, float]]:

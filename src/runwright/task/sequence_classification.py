@@ -100,7 +100,7 @@ class SequenceClassification(Task):
     def use_learned(self) -> None:
         """Make the objective of this problem, and find the positive class."""
         self.positive = labels.positive_class(self.positive_label, self.label_names)
-        loss = loss_of_task(self.loss_option, self.label_names)
+        loss = loss_of_task(self.loss_option)
         if self.problem == "regression":
             self.objective = Regression(loss_function=loss)
             return

@@ -1,32 +1,21 @@
-"""Words and tags of token classification: read from rows and checked; tables of spans.
+"""Words and tags of token classification: read from rows and checked.
 
 Spans of characters beside a text, as annotation tools export them, are turned into tags of words.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 from datasets import Dataset
 
 from runwright.config import tag_schemes
 from runwright.config.tag_schemes import OUTSIDE, Scheme, Tag, read_tag, tags_of_type, tags_over
 from runwright.dataset.checks import missing_column
 from runwright.errors import DataError, did_you_mean, listed
-from runwright.metric.classification import count_spans
 from runwright.task.labels import WRITTEN, looks_written, read_written
 from runwright.task.text import Said, Span, as_texts, join_words, say, split_words
 
-Unit = Literal["characters", "utf16", "bytes"]
-_SIZES: dict[str, Callable[[str], int]] = {  # of a character
-    "characters": lambda _: 1,
-    "utf16": lambda character: 1 + (character > "\uffff"),
-    "bytes": lambda character: len(character.encode()),
-}
 # Names of start, end, type and text, in the order in which they are looked for.
 _NAMES = (
     ("start", "start_offset", "begin", "startOffset"),
@@ -44,8 +33,6 @@ class RowReader:
     text_column: str
     tags_column: str
     scheme: Scheme
-    offsets: Unit
-    misplaced: Literal["refuse", "mend"]
     at_spaces: bool = False  # words of texts are what spaces separate; False: see `split_words`
 
     def input_column(self, names: Iterable[str]) -> str:
@@ -103,8 +90,7 @@ class RowReader:
         for row, value in enumerate(read):
             where = {"split": split, "row": row, "column": column}
             if are_spans:
-                tags, is_mended = self._tags_of_marks(texts[row], words[row], value, where)
-                say(said, MENDED, row, if_=is_mended)
+                tags = tags_of_marks(read_marks(value, where), texts[row], words[row], self.scheme, where)
                 say(said, f"{column}: null is read as no span", row, if_=value is None)
             else:
                 tags = value.split() if isinstance(value, str) and not looks_written(value) else value
@@ -115,29 +101,8 @@ class RowReader:
             lists.append(tags)
         return lists
 
-    def _tags_of_marks(
-        self, text: str, words: Sequence[Span], values: Any, where: Mapping[str, Any]
-    ) -> tuple[list[str], bool]:
-        """The tag of each word, and whether a span had to be mended for it.
-
-        Spans are lists of start, end and type, or records that name them, as doccano, spaCy, Prodigy and
-        Label Studio write them (of the latter also all `annotations`) and as our own predictions are; or a
-        mapping of lists. One that cuts a word takes all of it, and of spans that overlap the longest counts;
-        or, as for all else that is wrong with a span, DataError is raised.
-        """
-        marks = read_marks(values, where)
-        tags, wrong = _tags(text, words, marks, self.scheme, self.offsets)
-        others = [each for each in _SIZES if wrong and not _tags(text, words, marks, self.scheme, each)[1]]
-        can_mend = not others and all(wrong.values())
-        if not wrong or (can_mend and self.misplaced == "mend"):
-            return tags, bool(wrong)
-        hint = f"; counted in {others[0]} it fits: set task.offsets={others[0]}" if others else ""
-        mending = "; task.misplaced_spans=mend takes whole words, and of spans that overlap the longest"
-        raise DataError(next(iter(wrong)) + hint + mending * can_mend, **where)
-
 
 AT_SPACES = "a text of words is split at spaces"
-MENDED = "spans that cut a word take all of it, and of spans that overlap the longest counts"
 
 
 def _no_list(value: Any, kind: str, where: Mapping[str, Any]) -> DataError:
@@ -154,12 +119,7 @@ def learn_tags(reader: RowReader, train: Dataset) -> tuple[str, ...]:
     column, scheme = reader.tags_column, reader.scheme
     rows = reader.tags(train, split="train")
     if rows is None:
-        option = "task.tags_column"
-        for name, value in train[0].items():
-            with suppress(DataError):
-                if are_marks(read := read_written(value)) and read_marks(read, {}):
-                    option = f"task.tags_column={name}"
-        raise missing_column(column, train, split="train", option=option)
+        raise missing_column(column, train, split="train", option="task.tags_column")
     names = feature_names(train, column)
     first_rows: dict[str, int | None] = dict.fromkeys(names or ())
     for row, tags in enumerate([] if names else rows):
@@ -235,55 +195,6 @@ def _cells(
     return texts
 
 
-def span_tables(predictions: Any, types: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    """`spans`: precision, recall and F1 of each type; `span_confusion`: expected against predicted types.
-
-    `spans` and `expected_spans` are [N] rows of [S, 3]: first word, one past the last, index of the type.
-    """
-    counts = count_spans(predictions).sum(axis=0)
-    counts = np.pad(counts, ((0, 0), (0, len(types) - counts.shape[1]))).T.tolist()
-    pairs = Counter()
-    for rows in zip(predictions.spans.rows(), predictions.expected_spans.rows(), strict=True):
-        pairs.update(_pairs(*([tuple(span) for span in row.tolist()] for row in rows)))
-
-    def ratio(numerator: int, denominator: int) -> float:
-        return numerator / denominator if denominator else float("nan")
-
-    table = [
-        {
-            "type": name,
-            "precision": ratio(right, predicted),
-            "recall": ratio(right, expected),
-            "f1": ratio(2 * right, predicted + expected),
-            "support": expected,
-            "predicted": predicted,
-        }
-        for name, (right, predicted, expected) in zip(types, counts, strict=True)
-    ]
-    names = dict(enumerate(types)) | {None: "nothing"}
-    confusion = [
-        {"expected": names[one], "predicted": names[other], "boundaries": boundaries, "count": count}
-        for (one, other, boundaries), count in pairs.most_common()
-    ]
-    return {"spans": table, "span_confusion": confusion}
-
-
-def _pairs(
-    predicted: Sequence[tuple[int, ...]], expected: Sequence[tuple[int, ...]]
-) -> list[tuple[int | None, int | None, str]]:
-    """Types of each expected span and the most similar one over it, and of predicted spans over none."""
-    pairs: list[tuple[int | None, int | None, str]] = []
-    touched: set[tuple[int, ...]] = set()
-    for wanted in expected:
-        overlapping = [span for span in predicted if span[0] < wanted[1] and wanted[0] < span[1]]
-        touched.update(overlapping)
-        sizes = [min(span[1], wanted[1]) - max(span[0], wanted[0]) for span in overlapping]
-        same = [span for span in overlapping if span[:2] == wanted[:2]]
-        best = same[0] if same else overlapping[int(np.argmax(sizes))] if overlapping else (None,) * 3
-        pairs.append((wanted[2], best[2], "same" if same else "other" if overlapping else ""))
-    return pairs + [(None, span[2], "") for span in predicted if span not in touched]
-
-
 # --- spans of characters ----------------------------------------------------------------------------------
 
 
@@ -320,28 +231,33 @@ def read_marks(values: Any, where: Mapping[str, Any]) -> list[tuple[int, int, st
     return list(marks)
 
 
-def _tags(
-    text: str, words: Sequence[Span], marks: Sequence[tuple], scheme: Scheme, unit: str
-) -> tuple[list[str], dict[str, bool]]:
-    """Tags with all spans mended, and what is wrong with the spans, with whether it can be mended."""
-    positions = {at: index for index, at in enumerate(accumulate(map(_SIZES[unit], text), initial=0))}
+def tags_of_marks(
+    marks: Sequence[tuple[int, int, str, str | None]],
+    text: str,
+    words: Sequence[Span],
+    scheme: Scheme,
+    where: Mapping[str, Any],
+) -> list[str]:
+    """The tag of each word; raises DataError for a span that is not made of whole words of its own."""
     form = "{type}" if scheme == "plain" else "{letter}-{type}"
-    tags, wrong = [OUTSIDE] * len(words), {}
-    for first, last, kind, expected in sorted(marks, key=lambda mark: (mark[0] - mark[1], mark[0])):
-        start, end = positions.get(first, -1), positions.get(last, -1)
-        shown = f"the span {first} to {last} ({kind})" + f", {text[start:end]!r:.60}," * (0 <= start < end)
+    tags = [OUTSIDE] * len(words)
+    for start, end, kind, expected in marks:
         covered = [n for n, (begin, stop) in enumerate(words) if begin < end and start < stop]
-        if not 0 <= start < end:
-            wrong[f"{shown} is not in the text of {max(positions)} {unit}"] = False
+        begin, stop = (words[covered[0]][0], words[covered[-1]][1]) if covered else (start, end)
+        problem = ""
+        if not 0 <= start < end <= len(text):
+            problem = f"is not in the text of {len(text)} characters"
         elif expected is not None and expected.strip() != text[start:end].strip():
-            wrong[f"{shown} should be {expected!r:.60}"] = False
+            problem = f"should be {expected!r:.60}"
         elif not covered:
-            wrong[f"{shown} holds no word"] = False
+            problem = "holds no word"
         elif any(tags[word] != OUTSIDE for word in covered):
-            wrong[f"{shown} overlaps another one"] = True
-        else:
-            tags[covered[0] : covered[-1] + 1] = tags_over(Tag("S", kind, form), len(covered), scheme)
-            begin, stop = words[covered[0]][0], words[covered[-1]][1]
-            if begin < start or end < stop:
-                wrong[f"{shown} cuts a word of {text[begin:stop]!r:.60}"] = True
-    return tags, wrong
+            problem = "overlaps another one"
+        elif begin < start or end < stop:
+            problem = f"cuts a word of {text[begin:stop]!r:.60}"
+        if problem:
+            raise DataError(
+                f"the span {start} to {end} ({kind}), {text[start:end]!r:.60}, {problem}", **where
+            )
+        tags[covered[0] : covered[-1] + 1] = tags_over(Tag("S", kind, form), len(covered), scheme)
+    return tags

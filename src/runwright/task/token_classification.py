@@ -12,12 +12,14 @@ from torch import Tensor
 from runwright import types
 from runwright.config import tag_schemes
 from runwright.config.tag_schemes import OUTSIDE, Scheme, find_spans, read_tag
+from runwright.metric.classification import count_spans
 from runwright.predictions import Ragged
+from runwright.report.tables import count_report
 from runwright.task import text as windows
 from runwright.task.base import Task
 from runwright.task.labels import learn_class_weights
 from runwright.task.losses import SingleLabel, loss_of_task
-from runwright.task.tags import AT_SPACES, RowReader, Unit, learn_tags, read_tags, span_tables
+from runwright.task.tags import AT_SPACES, RowReader, learn_tags, read_tags
 from runwright.task.text import IGNORED, Said, notes_of, positions_of, shared_pieces, word_of_pieces
 from runwright.types import Batch, Example, LossSum, OpenFraction, PositiveFloat, PositiveInt, Splits
 
@@ -73,8 +75,6 @@ class TokenClassification(Task):
         words_column: str,
         text_column: str,
         tags_column: str,
-        offsets: Unit,
-        misplaced_spans: Literal["refuse", "mend"],
         tag_names: list[str] | None,
         scheme: Scheme,
         repair: bool,
@@ -94,8 +94,6 @@ class TokenClassification(Task):
             text_column=text_column,
             tags_column=tags_column,
             scheme=scheme,
-            offsets=offsets,
-            misplaced=misplaced_spans,
         )
         self.tag_names = tuple(tag_names or ())
         self.scheme: Scheme = scheme
@@ -136,7 +134,7 @@ class TokenClassification(Task):
         self.objective = SingleLabel(
             label_smoothing=self.label_smoothing,
             class_weights=self.class_weights,
-            loss_function=loss_of_task(self.loss_option, self.label_names),
+            loss_function=loss_of_task(self.loss_option),
         )
         self.types = tag_schemes.span_types(self.label_names, self.scheme)
         self.reader = replace(self.reader, at_spaces=self.at_spaces)
@@ -313,8 +311,12 @@ class TokenClassification(Task):
         return described
 
     def tables(self, predictions: TagResults) -> dict[str, list[dict[str, Any]]]:
-        """`spans`: precision, recall and F1 of each type; `span_confusion`: expected and predicted types."""
-        return {} if predictions.expected_spans is None else span_tables(predictions, self.types)
+        """`spans`: precision, recall and F1 of each type."""
+        if predictions.expected_spans is None:
+            return {}
+        counts = count_spans(predictions).sum(axis=0)
+        counts = np.pad(counts, ((0, 0), (0, len(self.types) - counts.shape[1])))
+        return {"spans": count_report(self.types, *counts, kind="type")}
 
 
 def _scores_of_words(scores: np.ndarray, firsts: np.ndarray, aggregation: str) -> np.ndarray:

@@ -370,7 +370,6 @@ def make_task(problem: str) -> Any:
     if problem == "tags":
         tags = TokenClassification(
             tokenizer, words_column="words", text_column="text", tags_column="tags", tag_names=None,
-            offsets="characters", misplaced_spans="refuse",
             scheme="plain", repair=True, train_on="first", aggregation="first", max_length=40, overlap=4,
             label_smoothing=0.1, class_weights=None,
         )  # fmt: skip

@@ -93,20 +93,8 @@ def _suits(node: Any, problem: str | None) -> bool:
 
 
 def focal_suits_the_problem(loss: Any, problem: Any) -> Mistakes:
-    alpha = as_dict(loss).get("alpha")
-    if as_dict(loss).get(TARGET) != FOCAL:
-        return
-    if problem in ("regression", "similarity", "retrieval"):
+    if as_dict(loss).get(TARGET) == FOCAL and problem in ("regression", "similarity", "retrieval"):
         yield Mistake("task.loss", f"Focal with task.problem={problem}", "null: there are no classes")
-    elif is_number(alpha) and problem != "multi_label":
-        hint = "task.class_weights=balanced weighs them by how often they occur"
-        expected = "null, or a weight for each class name: a number is for multi_label"
-        yield Mistake("task.loss.alpha", shown(alpha), expected, hint)
-    elif problem == "multi_label":
-        for name, weight in as_dict(alpha).items():
-            if is_number(weight) and weight > 1:
-                expected = "at most 1: where a label is not there, the weight is 1 - alpha"
-                yield Mistake(f"task.loss.alpha.{name}", shown(weight), expected)
 
 
 def tags_are_of_the_scheme(names: Any, scheme: Any) -> Mistakes:
