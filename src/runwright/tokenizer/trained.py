@@ -325,11 +325,9 @@ def _algorithm_like(
         return Unigram(**pieces, max_piece_length=16, shrinking_factor=0.75)
     pieces["min_frequency"] = min_frequency
     if kind == "WordPiece":
-        longest = model["max_input_chars_per_word"]
-        return WordPiece(**pieces, continuing_prefix=prefix, max_word_length=longest)
+        return WordPiece(**pieces, continuing_prefix=prefix)
     if kind == "BPE" and not prefix:
-        suffix = model.get("end_of_word_suffix") or None
-        return Bpe(**pieces, max_piece_length=None, end_of_word_suffix=suffix)
+        return Bpe(**pieces, end_of_word_suffix=model.get("end_of_word_suffix"))
     raise ConfigError(f"tokenizer.name: a model of the kind {kind} cannot be trained anew")
 
 
