@@ -19,10 +19,10 @@ from runwright.config.folders import find_conf_folders
 from runwright.config.options import MODULE_METRIC, TARGET, metric_nodes
 from runwright.config.permissions import code_allowed
 from runwright.config.rules.checks import problem_of
-from runwright.config.tag_schemes import Scheme, find_spans, span_types
+from runwright.config.tag_schemes import find_spans, span_types
 from runwright.config.targets import instantiate
 from runwright.errors import ConfigError, DataError, did_you_mean, listed, shown
-from runwright.metric.answers import Rules, text_exact_match, text_f1
+from runwright.metric.answers import text_exact_match, text_f1
 from runwright.metric.bootstrap import UndefinedMetricError, make_metric
 from runwright.metric.means import computed_once, labels_of
 from runwright.predictions import Ragged
@@ -223,19 +223,13 @@ FORMS: dict[str, list[tuple[Any, Any]]] = {
 }
 ONE_CLASS, ALL_CLASSES, ALL_LABELS = (NUMBER, CLASS), (List(NUMBER), CLASS), (List(NUMBER), List(CLASS))
 SCORES = {"single_label": [ONE_CLASS, ALL_CLASSES], "multi_label": [ALL_LABELS]}
-# Columns of metrics that are no comparison of predictions with references.
-COLUMNS = {"bits_per_byte": ("losses", "num_bytes"), "token_accuracy": ("num_right", "loss_counts")}
-COLUMNS |= {"perplexity": ("losses", "loss_counts"), "next_sentence_loss": ("more_losses",)}
-COLUMNS |= {"next_sentence_accuracy": ("next_right",)}
-COLUMNS |= dict.fromkeys(("reciprocal_rank", "discounted_gain", "recall_at"), ("ranks",))
 
 
 def as_evaluate(name: str, **options: Any) -> Any:
     """A shipped metric, such as "span_f1", as an `evaluate.Metric`: it can be added to, computed, combined.
 
     It takes what the module of that kind in `evaluate` takes: classes or sets of them, numbers,
-    prediction_scores, tags (compute also takes `scheme`), texts with one or several references,
-    or the answers of SQuAD (`rules`); others take columns of their own, such as `ranks`.
+    prediction_scores, tags in BIO, texts with one or several references, or the answers of SQuAD.
     """
     import evaluate
 
@@ -244,31 +238,29 @@ def as_evaluate(name: str, **options: Any) -> Any:
     if name not in names:
         raise ConfigError(f"no metric {name!r}; {did_you_mean(name, names) or listed(names)}")
     node = {**yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8")), **options}
-    metric, function = make_metric(node, key=name), node[TARGET].rpartition(".")[2]
-    by_kind, fed = (SCORES, "prediction_scores") if function == "roc_auc" else (FORMS, "predictions")
+    metric, is_of_scores = make_metric(node, key=name), node[TARGET].endswith(".roc_auc")
+    by_kind, fed = (SCORES, "prediction_scores") if is_of_scores else (FORMS, "predictions")
     forms = [form for kind in node["suits"] for form in by_kind.get(kind, ())]
     features = [Features({fed: form[0], "references": form[1]}) for form in forms]
-    if function in COLUMNS:
-        features = [Features(dict.fromkeys(COLUMNS[function], NUMBER))]
+    if not features:
+        raise ConfigError(f"{name} is no comparison of predictions with references; compute it in a run")
 
     class Shipped(evaluate.Metric):
         def _info(self) -> Any:
             about = {"description": name, "citation": "", "inputs_description": "", "features": features}
             return evaluate.MetricInfo(**about)
 
-        def _compute(
-            self, *, scheme: Scheme = "bio", rules: Rules = "squad", **columns: Any
-        ) -> dict[str, Any]:
+        def _compute(self, **columns: Any) -> dict[str, Any]:
             if unknown := columns.keys() - {*self._feature_names()}:
-                raise TypeError(f"compute takes the examples, scheme and rules, not {listed(unknown)}")
-            record = _record(node["suits"][0], columns, scheme=scheme, rules=rules)
+                raise TypeError(f"compute takes only the examples, not {listed(unknown)}")
+            record = _record(node["suits"][0], columns)
             return {name: metric(record, np.ones((1, len(record.example_ids))))[0].tolist()}
 
     Shipped.__name__ = name  # of which `evaluate` makes the prefix where names clash in a combination
     return Shipped(keep_in_memory=True)
 
 
-def _record(kind: str, inputs: dict[str, Any], *, scheme: Scheme, rules: Rules) -> Any:
+def _record(kind: str, inputs: dict[str, Any]) -> Any:
     """The columns that a metric reads, from what `evaluate` collected; tags as in seqeval's default mode."""
     predicted: Any = inputs.get("predictions")
     expected: Any = inputs.get("references")
@@ -276,10 +268,10 @@ def _record(kind: str, inputs: dict[str, Any], *, scheme: Scheme, rules: Rules) 
     match kind:
         case "tags":
             names = sorted({tag for row in (*predicted, *expected) for tag in row})
-            types = span_types(names, scheme)
+            types = span_types(names, "bio")
             for side, prefix in (("predicted", ""), ("expected", "expected_")):
                 rows = columns[side]
-                spans = [find_spans(row, scheme=scheme, repair=True) for row in rows]
+                spans = [find_spans(row, scheme="bio", repair=True) for row in rows]
                 numbers = [[(span.start, span.end, types.index(span.type)) for span in row] for row in spans]
                 columns[f"{prefix}spans"] = Ragged.of(numbers, dtype=np.int64, width=3)
                 columns[side] = Ragged.of([list(map(names.index, row)) for row in rows], dtype=np.int64)
@@ -287,13 +279,13 @@ def _record(kind: str, inputs: dict[str, Any], *, scheme: Scheme, rules: Rules) 
             texts = {row["id"]: row["answers"]["text"] for row in expected}
             pairs = [(row["prediction_text"], texts[row["id"]]) for row in predicted]
             columns["answerable"] = np.array([bool(answers) for _, answers in pairs])
-            columns["exact"] = np.array([text_exact_match(*pair, rules=rules) for pair in pairs])
-            columns["f1"] = np.array([text_f1(*pair, rules=rules) for pair in pairs])
+            columns["exact"] = np.array([text_exact_match(*pair, rules="squad") for pair in pairs])
+            columns["f1"] = np.array([text_f1(*pair, rules="squad") for pair in pairs])
         case "texts":
             references = [[row] if isinstance(row, str) else row for row in expected]
             columns["predicted"] = np.array(predicted, dtype=object)
             columns["expected"] = np.fromiter(references, dtype=object)
-        case "single_label" | "multi_label" | "regression":
+        case _:  # classes, sets of them, numbers
             columns["expected"] = np.array(expected)
             columns["predicted"] = np.array(expected if predicted is None else predicted)
             if columns["expected"].ndim == 2:
@@ -301,6 +293,4 @@ def _record(kind: str, inputs: dict[str, Any], *, scheme: Scheme, rules: Rules) 
             if predicted is None:
                 scores = np.array(inputs["prediction_scores"])
                 columns["scores"] = scores if scores.ndim == 2 else np.stack([1 - scores, scores], axis=1)
-        case _:
-            columns = {name: np.array(values) for name, values in inputs.items()}
     return SimpleNamespace(example_ids=np.arange(len(next(iter(inputs.values())))), **columns)
