@@ -33,7 +33,7 @@ class LoadedData:
     warnings: list[str] = field(default_factory=list)  # rows that may spoil training or metrics
     parts: dict[str, Any] = field(default_factory=dict)  # of a combination: what each part holds, for JSON
     stream: RowStream | None = None  # train, where it is read as a stream; it is not in `splits` then
-    shuffle_buffer: int | None = None  # rows of the stream that are shuffled together
+    shuffle_buffer: int = 1  # rows of the stream that are shuffled together
 
 
 def load_splits(
@@ -47,7 +47,7 @@ def load_splits(
     stratify_by: str | None,
     subset: dict[str, PositiveInt | None],
     streaming: bool,
-    shuffle_buffer: PositiveInt | None,
+    shuffle_buffer: PositiveInt,
     num_processes: PositiveInt,
 ) -> LoadedData:
     """The splits of a run.

@@ -11,8 +11,6 @@ import numpy as np
 from runwright.metric.bootstrap import percentile_interval, resamples
 from runwright.types import Interval
 
-MAX_RESAMPLES = 10_000
-MIN_RESAMPLES = 1_000
 _MEAN_CELLS = 20_000_000  # rows times resamples of a mean: about half a second
 _METRIC_CELLS = 4_000_000  # of a metric that is no mean
 _BLOCK_CELLS = 4_000_000  # resampled positions held at once: 32 MB
@@ -24,11 +22,11 @@ def paired_bootstrap(differences: np.ndarray, *, confidence: float) -> Interval:
     Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.3; paired as in Koehn,
     Statistical Significance Tests for Machine Translation Evaluation (2004).
     """
-    num_rows, generator = len(differences), np.random.default_rng(0)
-    means = [
-        differences[generator.integers(num_rows, size=(size, num_rows), dtype=np.int32)].mean(axis=1)
-        for size in _block_sizes(_num_resamples(num_rows, _MEAN_CELLS), num_rows)
-    ]
+    num_rows, generator, means = len(differences), np.random.default_rng(0), []
+    total, rows_at_once = _num_resamples(num_rows, _MEAN_CELLS), max(1, _BLOCK_CELLS // max(num_rows, 1))
+    for start in range(0, total, rows_at_once):
+        size = min(rows_at_once, total - start), num_rows
+        means.append(differences[generator.integers(num_rows, size=size, dtype=np.int32)].mean(axis=1))
     return percentile_interval(float(differences.mean()), means, confidence)
 
 
@@ -82,10 +80,4 @@ def _student(value: float, error: float, freedom: float, confidence: float) -> t
 
 def _num_resamples(num_rows: int, cells: int) -> int:
     """Enough resamples for the interval, and no more than take a moment."""
-    return min(MAX_RESAMPLES, max(MIN_RESAMPLES, cells // max(num_rows, 1)))
-
-
-def _block_sizes(num_samples: int, num_rows: int) -> list[int]:
-    """Numbers of resamples that fit into memory at a time."""
-    step = max(1, _BLOCK_CELLS // max(num_rows, 1))
-    return [min(step, num_samples - start) for start in range(0, num_samples, step)]
+    return min(10_000, max(1_000, cells // max(num_rows, 1)))
