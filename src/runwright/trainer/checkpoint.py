@@ -12,6 +12,7 @@ import os
 import shutil
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
@@ -184,11 +185,9 @@ def verify(folder: Path) -> dict[str, Any]:
 
 
 def is_valid(folder: Path) -> bool:
-    try:
-        verify(folder)
-    except CheckpointError:
-        return False
-    return True
+    with suppress(CheckpointError):
+        return bool(verify(folder))
+    return False
 
 
 def load(folder: Path) -> Snapshot:
