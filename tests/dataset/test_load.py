@@ -141,7 +141,7 @@ function, options = DEFAULTS["csv"]
 data = load_splits(
     3, source=function(files={"train": sys.argv[1]}, **options), columns={},
     cleaning=[LowerCase(columns=["text"])], holdout={"test": 0.2}, holdout_by="row_id", stratify_by="label",
-    subset={"train": 50}, streaming=False, shuffle_buffer=None, num_processes=1,
+    subset={"train": 50}, streaming=False, shuffle_buffer=1, num_processes=1,
 )
 print(json.dumps([data.fingerprints, {split: rows._fingerprint for split, rows in data.splits.items()}]))
 """

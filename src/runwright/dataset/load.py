@@ -32,7 +32,7 @@ class LoadedData:
     columns: dict[str, dict[str, str]] = field(default_factory=dict)  # of each split, fingerprints by column
     warnings: list[str] = field(default_factory=list)  # rows that may spoil training or metrics
     stream: RowStream | None = None  # train, where it is read as a stream; it is not in `splits` then
-    shuffle_buffer: int | None = None  # rows of the stream that are shuffled together
+    shuffle_buffer: int = 1  # rows of the stream that are shuffled together
 
 
 def load_splits(
@@ -46,7 +46,7 @@ def load_splits(
     stratify_by: str | None,
     subset: dict[str, PositiveInt | None],
     streaming: bool,
-    shuffle_buffer: PositiveInt | None,
+    shuffle_buffer: PositiveInt,
     num_processes: PositiveInt,
 ) -> LoadedData:
     """The splits of a run.
