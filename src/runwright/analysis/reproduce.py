@@ -19,15 +19,9 @@ from runwright.launch.start import start
 from runwright.report.page.document import value_text
 from runwright.runs.data_identity import recorded_rows
 from runwright.runs.folder import CONFIG_FILE, create, read_config, read_run, read_saved, update_status
-<<<<<<< HEAD
 from runwright.runs.record import MODELS_FILE, PROVENANCE_FILE
-from runwright.runs.resume import differences, override_key, recorded_overrides, with_overrides
-from runwright.store import flatten, read_json, write_json
-=======
-from runwright.runs.record import MODELS_FILE, PROVENANCE_FILE, find_models, surroundings
 from runwright.runs.resume import differences, recorded_overrides, with_overrides
-from runwright.store import cache_root, flatten, read_json, write_json
->>>>>>> wt-c-track
+from runwright.store import flatten, read_json, write_json
 
 # Named first: packages that compute the numbers.
 NUMERIC = ("torch", "transformers", "tokenizers", "numpy", "accelerate", "datasets", "safetensors", "peft")
