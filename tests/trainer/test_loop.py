@@ -199,6 +199,22 @@ def test_a_run_with_nothing_left_to_train_says_so(
         caplog.clear()
 
 
+def test_a_resumed_run_says_where_the_learning_rate_jumps(
+    tmp_path: Path, fixtures: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "runwright.trainer.loop")
+    first = Run(tmp_path, fixtures)
+    first.stop_at = (2, 143)
+    first.train()
+    same, longer = Run(tmp_path, fixtures), Run(tmp_path, fixtures)
+    caplog.clear()
+    same.resume()
+    assert not [message for message in caplog.messages if "learning rate" in message]
+    longer.scheduler.lr_lambdas = [lambda step: 1 / (2 + step)]
+    longer.resume()
+    assert "learning rate: 0.0025 by the plan until now → 0.002 by the new one" in caplog.messages
+
+
 def test_a_resumed_run_does_not_measure_the_start_again(tmp_path: Path, fixtures: Any) -> None:
     first = Run(tmp_path, fixtures, values=[9.0], evaluate_at_start=True)
     first.stop_at = (1, signal.SIGTERM)

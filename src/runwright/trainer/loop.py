@@ -225,8 +225,14 @@ def restore_snapshot(snapshot: Snapshot, stepper: Stepper, scheduler: Any) -> Tr
     if isinstance(scheduler, torch.optim.lr_scheduler.LambdaLR):
         # The rate of the next step by this schedule, which is another one where the training was made longer.
         rates = zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
-        for group, (base, factor) in zip(stepper.optimizer.param_groups, rates, strict=True):
+        groups = stepper.optimizer.param_groups
+        before = groups[0]["lr"]
+        for group, (base, factor) in zip(groups, rates, strict=True):
             group["lr"] = base * factor(scheduler.last_epoch)
+        if before != groups[0]["lr"]:
+            logger.info(
+                "learning rate: %.4g by the plan until now → %.4g by the new one", before, groups[0]["lr"]
+            )
     if scaler and snapshot.state["scaler"]:
         scaler.load_state_dict(snapshot.state["scaler"])
     state = TrainingState(**snapshot.state["training"])
