@@ -62,8 +62,8 @@ PARTS = (
     "predict",
     "generate",
     "command",
-    "scale",
 )
+NAMED = ("scale",)  # only where they are asked for
 QUICK = ("training", "prediction", "start", "predict", "command")
 DEFAULT_OVERRIDES = ["experiment=vader", "dataset.subset.train=2000"]
 
@@ -73,7 +73,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join((*PARTS, *NAMED)))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--steps", type=int, default=40, help="updates in one measurement")
     parser.add_argument("--override", action="append", default=[], help="may be repeated")
@@ -85,8 +85,8 @@ def main() -> int:
     args = parser.parse_args()
     if args.quick:
         args.parts, args.steps, args.repeats = args.parts or QUICK, 20, 3
-    if unknown := set(args.parts) - set(PARTS):
-        parser.error(f"unknown part {sorted(unknown)[0]!r}; choose from {', '.join(PARTS)}")
+    if unknown := set(args.parts) - {*PARTS, *NAMED}:
+        parser.error(f"unknown part {sorted(unknown)[0]!r}; choose from {', '.join((*PARTS, *NAMED))}")
     named = any(override.startswith("experiment=") for override in args.override)
     overrides = [*([] if named else DEFAULT_OVERRIDES), *args.override]
     measure = {
@@ -105,7 +105,7 @@ def main() -> int:
         "scale": lambda: measure_scale(args.rows),
     }
     results: dict[str, Any] = {}
-    for part in args.parts or PARTS[:-1]:
+    for part in args.parts or PARTS:
         print(f"measuring {part} …", file=sys.stderr)
         results[part] = measure[part]()
         show(part, results[part])

