@@ -16,6 +16,7 @@ from runwright.types import Interval, Metric
 
 logger = logging.getLogger(__name__)
 
+CONFIDENCE = 0.95  # of all intervals
 _CELLS = 4_000_000  # resamples times examples held at once: 32 MB in float64
 
 
@@ -63,7 +64,7 @@ def _call_for_class_0(function: Metric, predictions: Any, weights: np.ndarray) -
 
 
 def bootstrap_interval(
-    metric: Metric, predictions: Any, *, num_samples: int = 1000, confidence: float = 0.95, seed: int
+    metric: Metric, predictions: Any, *, num_samples: int = 1000, confidence: float = CONFIDENCE, seed: int
 ) -> Interval:
     """The value with its percentile bootstrap interval over examples (Efron 1979).
 

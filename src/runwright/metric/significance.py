@@ -8,10 +8,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from runwright.metric.bootstrap import percentile_interval, resamples
+from runwright.metric.bootstrap import CONFIDENCE, percentile_interval, resamples
 from runwright.types import Interval
 
-CONFIDENCE = 0.95
 MAX_RESAMPLES = 10_000
 MIN_RESAMPLES = 1_000
 _MEAN_CELLS = 20_000_000  # rows times resamples of a mean: about half a second

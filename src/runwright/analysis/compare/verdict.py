@@ -18,7 +18,8 @@ from runwright.analysis.compare.sides import (
     mixed_settings,
     split_rank,
 )
-from runwright.metric.significance import CONFIDENCE, welch
+from runwright.metric.bootstrap import CONFIDENCE
+from runwright.metric.significance import welch
 from runwright.report.terminal import (
     mean_text,
     number_text,
