@@ -3,6 +3,7 @@
     python scripts/benchmark.py                      all parts
     python scripts/benchmark.py training prediction --repeats 5 --steps 60
     python scripts/benchmark.py training --override experiment=stsb --override dataset.source.folder=PATH
+    python scripts/benchmark.py --quick --json speed.json --plot speed.svg    the main parts
 
 training    our loop, the limit (a bare loop without padding), a bare padded loop, transformers' Trainer as it
             is and grouping by length, and the loop of Accelerate's examples: on the same examples, batch
@@ -18,6 +19,8 @@ trial       seconds of one more trial of a sweep and of a process of scripts/tra
 predict     seconds of `runwright predict` for one text, and of the same model loaded by hand
 generate    new tokens a second for 500 prompts of mixed lengths, ours and model.generate on one at a time
 command     seconds of --help, --cfg job, validate and completion
+scale       seconds and peak memory of a cold start, a warm start, explore and an evaluation against the
+            number of rows (--rows), with a tiny model; only where it is named
 
 Data, model and options are those of the given overrides (default: experiment=vader on 2,000 rows). With
 --override model.dropout=0 the losses after training are equal wherever the batches are.
@@ -35,12 +38,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import prediction, training
+from benchmarks import plot, prediction, training
 from benchmarks.checkpoint import checkpoint_pair
 from benchmarks.command import measure_commands
 from benchmarks.generate import measure_generate
 from benchmarks.predict import measure_predict
 from benchmarks.resume import measure_resume
+from benchmarks.scale import measure_scale
 from benchmarks.setting import Setting, compare, interleave, prepare
 from benchmarks.start import measure_start
 from benchmarks.tracking import measure_tracking
@@ -58,7 +62,9 @@ PARTS = (
     "predict",
     "generate",
     "command",
+    "scale",
 )
+QUICK = ("training", "prediction", "start", "predict", "command")
 DEFAULT_OVERRIDES = ["experiment=vader", "dataset.subset.train=2000"]
 
 
@@ -72,8 +78,13 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=40, help="updates in one measurement")
     parser.add_argument("--override", action="append", default=[], help="may be repeated")
     parser.add_argument("--memory", action="store_true", help="peak memory of each loop too")
+    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000], help="of the part scale")
+    parser.add_argument("--quick", action="store_true", help=f"{', '.join(QUICK)}: 20 steps, 3 repeats")
     parser.add_argument("--json", type=Path, help="write all values there")
+    parser.add_argument("--plot", type=Path, help="draw ratios, or the part scale, there (.svg, .png)")
     args = parser.parse_args()
+    if args.quick:
+        args.parts, args.steps, args.repeats = args.parts or QUICK, 20, 3
     if unknown := set(args.parts) - set(PARTS):
         parser.error(f"unknown part {sorted(unknown)[0]!r}; choose from {', '.join(PARTS)}")
     named = any(override.startswith("experiment=") for override in args.override)
@@ -91,14 +102,17 @@ def main() -> int:
         "predict": lambda: measure_predict(args.repeats),
         "generate": lambda: measure_generate(args.repeats),
         "command": lambda: measure_commands(args.repeats),
+        "scale": lambda: measure_scale(args.rows),
     }
     results: dict[str, Any] = {}
-    for part in args.parts or PARTS:
+    for part in args.parts or PARTS[:-1]:
         print(f"measuring {part} …", file=sys.stderr)
         results[part] = measure[part]()
         show(part, results[part])
     if args.json:
         args.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
+    if args.plot:
+        plot.draw(results, args.plot)
     return 0
 
 

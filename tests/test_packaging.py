@@ -134,7 +134,7 @@ def train_five_steps(commands: Path, folder: Path) -> list[dict[str, float]]:
         "trainer.microbatch_size=null",
     ]
     run(commands / "runwright", "train", *data, *small, folder=folder)
-    (finished,) = (folder / "outputs" / "default-debug").iterdir()
+    (finished,) = (folder / "outputs" / "debug").iterdir()
     lines = (finished / "journal.jsonl").read_text(encoding="utf-8").splitlines()
     return [record["m"] for record in map(json.loads, lines) if "train/loss" in record.get("m", {})]
 

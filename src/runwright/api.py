@@ -97,13 +97,13 @@ def predict(
     Overrides such as `generation=sample` and `generation.temperature=0.8` change how texts are generated.
     Raises DataError for what is neither, or a record without its texts.
     """
-    from runwright.inference.load import choose_columns, predict_records
+    from runwright.inference.load import predict_records
     from runwright.inference.models import open_model
     from runwright.inference.named import Named, find_model
     from runwright.inference.records import as_records
 
     finished = open_model(find_model(Named(name=str(run), task=task)), overrides=overrides)
-    checked = as_records(records, choose_columns(finished))
+    checked = as_records(records, finished.columns)
     predictions = list(predict_records(finished, checked, all_scores=all_scores))
     return PredictResult(predictions=predictions, speed=finished.speed)
 

@@ -207,7 +207,6 @@ class Hypotheses:
 
     labels: tuple[str, ...]
     template: str  # {} stands for the class
-    multi_label: bool
 
 
 @dataclass(kw_only=True, slots=True)

@@ -30,8 +30,8 @@ def test_files_packages_and_machines_are_named() -> None:
     )
     found = list(surrounding_changes(surroundings(), now))
     assert [str(change) for change in found] == [
-        "source: edited: lab/a.py", "source: new: lab/new.py", "source: gone: lab/b.py",
-        "package: torch 2.13.0 → 2.12.0", "package: added none → 1", "package: zebra 1.0 → none",
+        "source: lab/a.py, lab/b.py, lab/new.py",
+        "packages: torch 2.13.0 → 2.12.0, added none → 1, zebra 1.0 → none",
         "machine: processes 1 → 2",
     ]  # fmt: skip
     assert list(surrounding_changes(surroundings(), surroundings())) == []

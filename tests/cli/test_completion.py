@@ -29,7 +29,7 @@ BASH = shutil.which("bash")
         ("runwright config ", ["show"]),
         ("runwright completion ", ["bash", "fish", "zsh"]),
         ("runwright train optimi", ["optimizer.", "optimizer="]),
-        ("runwright train optimizer=", ["optimizer=adafactor", "optimizer=adamw", "optimizer=sgd"]),
+        ("runwright train optimizer=", ["optimizer=adamw", "optimizer=sgd"]),
         ("runwright train +optimizer=sg", ["+optimizer=sgd"]),
         ("runwright train optimizer.beta", ["optimizer.beta1=", "optimizer.beta2="]),
         ("runwright train optimizer=sgd optimizer.mo", ["optimizer.momentum="]),

@@ -49,9 +49,9 @@ def test_a_comma_between_two_labels_is_no_decimal_one(
     file = tmp_path / "a.csv"
     file.write_text('text,label\na,"1,2"\nb,"0,1"\nc,"2,1"\n')
     assert deep(file, "task.problem=multi_label") == 0
-    assert "dataset.source.decimal" not in capsys.readouterr().out
+    assert "CastColumns" not in capsys.readouterr().out
     assert deep(file) == 0
-    assert "dataset.source.decimal" in capsys.readouterr().out
+    assert "CastColumns" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

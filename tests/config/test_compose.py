@@ -107,14 +107,12 @@ def test_every_shipped_option_composes_with_right_values(group: str, option: str
     overrides = []
     if option.startswith("train/"):  # a pretrained model has a tokenizer of its own
         overrides.append("model=scratch")
-    if option in {"concat", "mixture"}:
+    if option == "concat":
         overrides.append("+dataset@dataset.source.parts.one=vader")
     if (group, option) == ("trainer", "steps"):  # a missing value cannot stand in for the null of the default
         overrides.append("trainer.max_steps=9")
     if group == "generation":
         overrides += ["task=translation", "metric=[]", "trainer.best_metric=loss", "trainer.best_mode=min"]
-    if option == "mixture":
-        overrides.append("dataset.source.temperature=1")
     composed = composed_of(group, option)
     if overrides:
         composed = compose([*composed.overrides, *overrides], folder=CONF.parent)
@@ -166,7 +164,7 @@ def test_every_shipped_experiment_is_right(option: str, tmp_path: Path) -> None:
 def test_debug_modes_go_with_every_task(experiment: str, debug: str, tmp_path: Path) -> None:
     composed = compose([f"experiment={experiment}", f"debug={debug}"], folder=tmp_path)
     assert [m for m in all_mistakes(composed) if not m.given.startswith("???")] == []
-    assert composed.config["name"] == f"{experiment}-debug"
+    assert composed.config["name"] == "debug"
 
 
 def test_a_name_of_ones_own_stays_as_it_is_in_a_debug_mode(tmp_path: Path) -> None:
@@ -356,11 +354,9 @@ BOMB = "".join(
         ("dataset: {source: [a.csv]}\n", ["dataset.source: given a list", "expected a mapping of names"]),
         ("", ["conf/experiment/own.yaml: given no values"]),
         ("hello world\n", ["given 'hello world', expected a mapping"]),
-        ("trainer:\n\tmax_steps: 5\n", ["own.yaml, line 3", "YAML takes no tabs"]),
-        ("name: a\n---\nname: b\n", ["own.yaml, line 3", "leave out the line ---"]),
+        ("trainer:\n\tmax_steps: 5\n", ["own.yaml, line 3", "broken YAML"]),
+        ("name: a\n---\nname: b\n", ["own.yaml, line 3", "another document"]),
         ("name: x\x00\n", ["conf/experiment/own.yaml: given a file that is not UTF-8"]),
-        ("name: “x”\n", ["own.yaml, line 2: given LEFT DOUBLE QUOTATION MARK"]),
-        ("trainer:\n\u00a0\u00a0max_steps: 5\n", ["own.yaml, line 3: given NO-BREAK SPACE"]),
     ],
 )
 def test_a_file_that_is_no_configuration_is_one_line(text: str, expected: list[str], tmp_path: Path) -> None:

@@ -17,9 +17,8 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from runwright.cli.main import main
-from runwright.config.compose import all_mistakes, compose
+from runwright.config.compose import all_mistakes, compose, compose_checked
 from runwright.config.folders import find_conf_folders
-from runwright.config.hydra_settings import CheckedLoader
 from runwright.config.loading import ROOT_NAME, config_loader, register_plugins
 from runwright.config.overrides import parse_overrides
 from runwright.errors import ConfigError
@@ -48,7 +47,7 @@ overrides: {hydra: [hydra.job.chdir=true], task: [seed=1]}
 runtime: {output_dir: /tmp/outside, choices: {hydra/launcher: basic}}
 help: {template: x}
 launcher: {_target_: os.system}
-sweeper: {_target_: subprocess.run, params: {++hydra.job.env_set.A: b, +hydra: '{verbose: true}'}}
+sweeper: {_target_: subprocess.run}
 """
 # Files, a key (or file, or override) that is refused, and what is composed where it is not the experiment.
 FILES: dict[str, tuple[dict[str, str], str, str]] = {
@@ -209,6 +208,7 @@ def test_plain_options_of_a_launcher_pass_and_commands_come_from_the_command_lin
     # What is typed does not let in what a file says beside it.
     write(tmp_path, {EXPERIMENT: f"{start}{{additional_parameters: {{wrap: touch canary}}}}}}\n"})
     assert refused(tmp_path, "experiment=x", "+hydra.launcher.additional_parameters={a: b}")
+    assert refused(tmp_path, "experiment=x", "hydra.launcher.additional_parameters.wrap=true")
 
 
 def test_naming_and_plain_values_pass(tmp_path: Path) -> None:
@@ -242,8 +242,8 @@ def test_other_settings_of_hydra_are_refused_on_the_command_line_too(tmp_path: P
 @pytest.mark.parametrize(
     "override",
     [
-        *("hydra.launcher._target_=os.system", "++hydra.launcher.setup=[canary]", "hydra.job.name=../x"),
-        *("+optimizer@hydra.callbacks=adamw", "++hydra.sweeper.params={hydra.job.chdir: true}"),
+        *("+optimizer@hydra.callbacks=adamw", "hydra.launcher._target_=os.system"),
+        *("hydra.launcher.x._target_=os.system", "hydra.launcher.setup=[canary]"),
     ],
 )
 def test_values_of_the_command_line_are_held_to_what_the_plugin_takes(override: str, tmp_path: Path) -> None:
@@ -253,27 +253,26 @@ def test_values_of_the_command_line_are_held_to_what_the_plugin_takes(override: 
 # --- what Hydra itself composes -----------------------------------------------------------------------
 
 
-def test_a_job_is_read_as_a_single_run_is(tmp_path: Path) -> None:
-    write(tmp_path, {EXPERIMENT: f"{GLOBAL}name: no\n"})
-    folders = find_conf_folders(tmp_path)
-    register_plugins()
-    search_path = config_loader(folders, full=True).config_search_path
-    loader = CheckedLoader(search_path, [], shipped=folders.shipped)
-    assert loader.load_configuration(ROOT_NAME, ["experiment=x"], RunMode.MULTIRUN)["name"] == "no"
-
-
-def test_no_job_is_composed_that_is_not_what_was_checked(tmp_path: Path) -> None:
+def test_a_job_has_the_settings_of_the_multirun_whatever_its_overrides_bring(tmp_path: Path) -> None:
     # As by a sweeper that draws what no check has seen.
     write(tmp_path, {EXPERIMENT: f"{GLOBAL}hydra: {{job: {{env_set: {{A: b}}}}}}\n"})
-    folders = find_conf_folders(tmp_path)
-    typed = ["hydra.job.name=mine"]
-    search_path = config_loader(folders, full=True).config_search_path
-    loader = CheckedLoader(search_path, typed, shipped=folders.shipped)
-    master = loader.load_configuration(ROOT_NAME, [*typed, "seed=1,2"], RunMode.MULTIRUN)
-    assert loader.load_sweep_config(master, ["seed=1"]).hydra.job.name == "mine"
-    for drawn in ("experiment=x", "hydra.sweep.dir=/tmp/x", "++hydra={verbose: true}", "hydra.job.name=x"):
-        with pytest.raises(ConfigError, match="hydra"):
-            loader.load_sweep_config(master, [drawn])
+    register_plugins()
+    loader = config_loader(find_conf_folders(tmp_path), full=True)
+    typed = ["hydra.job.name=mine", "seed=1,2"]
+    master = loader.load_configuration(ROOT_NAME, typed, RunMode.MULTIRUN)
+    drawn = ["experiment=x", "hydra.sweep.dir=/tmp/x", "++hydra={verbose: true}", "seed=1"]
+    job = loader.load_sweep_config(master, drawn).hydra
+    assert job.overrides.task == drawn
+    assert master.hydra.overrides.task == ["seed=1,2"]
+    job.overrides.task = ["seed=1,2"]
+    assert job == master.hydra
+
+
+@pytest.mark.parametrize("drawn", ["experiment=x", "hydra.sweep.dir=/tmp/x", "++hydra={verbose: true}"])
+def test_a_job_that_would_change_a_setting_of_hydra_is_refused(drawn: str, tmp_path: Path) -> None:
+    write(tmp_path, {EXPERIMENT: f"{GLOBAL}hydra: {{job: {{env_set: {{A: b}}}}}}\n"})
+    with pytest.raises(ConfigError, match="hydra"):  # as `run_job` composes it
+        compose_checked([drawn], allow_shadow=True, folder=tmp_path)
 
 
 def test_resolvers_of_plugins_are_out_of_reach(tmp_path: Path) -> None:
@@ -318,12 +317,14 @@ def start(*arguments: str, folder: Path, **more: str) -> subprocess.CompletedPro
             "{job_logging: {root: {}, handlers: {x: {class: logging.FileHandler, filename: canary}}}}",
             "hydra.job_logging.handlers.x.class",
         ),
+        ("{sweeper: {params: {++hydra.job.env_set.A: b, seed: '1,2'}}}", "++hydra.job.env_set.A=b"),
     ],
 )
 def test_a_multirun_refuses_before_anything_runs(node: str, key: str, tmp_path: Path) -> None:
     (tmp_path / "x.pkl").write_bytes(pickle.dumps(Canary()))
-    write(tmp_path, {EXPERIMENT: f"{GLOBAL}hydra: {node}\n", "experiment/fine.yaml": GLOBAL})
-    axis = "experiment=fine,x" if "job" in key else "experiment=x"  # also where only the second job says it
+    write(tmp_path, {EXPERIMENT: f"{GLOBAL}hydra: {node}\n", "experiment/fine.yaml": f"{GLOBAL}seed: 1\n"})
+    # Also where only the second job says it.
+    axis = "experiment=fine,x" if "job_logging" in key else "experiment=x"
     process = start("-m", "runwright", "train", "-m", axis, folder=tmp_path)
     assert process.returncode == 2
     assert key in process.stderr

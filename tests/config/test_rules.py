@@ -56,17 +56,6 @@ def test_zero_and_null_are_not_set() -> None:
     assert str(mistake) == "b: given a=[] and b=2, expected at most one of them; set the other to null"
 
 
-@pytest.mark.parametrize("name", ["", "@a", "a/b", "a@", "a@b@c", "it's", "a@latest", "a@v2"])
-def test_what_a_registry_does_not_take_is_refused(name: str) -> None:
-    (mistake,) = check_rules(RULES, {"tracker": {"register_as": name}}, [])
-    assert mistake.key == "tracker.register_as"
-
-
-@pytest.mark.parametrize("name", ["my model", "reviews@best-1", None])
-def test_names_that_a_registry_takes_pass(name: str | None) -> None:
-    assert check_rules(RULES, {"tracker": {"register_as": name}}, []) == []
-
-
 def test_metrics_of_texts_need_a_strategy_of_generation() -> None:
     bleu = {"_target_": "runwright.metric.texts.bleu"}
     config: dict[str, Any] = {

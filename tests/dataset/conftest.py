@@ -20,8 +20,6 @@ DEFAULTS: dict[str, tuple[Callable[..., Splits], dict[str, Any]]] = {
             "delimiter": "comma",
             "quote": '"',
             "escape": None,
-            "comment": None,
-            "decimal": "point",
             "encoding": "utf-8",
             "header": True,
             "column_names": None,
@@ -77,16 +75,17 @@ def read() -> Callable[..., Splits]:
 def load() -> Callable[..., LoadedData]:
     """`load(source, seed=0, **options)`: what `load_splits` makes of raw splits."""
 
-    def load_with_defaults(source: Splits, seed: int = 0, **options: Any) -> LoadedData:
-        defaults = {
-            "columns": {},
-            "cleaning": [],
-            "holdout": {},
-            "holdout_by": "row_id",
-            "stratify_by": None,
-            "subset": {},
-        }
-        defaults |= {"streaming": False, "shuffle_buffer": 10, "num_processes": 1}
-        return load_splits(seed, source=source, **(defaults | options))
-
     return load_with_defaults
+
+
+def load_with_defaults(source: Splits, seed: int = 0, **options: Any) -> LoadedData:
+    defaults = {
+        "columns": {},
+        "cleaning": [],
+        "holdout": {},
+        "holdout_by": "row_id",
+        "stratify_by": None,
+        "subset": {},
+    }
+    defaults |= {"streaming": False, "shuffle_buffer": 10, "num_processes": 1}
+    return load_splits(seed, source=source, **(defaults | options))

@@ -47,9 +47,9 @@ READING = [
     Bad("a row with a field too many", "csv", GOOD + "a,1,b\n", "has 3 fields, expected 2", row=1, line=3),
     Bad("a ragged row after a long one", "csv", 'text,label\n"a\nb",1\nc\n', "has 1 fields", row=1, line=4),
     Bad("a name twice in the header", "csv", "text,text\na,b\n", "names this column twice", column="text"),
-    Bad("a quote never closed", "csv", GOOD + '"open,1\nb,2\n', "set quote to null", row=1, line=4),
-    Bad("text after a closing quote", "csv", GOOD + 'x,1\n"a"b,1\n', "set quote to null", row=2, line=4),
-    Bad("text after a quote in the header", "csv", '"text"s\na\n', "set quote to null", row=0, line=1),
+    Bad("a quote never closed", "csv", GOOD + '"open,1\nb,2\n', "an ordinary character", row=1, line=4),
+    Bad("text after a closing quote", "csv", GOOD + 'x,1\n"a"b,1\n', "an ordinary character", row=2, line=4),
+    Bad("text after a quote in the header", "csv", '"text"s\na\n', "an ordinary character", row=0, line=1),
     Bad("semicolons around a quote", "csv", 'text;label\n"a, b";1\n', "delimiter=semicolon", row=0, line=2),
     Bad("a field of 11 MB", "csv", GOOD + '"' + "x" * 11_000_000, "field larger", row=1, line=3),
     Bad("latin-1 read as utf-8", "csv", GOOD.encode() + "é,1\n".encode("latin-1"), "0xe9", row=1, line=3),
@@ -172,7 +172,7 @@ def test_files_of_one_split_must_agree_on_their_columns(read, write):
 def test_parquet_files_of_one_split_must_agree_on_their_types(read, tmp_path):
     pq.write_table(pa.table({"a": [1]}), tmp_path / "1.parquet")
     pq.write_table(pa.table({"a": ["x"]}), tmp_path / "2.parquet")
-    with pytest.raises(DataError, match=r"\(a: string\) differ from \(a: int64\) in 1.parquet"):
+    with pytest.raises(DataError, match=r"\(a: string\), or .* differ from \(a: int64\) in 1.parquet"):
         read("parquet", str(tmp_path))
 
 
@@ -182,7 +182,7 @@ def test_a_typing_error_in_a_path_gets_the_nearest_name(read, write, tmp_path):
         read("csv", str(tmp_path / "review.csv"))
     with pytest.raises(DataError, match="no file matches this pattern"):
         read("csv", str(tmp_path / "*.tsv"))
-    with pytest.raises(DataError, match=r"the folder '.*nowhere' does not exist"):
+    with pytest.raises(DataError, match=r"looked in '.*nowhere'"):
         read("csv", str(tmp_path / "nowhere" / "a.csv"))
 
 

@@ -1,4 +1,4 @@
-"""Several data sets as one: which rows come, in which proportions, and what is said about it."""
+"""Several data sets as one: which rows come, and what is said about it."""
 
 import json
 import subprocess
@@ -6,42 +6,42 @@ import sys
 from pathlib import Path
 
 import pytest
-from datasets import Dataset
 
 from runwright.config.compose import all_mistakes, compose
 from runwright.config.targets import instantiate
 from runwright.dataset.checks import require_columns
-from runwright.dataset.combine import concat, mix
-from runwright.dataset.readers.raw import files_of, locate
+from runwright.dataset.combine import concat
+from runwright.dataset.readers.raw import files_of, locate, notes_of
 from runwright.errors import ConfigError, DataError
-
-MIX = {"weights": None, "temperature": None, "num_rows": None, "splits": ["train"]}
-PLAIN = {"columns": None, "source_column": None}
 
 
 @pytest.fixture
-def numbered(write, read):
-    """`numbered(name, n)`: n rows with texts `name 0`, `name 1`, …; splits by keyword."""
+def numbered(write, read, load):
+    """`numbered(name, n)`: a part of n rows with texts `name 0`, `name 1`, …; other splits by name."""
 
-    def make(name, train, **others):
-        sizes = {"train": train, **others}
+    def make(name, train, others=None, **options):
+        sizes = {"train": train} | (others or {})
         files = {
             split: write(f"{name}-{split}.csv", "text\n" + "".join(f"{name} {i}\n" for i in range(n)))
             for split, n in sizes.items()
         }
-        return read("csv", files)
+        return load(read("csv", files), **options)
 
     return make
 
 
-def mixed(seed=0, **options):
-    return mix(seed, **(MIX | PLAIN | options))
+@pytest.fixture
+def part(write, read, load):
+    """`part(name, content)`: a part of a csv file."""
+    return lambda name, content: load(read("csv", write(name, content)))
+
+
+def joined(**parts):
+    return concat(parts=parts, source_column=None)
 
 
 def test_parts_come_one_after_the_other_with_new_ids_and_their_names(numbered):
-    rows = concat(
-        parts={"a": numbered("a", 2, test=1), "b": numbered("b", 3)}, columns=None, source_column="from"
-    )
+    rows = concat(parts={"a": numbered("a", 2, {"test": 1}), "b": numbered("b", 3)}, source_column="from")
     assert rows["train"]["text"][:] == ["a 0", "a 1", "b 0", "b 1", "b 2"]
     assert rows["train"]["from"][:] == ["a", "a", "b", "b", "b"]
     assert rows["train"]["row_id"][:] == [0, 1, 2, 3, 4]
@@ -49,7 +49,7 @@ def test_parts_come_one_after_the_other_with_new_ids_and_their_names(numbered):
 
 
 def test_a_row_can_be_traced_to_the_file_of_its_part(numbered):
-    rows = concat(parts={"a": numbered("a", 2), "b": numbered("b", 3)}, **PLAIN)["train"]
+    rows = joined(a=numbered("a", 2), b=numbered("b", 3))["train"]
     where = locate(rows, 3)
     assert where.file is not None
     assert (Path(where.file.removeprefix("b: ")).name, where.row, where.line) == ("b-train.csv", 1, 3)
@@ -65,99 +65,50 @@ def numbers_of_lines(rows):
         yield text
 
 
-def test_rows_are_traced_through_the_steps_of_their_parts(numbered, load):
-    part = load(numbered("a", 10), holdout={"test": 3}, subset={"train": 4})
+def test_rows_are_traced_through_the_steps_of_their_parts(numbered):
+    part = numbered("a", 10, holdout={"test": 3}, subset={"train": 4})
     for split, size in {"train": 4, "test": 3}.items():
-        rows = concat(parts={"a": part}, **PLAIN)[split]
+        rows = joined(a=part)[split]
         assert len(set(numbers_of_lines(rows))) == size
 
 
-def test_rows_are_traced_through_a_mixture_of_a_mixture(numbered, load):
-    inner = mixed(parts={"a": numbered("a", 9), "b": numbered("b", 2)}, weights={"a": 1, "b": 3}, num_rows=8)
-    outer = mixed(parts={"in": load(inner, subset={"train": 6}), "c": numbered("c", 5)}, temperature=1)
+def test_rows_are_traced_through_parts_of_parts(numbered, load):
+    inner = joined(a=numbered("a", 9), b=numbered("b", 4))
+    outer = joined(a=load(inner, subset={"train": 11}), b=numbered("c", 5))
     assert {text[0] for text in numbers_of_lines(outer["train"])} == {"a", "b", "c"}
 
 
-def test_a_row_whose_ids_are_gone_is_not_traced_to_a_wrong_place(numbered, load, cache):
-    rows = concat(parts={"a": load(numbered("a", 10), subset={"train": 4})}, **PLAIN)["train"]
+def test_a_row_whose_ids_are_gone_is_not_traced_to_a_wrong_place(numbered, cache):
+    rows = joined(a=numbered("a", 10, subset={"train": 4}))["train"]
     for kept in cache.rglob("*.npy"):
         kept.unlink()
     assert locate(rows, 3) == ("a, after its own steps", 3, None)
 
 
-def test_types_that_fit_are_joined_and_others_are_named(write, read):
-    whole = read("csv", write("a.csv", "text,n\nx,1\n"))
-    decimal = read("csv", write("b.csv", "text,n\ny,0.5\n"))
-    assert concat(parts={"a": whole, "b": decimal}, **PLAIN)["train"]["n"][:] == [1.0, 0.5]
-    words = read("csv", write("c.csv", "text,n\ny,many\n"))
+def test_types_that_fit_are_joined_and_others_are_named(part):
+    whole, decimal = part("a.csv", "text,n\nx,1\n"), part("b.csv", "text,n\ny,0.5\n")
+    assert joined(a=whole, b=decimal)["train"]["n"][:] == [1.0, 0.5]
+    words = part("c.csv", "text,n\ny,many\n")
     with pytest.raises(
         DataError, match=r"parts a, b .* n has incompatible types: int64 vs large_string.*CastColumns"
     ):
-        concat(parts={"a": whole, "b": words}, **PLAIN)
+        joined(a=whole, b=words)
 
 
-def test_columns_that_not_every_part_has_are_left_out_and_told(write, read):
-    parts = {"a": read("csv", write("a.csv", "text,n\nx,1\n")), "b": read("csv", write("b.csv", "text\ny\n"))}
-    rows = concat(parts=parts, **PLAIN)
+def test_columns_that_not_every_part_has_are_left_out_and_told(part):
+    parts = {"a": part("a.csv", "text,n\nx,1\n"), "b": part("b.csv", "text\ny\n")}
+    rows = joined(**parts)
     assert rows["train"].column_names == ["text", "row_id"]
-    assert rows.notes == ["columns of train that not every part has were left out: n of a"]
-    with pytest.raises(DataError, match=r"part 'b': .*no such column; columns: 'text'"):
-        concat(parts=parts, columns=["text", "n"], source_column=None)
+    assert notes_of(rows) == ["train: columns that not every part has were left out: n of a"]
     with pytest.raises(ConfigError, match="have a column 'text'; choose another name"):
-        concat(parts=parts, columns=None, source_column="text")
+        concat(parts=parts, source_column="text")
     with pytest.raises(DataError, match="no column in common"):
-        concat(parts={"a": parts["a"], "c": read("csv", write("c.csv", "body\nx\n"))}, **PLAIN)
+        joined(a=parts["a"], c=part("c.csv", "body\nx\n"))
 
 
-def test_a_mixture_has_the_asked_proportions_and_no_row_twice(numbered):
-    rows = mixed(parts={"a": numbered("a", 100), "b": numbered("b", 30)}, weights={"a": 1, "b": 3})
-    texts = rows["train"]["text"][:]
-    assert [sum(text.startswith(name) for text in texts) for name in "ab"] == [10, 30]
-    assert len(set(texts)) == 40
-    assert rows.notes == [
-        "mixture of train, 40 rows: a 10 of 100 rows (25.0000%, asked for 25.0000%); "
-        "b 30 of 30 rows (75.0000%, asked for 75.0000%)"
-    ]
-
-
-def test_a_part_that_is_too_small_is_repeated_evenly(numbered):
-    rows = mixed(
-        parts={"a": numbered("a", 90), "b": numbered("b", 4)}, weights={"a": 1, "b": 1}, num_rows=20
-    )["train"]
-    texts = [text for text in rows["text"][:] if text.startswith("b")]
-    counts = sorted(texts.count(text) for text in set(texts))
-    assert counts == [2, 2, 3, 3]
-    assert len(set(rows["row_id"][:])) == 20
-
-
-def test_the_temperature_makes_parts_more_equal(numbered):
-    parts = {"a": numbered("a", 100), "b": numbered("b", 1)}
-    sizes = {}
-    for temperature in (1, 2, 1000):
-        texts = mixed(parts=parts, temperature=temperature, num_rows=110)["train"]["text"][:]
-        sizes[temperature] = sum(text.startswith("b") for text in texts)
-    assert sizes == {1: 1, 2: 10, 1000: 55}  # 110 / 101, 110 * 1 / (10 + 1), 110 / 2
-
-
-def test_evaluation_splits_of_a_mixture_stay_whole(numbered):
-    parts = {"a": numbered("a", 9, test=3), "b": numbered("b", 9, test=2)}
-    assert len(mixed(parts=parts, weights={"a": 8, "b": 1})["test"]) == 5
-
-
-def test_the_same_seed_draws_the_same_rows(numbered):
-    parts = {"a": numbered("a", 50), "b": numbered("b", 10)}
-    drawn = [mixed(seed, parts=parts, weights={"a": 1, "b": 1})["train"]["text"][:] for seed in (0, 0, 1)]
-    assert drawn[0] == drawn[1] != drawn[2]
-
-
-def test_a_mixture_that_cannot_be_says_why(numbered):
-    parts = {"a": numbered("a", 5, test=2), "b": numbered("b", 5)}
-    with pytest.raises(DataError, match=r"split 'test': the part 'b' has no such split to mix"):
-        mixed(parts=parts, weights={"a": 1, "b": 1}, splits=["test"])
-    with pytest.raises(DataError, match="no row of part 'b' in a mixture of 3 rows"):
-        mixed(parts=parts, weights={"a": 99, "b": 1}, num_rows=3)
-    with pytest.raises(ConfigError, match="names 'trian'"):
-        mixed(parts=parts, weights={"a": 1, "b": 1}, splits=["trian"])
+def test_what_is_no_data_set_is_no_part(part):
+    with pytest.raises(ConfigError, match=r"parts\.b: expected a whole data set, as in"):
+        joined(b=part("b.csv", "text\ny\n").splits)
 
 
 FILE = """
@@ -196,21 +147,18 @@ def test_whole_data_sets_are_parts_with_steps_and_held_out_rows_of_their_own(nes
     assert {split: len(rows) for split, rows in data.splits.items()} == {"train": 9, "validation": 3}
     assert set(data.splits["validation"]["origin"][:]) == {"shop", "forum"}
     assert all(text.startswith(("shop", "Forum")) for text in data.splits["train"]["text"][:])
-    assert data.parts["shop"]["rows"] == {"train": 6, "validation": 2}
-    assert "part shop: LowerCase changed 8 of 8 rows of train" in data.notes
+    assert "train, validation: part shop: held out of 8 rows of train: 2 for validation" in data.notes
 
 
 def test_the_fingerprint_follows_every_part(nested, write):
     def fingerprints():
         data = instantiate(nested().config["dataset"], 0, group="dataset", key="dataset")
-        return data.fingerprints["train"], data.parts["forum"]["fingerprints"]["train"]
+        return data.fingerprints["train"]
 
     before = fingerprints()
     assert fingerprints() == before
     write("forum.jsonl", "".join(json.dumps({"text": f"other {i}"}) + "\n" for i in range(4)))
-    after = fingerprints()
-    assert after[0] != before[0]
-    assert after[1] != before[1]
+    assert fingerprints() != before
 
 
 def test_a_mistake_in_a_part_is_reported_by_its_key(nested):
@@ -224,33 +172,25 @@ def test_a_mistake_in_a_part_is_reported_by_its_key(nested):
     assert keys == {"dataset.source.parts.forum.holdout.test"}
 
 
-def test_a_column_that_a_part_lacks_is_reported_with_its_file(write, read):
-    rows = concat(parts={"a": read("csv", write("a.csv", "text\nx\n"))}, **PLAIN)
+def test_a_column_that_a_part_lacks_is_reported_with_its_file(part):
+    rows = joined(a=part("a.csv", "text\nx\n"))
     with pytest.raises(DataError, match=r"a: .*a\.csv.*column 'label'"):
         require_columns(dict(rows), {"label": "any"})
-
-
-def test_a_part_may_be_rows_of_a_readers_own_making():
-    rows = Dataset.from_dict({"text": ["x", "y"]})
-    made = mixed(parts={"own": {"train": rows}}, temperature=1)
-    assert made["train"]["text"][:] == ["x", "y"]
-    assert made.parts["own"]["rows"] == {"train": 2}
 
 
 PROBE = """
 import resource, sys
 sys.path.insert(0, sys.argv[2])
-from conftest import DEFAULTS
-from runwright.dataset.combine import mix
+from conftest import DEFAULTS, load_with_defaults
+from runwright.dataset.combine import concat
 function, options = DEFAULTS["csv"]
-parts = {name: function(files={"train": sys.argv[1]}, **options) for name in ("a", "b")}
-rows = mix(0, parts=parts, weights={"a": 1, "b": 2}, temperature=None, num_rows=None, splits=["train"],
-           columns=None, source_column="from")["train"]
+parts = {name: load_with_defaults(function(files={"train": sys.argv[1]}, **options)) for name in ("a", "b")}
+rows = concat(parts=parts, source_column="from")["train"]
 print(rows._fingerprint, len(rows))
 """
 
 
-def test_a_mixture_is_the_same_in_every_process(write, request, tmp_path):
+def test_a_combination_is_the_same_in_every_process(write, request, tmp_path):
     path, found = write("a.csv", "text\n" + "".join(f"t {i}\n" for i in range(60))), set()
     for hash_seed in ("1", "2"):
         done = subprocess.run(
@@ -262,10 +202,7 @@ def test_a_mixture_is_the_same_in_every_process(write, request, tmp_path):
     assert len(found) == 1
 
 
-def test_a_number_that_the_common_type_cannot_hold_is_named(write, read):
-    parts = {
-        "large": read("csv", write("a.csv", f"n\n{2**53 + 1}\n")),
-        "small": read("csv", write("b.csv", "n\n0.5\n")),
-    }
-    with pytest.raises(DataError, match=r"part 'large' holds int64 that double"):
-        concat(parts=parts, **PLAIN)
+def test_a_number_that_the_common_type_cannot_hold_is_named(part):
+    parts = {"large": part("a.csv", f"n\n{2**53 + 1}\n"), "small": part("b.csv", "n\n0.5\n")}
+    with pytest.raises(DataError, match=r"part 'large' holds what the type of other parts cannot hold"):
+        joined(**parts)

@@ -23,13 +23,6 @@ def test_leakage_label_noise_repeated_and_blank_texts_are_counted() -> None:
     }
 
 
-def test_texts_that_were_read_in_a_wrong_encoding_are_counted() -> None:
-    texts = ["5 €".encode("cp1252").decode("latin-1"), "caf\ufffd", "5 € café", "tab\tand\nline"]
-    looks = look_at({"train": Dataset.from_dict({"text": texts})}, text_columns=["text"], label_column=None)
-    assert looks["train"].garbled == 2
-    assert "2 of 4 rows of train have characters that a wrong encoding leaves" in warnings_of(looks)[0]
-
-
 def test_pairs_count_as_the_same_only_where_both_texts_are() -> None:
     splits = {
         "train": Dataset.from_dict({"a": ["x"], "b": ["y"]}),

@@ -1,9 +1,7 @@
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runwright.dataset.combine import largest_without_repeats, shares_by_temperature
 from runwright.dataset.load import whole_counts
 
 WEIGHTS = st.lists(st.floats(0.01, 100), min_size=1, max_size=6)
@@ -12,20 +10,6 @@ WEIGHTS = st.lists(st.floats(0.01, 100), min_size=1, max_size=6)
 @given(weights=WEIGHTS, total=st.integers(0, 10**7))
 def test_counts_add_up_and_are_within_one_of_their_share(weights, total):
     shares = np.array(weights) / sum(weights)
-    counts = whole_counts(shares, total)
+    counts = whole_counts(shares, total, room=np.full(len(weights), total))
     assert counts.sum() == total
     assert (np.abs(counts - shares * total) < 1 + 1e-6).all()
-
-
-@given(weights=WEIGHTS, data=st.data())
-def test_the_largest_mixture_fits_and_one_more_row_asks_too_much(weights, data):
-    sizes = np.array(data.draw(st.lists(st.integers(1, 10**6), min_size=len(weights), max_size=len(weights))))
-    shares = np.array(weights) / sum(weights)
-    total = largest_without_repeats(shares, sizes)
-    assert total == 1 or (whole_counts(shares, total) <= sizes).all()
-    assert (shares * (total + 1) > sizes - 1e-6).any()
-
-
-@pytest.mark.parametrize(("temperature", "expected"), [(1, [0.9, 0.1]), (2, [0.75, 0.25]), (1e9, [0.5, 0.5])])
-def test_shares_by_temperature(temperature, expected):
-    assert shares_by_temperature(np.array([900, 100]), temperature) == pytest.approx(expected)

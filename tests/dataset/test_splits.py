@@ -54,10 +54,9 @@ def test_strata_are_kept_in_proportion_and_each_keeps_a_row_for_training(sizes, 
         assert (np.abs(taken - wanted * np.array(sizes) / len(strata)) < 1 + 1e-9).all()
 
 
-def test_numbers_are_stratified_by_tenths_and_words_by_value():
-    assert np.bincount(strata_of(list(range(100)), column="c")).tolist() == [10] * 10
+def test_each_value_is_a_stratum():
     assert strata_of(["a", "b", "a"], column="c").tolist() == [0, 1, 0]
-    assert strata_of([3, 1, 3, 2], column="c").tolist() == [0, 1, 0, 2]  # few numbers are classes
+    assert strata_of([3, 1, 3, 2], column="c").tolist() == [0, 1, 0, 2]
 
 
 def test_texts_are_too_many_to_stratify_by():

@@ -258,6 +258,8 @@ def in_project(
     one_thread = trainer.replace("num_threads: null", "num_threads: 1")
     (folder / "conf" / "trainer" / "default.yaml").write_text(one_thread, encoding="utf-8")
     (folder / ".venv").symlink_to(sys.prefix)
+    if request.node.name.endswith("[serving.md]"):
+        request.getfixturevalue("folders").write("bert", folder / "bert-base-cased")
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setenv("BROWSER", "true")

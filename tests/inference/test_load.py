@@ -56,21 +56,11 @@ def test_records_of_which_none_has_a_token_have_no_guesses(guesser: FinishedRun)
     assert [record["predicted"] for record in predict(guesser, ["", " "])] == [[], []]
 
 
-@pytest.mark.parametrize(
-    ("status", "says"),
-    [
-        ("FAILED", r"FAILED: DataError: no such column\. Mend that and train anew"),
-        ("KILLED", r"KILLED\. Go on with: runwright train --resume"),
-        ("RUNNING", r"RUNNING: it has one when its training has finished"),
-        ("FINISHED", r"FINISHED; best/ and task\.json were there"),
-    ],
-)
-def test_a_run_without_a_best_model_says_how_it_stands(status: str, says: str, tmp_path: Path) -> None:
+def test_a_run_without_a_best_model_says_how_it_stands(tmp_path: Path) -> None:
     folder = create({"name": "one", "output_dir": str(tmp_path)}, overrides=[], command=[])
-    update_status(folder, status, error="DataError: no such column\nmore")  # this process lives: not dead
-    with pytest.raises(CheckpointError, match=says) as caught:
+    update_status(folder, "FAILED")
+    with pytest.raises(CheckpointError, match=r"its status is FAILED, and .*log\.txt says why"):
         load_run(folder)
-    assert ("--resume" in str(caught.value)) == (status == "KILLED")
 
 
 @pytest.mark.parametrize("damage", ["pickle", "truncated", "config.json", "task.json"])

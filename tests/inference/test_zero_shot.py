@@ -51,31 +51,28 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return result.folder
 
 
-def ours(folder: Path, *, multi_label: bool) -> list[dict[str, Any]]:
-    asked = Hypotheses(labels=tuple(LABELS), template=TEMPLATE, multi_label=multi_label)
+def ours(folder: Path) -> list[dict[str, Any]]:
+    asked = Hypotheses(labels=tuple(LABELS), template=TEMPLATE)
     run = choosing(load_run(folder, device="cpu"), asked)
     return list(predict_records(run, ({"premise": text} for text in TEXTS), all_scores=True))
 
 
-@pytest.mark.parametrize("multi_label", [False, True])
-def test_scores_are_those_of_transformers(run_folder: Path, multi_label: bool) -> None:
+def test_scores_are_those_of_transformers(run_folder: Path) -> None:
     from transformers import ZeroShotClassificationPipeline
 
     run = load_run(run_folder, device="cpu")
     pipeline = ZeroShotClassificationPipeline(model=run.model, tokenizer=run.tokenizer, device="cpu")
     spoken = [label.replace("_", " ") for label in LABELS]
-    for record in ours(run_folder, multi_label=multi_label):
+    for record in ours(run_folder):
         found: Any = pipeline(
             record["premise"],
             candidate_labels=spoken,
             hypothesis_template=TEMPLATE,
-            multi_label=multi_label,
         )
         expected = dict(zip(found["labels"], found["scores"], strict=True))
         scores = [record["scores"][label] for label in LABELS]
         np.testing.assert_allclose(scores, [expected[label] for label in spoken], atol=2e-6)
-        if not multi_label:
-            assert record["predicted"].replace("_", " ") == found["labels"][0]
+        assert record["predicted"].replace("_", " ") == found["labels"][0]
 
 
 def test_the_command_line_reads_a_file_and_keeps_its_order(run_folder: Path, tmp_path: Path) -> None:
@@ -85,13 +82,11 @@ def test_the_command_line_reads_a_file_and_keeps_its_order(run_folder: Path, tmp
     assert main([*arguments, "--file", str(given), "--text-column", "body", "--output", str(output)]) == 0
     found = [json.loads(line) for line in output.read_text().splitlines()]
     assert [(record["id"], record["body"]) for record in found] == list(enumerate(TEXTS))
-    assert [record["predicted"] for record in found] == [
-        record["predicted"] for record in ours(run_folder, multi_label=False)
-    ]
+    assert [record["predicted"] for record in found] == [record["predicted"] for record in ours(run_folder)]
 
 
 def test_a_labelled_file_is_judged_by_its_own_labels(run_folder: Path, tmp_path: Path) -> None:
-    predicted = [record["predicted"] for record in ours(run_folder, multi_label=False)]
+    predicted = [record["predicted"] for record in ours(run_folder)]
     others = [next(label for label in LABELS if label != name) for name in predicted]
     rows = [
         {"text": text, "label": label}
@@ -104,10 +99,10 @@ def test_a_labelled_file_is_judged_by_its_own_labels(run_folder: Path, tmp_path:
         *("dataset=json", f"dataset.source.files.test={file}", "dataset.columns={premise:text}"),
         "metric=[accuracy]",
     ]
-    asked = Hypotheses(labels=tuple(LABELS), template=TEMPLATE, multi_label=False)
+    asked = Hypotheses(labels=tuple(LABELS), template=TEMPLATE)
     (result,) = evaluate_run(run_folder, overrides, device="cpu", hypotheses=asked)
     assert result.metrics["test/accuracy"] == pytest.approx(4 / 9)
-    scores = {record["premise"]: record["scores"] for record in ours(run_folder, multi_label=False)}
+    scores = {record["premise"]: record["scores"] for record in ours(run_folder)}
     losses = [-np.log(scores[row["text"]][row["label"]]) for row in rows]
     assert result.metrics["test/loss"] == pytest.approx(np.mean(losses), rel=1e-5)
 
@@ -118,7 +113,7 @@ def test_a_labelled_file_is_judged_by_its_own_labels(run_folder: Path, tmp_path:
         (["--labels", "sport"], "2 or more"),
         (["--labels", "a,b,a"], "different classes"),
         (["--labels", "a,b", "--hypothesis", "no place"], "expected a sentence with {}"),
-        (["--multi-label"], "--labels A,B,C as well"),
+        (["--hypothesis", "It is {}."], "--labels A,B,C as well"),
     ],
 )
 def test_wrong_flags_are_named_before_anything_is_loaded(
@@ -136,6 +131,6 @@ def test_a_run_without_entailment_is_refused(texts: tuple[str, ...], names: tupl
     class Pairs:
         problem, text_columns, label_names = "single_label", texts, names
 
-    asked = Hypotheses(labels=("a", "b"), template="{}", multi_label=False)
+    asked = Hypotheses(labels=("a", "b"), template="{}")
     with pytest.raises(ConfigError, match="a class named entailment"):
         ZeroShot(Pairs(), hypotheses=asked)

@@ -35,7 +35,7 @@ def main():
     (folder / f"pid-{rank}").write_text(str(os.getpid()))
     exec(os.environ["WHAT_TO_DO"])
 
-sys.exit(work(main, reports=folder))
+sys.exit(work(main))
 """
 
 # Launcher: starts a group, watches it, says how it ended.
@@ -56,9 +56,7 @@ group = WorkerGroup(
 )
 said, stops = [], []
 with catch_signals(lambda number, _: stops.append(number)), group:
-    outcome = supervise(
-        group, stops, timeout_seconds=options["timeout"], grace_seconds=options["grace"], say=said.append
-    )
+    outcome = supervise(group, stops, grace_seconds=options["grace"], say=said.append)
 print(json.dumps({**asdict(outcome), "said": said}))
 """
 
@@ -93,9 +91,9 @@ class Launched:
 def start(tmp_path: Path) -> Iterator[Callable[..., Launched]]:
     launched: list[Launched] = []
 
-    def start(what: str, *, num_processes: int = 2, timeout: float = 60.0, grace: float = 30.0) -> Launched:
+    def start(what: str, *, num_processes: int = 2, grace: float = 30.0) -> Launched:
         (tmp_path / "worker.py").write_text(WORKER)
-        options = {"what": what, "num_processes": num_processes, "timeout": timeout, "grace": grace}
+        options = {"what": what, "num_processes": num_processes, "grace": grace}
         process = subprocess.Popen(
             [sys.executable, "-P", "-c", LAUNCHER, str(tmp_path), json.dumps(options)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -24,7 +24,7 @@ from pathlib import Path
 from runwright.errors import ConfigError, DataError
 from runwright.launch.worker import work
 
-folder, reports = map(Path, sys.argv[1:])
+folder = Path(sys.argv[1])
 rank = int(os.environ["RUNWRIGHT_WORKER"])
 with (folder / f"starts-{rank}").open("a") as starts:
     starts.write("x")
@@ -33,7 +33,7 @@ attempt = len((folder / f"starts-{rank}").read_text())
 def main():
     exec(os.environ["WHAT_TO_DO"])
 
-sys.exit(work(main, reports=reports))
+sys.exit(work(main))
 """
 OPTIONS = {
     "strategy": "replicated",

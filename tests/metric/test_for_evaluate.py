@@ -87,7 +87,6 @@ BY_HAND: dict[str, tuple[dict[str, Any], float]] = {
     "recall_10": ({"ranks": [1, 4, 11]}, 2 / 3),
     "recall_100": ({"ranks": [1, 4, 101]}, 2 / 3),
     "next_sentence_accuracy": ({"next_right": [1, 0, 1]}, 2 / 3),
-    "next_sentence_loss": ({"more_losses": [0.5, 1.0]}, 0.75),
     "perplexity": ({"losses": [2.0, 4.0], "loss_counts": [1, 2]}, np.exp(2)),
     "bits_per_byte": ({"losses": [np.log(2), np.log(2)], "num_bytes": [1, 3]}, 0.5),
     "token_accuracy": ({"num_right": [1, 2], "loss_counts": [2, 4]}, 0.5),
@@ -111,10 +110,6 @@ BY_HAND |= {
     "exact_match_answerable": (SQUAD, 0.5),
     "answer_f1_answerable": (SQUAD, (1 + 2 / 3) / 2),
     "exact_match_unanswerable": (SQUAD, 1.0),
-}
-BY_HAND |= {
-    "next_sentence_accuracy": ({"next_right": [1.0, 0.0, 1.0, 1.0]}, 0.75),
-    "next_sentence_loss": ({"more_losses": [0.5, 1.0]}, 0.75),
 }
 SCORED: dict[str, tuple[dict[str, Any], Compare]] = {
     "roc_auc": (
@@ -172,12 +167,10 @@ def test_examples_are_added_in_batches_and_metrics_are_combined() -> None:
     assert found["f1_f1"] == pytest.approx(found["prf_f1"])
 
 
-def test_options_and_schemes() -> None:
+def test_options_of_a_metric() -> None:
     examples = {"predictions": ["A b"], "references": [["a b"]]}
     assert as_evaluate("text_exact_match").compute(**examples)["text_exact_match"] == 0
     assert as_evaluate("text_exact_match", normalization="squad").compute(**examples)["text_exact_match"] == 1
-    spans = {"predictions": [["B-a", "E-a", "S-b"]], "references": [["B-a", "E-a", "O"]]}
-    assert as_evaluate("span_precision").compute(**spans, scheme="bioes")["span_precision"] == 0.5
 
 
 @pytest.mark.parametrize(

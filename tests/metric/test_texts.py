@@ -184,22 +184,6 @@ def test_the_signature_is_sacrebleus(name: str, options: dict[str, Any], signatu
     assert several == [signature.replace("nrefs:1", "nrefs:var")]
 
 
-def test_metrics_of_words_warn_of_texts_without_spaces() -> None:
-    nodes = {name: node(name) for name in ("bleu", "ter", "token_f1", "rouge_l", "chrf")}
-    chinese = [["今天天气很好，我们去北京。"], ["好"], ["我们今天去上海看一只猫"]]
-    notes = [note for note in texts.signature_notes(nodes, chinese) if "spaces" in note]
-    assert [note.rpartition(": ")[2] for note in notes] == [
-        "metric.bleu.tokenizer=zh",
-        "metric.ter.asian_support=true metric.ter.normalized=true",
-        "metric.token_f1.normalization=cmrc",
-    ]
-    nodes["bleu"]["tokenizer"] = "char"
-    assert not any(note.startswith("bleu is") for note in texts.signature_notes(nodes, chinese))
-    assert not any(
-        "spaces" in note for note in texts.signature_notes(nodes, [["He lives in 北京市朝阳区 now"], ["a"]])
-    )
-
-
 def node(name: str) -> dict[str, Any]:
     file = Path(__file__).resolve().parents[2] / "conf" / "metric" / f"{name}.yaml"
     return yaml.safe_load(file.read_text(encoding="utf-8"))

@@ -100,7 +100,7 @@ def test_a_killed_run_is_marked_with_its_last_sign_of_life(running: Running, tmp
     record = read_run(running.folder)
     assert (death.status, record["status"]) == ("KILLED", "KILLED")
     assert record["reason"].startswith(f"process {running.process.pid} on ")
-    assert "gone without a word" in record["reason"]
+    assert "is gone (killed" in record["reason"]
     assert record["end_time"] == pytest.approx(moment, abs=1)
     assert statuses(running.folder) == ["RUNNING", "KILLED"]
     *_, last = (line for line, _ in read(running.folder / "journal.jsonl"))
@@ -133,7 +133,7 @@ def test_a_run_whose_lock_was_given_back_failed_by_itself(tmp_path: Path) -> Non
     update_status(folder, "CREATED", pid=2**22 + 1)  # that process is gone
     death = look_at(folder)
     assert death is not None
-    assert (death.status, "failed before it began" in death.reason) == ("FAILED", True)
+    assert (death.status, "failed; see its output" in death.reason) == ("FAILED", True)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_a_restart_of_the_machine_is_the_reason(running: Running) -> None:
     age(running.folder, 120)
     death = look_at(running.folder)
     assert death is not None
-    assert "was restarted while process" in death.reason
+    assert "is gone (killed, out of memory, restarted" in death.reason
 
 
 def test_a_run_elsewhere_is_left_alone_until_its_heartbeat_is_old(running: Running, tmp_path: Path) -> None:
@@ -183,7 +183,8 @@ def test_a_run_elsewhere_is_left_alone_until_its_heartbeat_is_old(running: Runni
     assert mark_all(tmp_path) == []
     age(running.folder, 70)
     (death,) = mark_all(tmp_path)
-    assert death.reason.startswith("process 7 on elsewhere gave its last sign of life at ")
+    assert death.reason.startswith("process 7 on elsewhere is gone (killed, ")
+    assert "cut off); last sign of life 20" in death.reason
 
 
 def test_a_run_that_workers_still_hold_lives(tmp_path: Path) -> None:
@@ -204,7 +205,7 @@ def test_a_run_that_died_before_it_began_is_found(tmp_path: Path) -> None:
     early.end()
     age(early.folder, 70)
     (death,) = mark_all(tmp_path)
-    assert "was gone before it began" in death.reason
+    assert "is gone (killed" in death.reason
     assert read_run(early.folder)["status"] == "KILLED"
 
 

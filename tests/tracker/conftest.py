@@ -65,7 +65,6 @@ def make_tracker() -> Callable[..., MLflowTracker]:
             "start_timeout_seconds": 10.0,
             "finish_timeout_seconds": 60.0,
             "upload_every_seconds": 0.05,
-            "register_as": None,
             "system_every_seconds": None,
         }
         return MLflowTracker(**(given | options))

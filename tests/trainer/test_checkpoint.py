@@ -79,7 +79,7 @@ def test_every_damage_is_found_and_the_older_one_used(
 def test_only_damaged_checkpoints_are_an_error(tmp_path: Path) -> None:
     kept = store(tmp_path, steps=(1,))
     (list_checkpoints(tmp_path)[1] / checkpoint.STATE).unlink()
-    with pytest.raises(CheckpointError, match=r"state\.json is missing"):
+    with pytest.raises(CheckpointError, match=r"state\.json cannot be read .*No such file"):
         kept.load_newest()
     assert CheckpointStore(tmp_path / "none", keep=1, identity={}).load_newest() is None
 

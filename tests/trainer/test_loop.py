@@ -210,17 +210,6 @@ def test_a_resumed_run_does_not_measure_the_start_again(tmp_path: Path, fixtures
     assert second.log.curve("validation/loss") == {5: 1.0, 10: 2.0, 12: 3.0}
 
 
-def test_a_schedule_that_follows_a_figure_is_not_told_the_one_of_the_start(
-    tmp_path: Path, fixtures: Any
-) -> None:
-    run = Run(tmp_path, fixtures, values=[0.5, 3.0, 2.0, 1.0], evaluate_at_start=True)
-    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(run.stepper.optimizer, factor=0.5, patience=0)
-    run.loop = replace(run.loop, scheduler=schedule)
-    run.train()
-    assert (schedule.best, schedule.last_epoch) == (1.0, 3)
-    assert run.stepper.optimizer.param_groups[0]["lr"] == 1e-2
-
-
 def test_a_signal_during_the_measurement_of_the_start_leaves_no_checkpoint(
     tmp_path: Path, fixtures: Any
 ) -> None:

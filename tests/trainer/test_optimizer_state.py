@@ -16,7 +16,6 @@ MAKERS = {
     "adamw": lambda p: torch.optim.AdamW(p, lr=1e-2),
     "fused": lambda p: torch.optim.AdamW(p, lr=1e-2, fused=True),
     "sgd": lambda p: torch.optim.SGD(p, lr=1e-2, momentum=0.9),
-    "adafactor": lambda p: torch.optim.Adafactor(p, lr=1e-2),
 }
 
 

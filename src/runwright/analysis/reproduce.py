@@ -10,45 +10,35 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from runwright import build
 from runwright.analysis.steps import LOSS, Comparison, compare, comparison_table, read_record
 from runwright.config.redaction import reveal
 from runwright.config.targets import check
-from runwright.dataset.fingerprint import RowRecord, row_changes
+from runwright.dataset.fingerprint import row_changes
 from runwright.errors import ConfigError, RunwrightError, listed, raise_if_any, shown
 from runwright.launch.start import start
 from runwright.report.page.document import value_text
-from runwright.runs.data_identity import other_splits, recorded_rows, rows_of
+from runwright.runs.data_identity import recorded_rows
 from runwright.runs.folder import CONFIG_FILE, create, read_config, read_run, read_saved, update_status
-from runwright.runs.record import MODELS_FILE, PROVENANCE_FILE, find_models, surroundings
-from runwright.runs.resume import differences, override_key, recorded_overrides, with_overrides
-from runwright.store import cache_root, flatten, read_json, write_json
+from runwright.runs.record import MODELS_FILE, PROVENANCE_FILE
+from runwright.runs.resume import differences, recorded_overrides, with_overrides
+from runwright.store import flatten, read_json, write_json
 
 # Named first: packages that compute the numbers.
 NUMERIC = ("torch", "transformers", "tokenizers", "numpy", "accelerate", "datasets", "safetensors", "peft")
 HARDWARE = {"cpu": "processor", "gpus": "GPUs", "num_torch_threads": "threads"}
-MAX_PACKAGES = 10
+TOLERANCE = 1e-5  # what another order of summation does to metrics in float32 over some dozens of steps
 
 
 def surrounding_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     """Differences of two records of provenance, what and how; a field that only one of them has is none."""
     for package in before.get("code", {}).keys() & now.get("code", {}).keys():
-        old, new = before["code"][package], now["code"][package]
-        edits = {
-            "edited": [name for name in old if name in new and old[name] != new[name]],
-            "new": [name for name in new if name not in old],
-            "gone": [name for name in old if name not in new],
-        }
-        for word, names in edits.items():
-            if names:
-                yield f"source: {word}: {listed(f'{package}/{name}' for name in names)}"
+        if names := _unequal(before["code"][package], now["code"][package]):
+            yield f"source: {listed(f'{package}/{name}' for name in names)}"
     old, new = before["packages"], now["packages"]
-    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-    names.sort(key=lambda name: (name.lower() not in NUMERIC, name.lower()))
-    for name in names[:MAX_PACKAGES]:
-        yield f"package: {name} {old.get(name, 'none')} → {new.get(name, 'none')}"
-    if len(names) > MAX_PACKAGES:
-        yield f"package: and {len(names) - MAX_PACKAGES} more"
+    names = sorted(_unequal(old, new), key=lambda name: name.lower() not in NUMERIC)
+    if names:
+        changes = (f"{name} {old.get(name, 'none')} → {new.get(name, 'none')}" for name in names)
+        yield f"packages: {listed(changes)}"
     facts = [
         record["hardware"] | {"python": record["python"]["version"], "processes": record.get("num_processes")}
         for record in (before, now)
@@ -63,9 +53,12 @@ def model_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator
     """Files of the model or tokenizer that have another content."""
     for group in before.keys() & now.keys():
         old, new = before[group]["files"], now[group]["files"]
-        names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
-        if names and old and new:
+        if old and new and (names := _unequal(old, new)):
             yield f"model: other files of the {group}: {listed(names)}"
+
+
+def _unequal(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    return sorted(name for name in {**old, **new} if old.get(name) != new.get(name))
 
 
 FILE_NAME = "reproduction.json"
@@ -85,19 +78,15 @@ class Reproduction:
     step: int | None  # of the first difference, where it is at a step
     changes: list[str]
     comparisons: list[Comparison]
-    tolerance: float
 
     def __str__(self) -> str:
         causes = "; ".join(self.changes)
         if self.verdict == "identical":
             return f"identical, although {causes}" if causes else "identical"
-        verdict = self.verdict + f" ({self.tolerance:g})" * (self.verdict == "within tolerance")
-        return f"{verdict}, first at {self.first}, because {causes or UNDETERMINED}"
+        return f"{self.verdict}, first at {self.first}, because {causes or UNDETERMINED}"
 
 
-def reproduce(
-    folder: Path, overrides: Sequence[str] = (), *, tolerance: float, allow_shadow: bool = False
-) -> Reproduction:
+def reproduce(folder: Path, overrides: Sequence[str] = (), *, allow_shadow: bool = False) -> Reproduction:
     """Run the configuration of a run again, in a new folder, and compare the two.
 
     Overrides change it first. Raises ConfigError where the run has not finished.
@@ -106,7 +95,7 @@ def reproduce(
     if record["status"] != "FINISHED":
         raise ConfigError(
             f"{folder}: given a run that is {record['status']}, expected one that has finished; resume it "
-            f"first: runwright train --resume {folder}, or only compare what surrounds it: --check-only"
+            f"first: runwright train --resume {folder}"
         )
     config = configuration(folder, overrides, allow_shadow=allow_shadow)
     other = create(config, overrides=[*recorded_overrides(folder), *overrides], command=sys.argv)
@@ -114,7 +103,7 @@ def reproduce(
     code = start(resolved=other / CONFIG_FILE)
     if code:
         raise RunwrightError(f"{other}: the run ended with exit code {code}; {other / 'log.txt'} says why")
-    reproduction = _judge(folder, other, tolerance=tolerance)
+    reproduction = _judge(folder, other)
     write_json(other / FILE_NAME, {**asdict(reproduction), "text": str(reproduction)})
     return reproduction
 
@@ -125,8 +114,6 @@ def configuration(folder: Path, overrides: Sequence[str], *, allow_shadow: bool)
     if overrides:
         config, _ = with_overrides(folder, overrides, allow_shadow=allow_shadow)
     pinned = _pinned(config, read_json(folder / PROVENANCE_FILE))
-    if pinned["tracker"].get("register_as") and "tracker.register_as" not in map(override_key, overrides):
-        pinned["tracker"]["register_as"] = None  # a check makes no new version of a model that people use
     raise_if_any(check(reveal(pinned)))
     return pinned
 
@@ -141,68 +128,53 @@ def _pinned(config: Mapping[str, Any], provenance: Mapping[str, Any]) -> dict[st
     return pinned
 
 
-def changes_around(folder: Path, config: Mapping[str, Any]) -> list[str]:
-    """Changes for a run with this configuration here and now; its rows are read."""
-    revealed = reveal(config, but="tracker")
-    data = build.load_data(revealed)
-    rows = rows_of(data, splits=other_splits(data, recorded_rows(folder).fingerprints))
-    models, provenance = find_models(revealed, cache=cache_root()), surroundings(revealed)
-    return _changes(folder, config, rows, models, provenance)
-
-
-def _changes(
-    folder: Path,
-    config: Mapping[str, Any],
-    rows: RowRecord,
-    models: Mapping[str, Any],
-    provenance: Mapping[str, Any],
-) -> list[str]:
-    """Differences between what a run recorded and what another one has."""
-    recorded = read_json(folder / PROVENANCE_FILE)
+def _changes(folder: Path, other: Path) -> list[str]:
+    """Differences between what two runs recorded."""
+    recorded, provenance = (read_json(run / PROVENANCE_FILE) for run in (folder, other))
+    pinned, config = _pinned(read_config(folder / CONFIG_FILE), recorded), read_config(other / CONFIG_FILE)
     old, new = (
         {key: value for key, value in flatten(settings).items() if not key.startswith(IGNORED)}
-        for settings in (_pinned(read_config(folder / CONFIG_FILE), recorded), config)
+        for settings in (pinned, config)
     )
-    texts = [f"{split}: {text}" for split, text in row_changes(recorded_rows(folder), rows).items()]
+    rows = row_changes(recorded_rows(folder), recorded_rows(other))
+    texts = [f"{split}: {text}" for split, text in rows.items()]
     resumed = read_run(folder).get("data_changes", [])  # the run was resumed on other rows
     texts += [f"the first run's changed at step {c['step']}: {'; '.join(c['changes'])}" for c in resumed]
     return [
         *(f"config: {k} {shown(a)} → {shown(b)}" for k, (a, b) in differences(old, new).items()),
         *(f"data: {text}" for text in texts),
-        *model_changes(read_json(folder / MODELS_FILE), models),
+        *model_changes(read_json(folder / MODELS_FILE), read_json(other / MODELS_FILE)),
         *(surrounding_changes(recorded, provenance) if recorded and provenance else ()),
     ]
 
 
-def _judge(folder: Path, other: Path, *, tolerance: float) -> Reproduction:
+def _judge(folder: Path, other: Path) -> Reproduction:
     comparisons = compare(folder, other)
     different = [row for row in comparisons if not row.is_equal]
     # of several at one step the data, then the loss
     row = min(different, key=lambda row: row.step, default=None)
     verdict: Verdict = "identical"
     if row is not None:
-        verdict = "within tolerance" if _is_close(folder, other, tolerance) else "different"
-    models, provenance = read_json(other / MODELS_FILE), read_json(other / PROVENANCE_FILE)
+        verdict = "within tolerance" if _is_close(folder, other) else "different"
     return Reproduction(
         original=folder,
         folder=other,
         verdict=verdict,
         first=f"{row.where} ({row.what} {row.values[0]} → {row.values[1]})" if row else "",
         step=int(row.step) if row and math.isfinite(row.step) else None,
-        changes=_changes(folder, read_config(other / CONFIG_FILE), recorded_rows(other), models, provenance),
+        changes=_changes(folder, other),
         comparisons=comparisons,
-        tolerance=tolerance,
     )
 
 
-def _is_close(folder: Path, other: Path, tolerance: float) -> bool:
+def _is_close(folder: Path, other: Path) -> bool:
     """Return True for the same data and every metric of every step within the tolerance."""
     (ledger, curves), (other_ledger, other_curves) = read_record(folder), read_record(other)
     one, two = flatten(curves), flatten(other_curves)
     if ledger != other_ledger or one.keys() != two.keys() or LOSS not in curves:
         return False
     return all(
-        math.isclose(value, two[key], rel_tol=tolerance, abs_tol=tolerance)
+        math.isclose(value, two[key], rel_tol=TOLERANCE, abs_tol=TOLERANCE)
         or (math.isnan(value) and math.isnan(two[key]))
         for key, value in one.items()
     )

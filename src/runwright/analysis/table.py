@@ -54,7 +54,7 @@ def make_table(rows: Sequence[RunRow], keys: Sequence[str], columns: Sequence[st
         require_key(key, rows)
     metrics = [name for name in columns if any(name in row.metrics for row in rows)]
     if not metrics:
-        names = ", ".join(metric_names([Side(letter="", rows=tuple(rows))])[:8])
+        names = ", ".join(metric_names([Side(rows=tuple(rows))])[:8])
         raise ConfigError(f"--columns: given {','.join(columns)}, expected a metric: {names}")
     settings = [name for name in columns if name not in metrics]
     names, combinations = (
@@ -65,7 +65,7 @@ def make_table(rows: Sequence[RunRow], keys: Sequence[str], columns: Sequence[st
     for setting, metric in wanted:
         runs = [row for row in rows if metric in row.metrics and _values(row, settings) == setting]
         groups = (tuple(row for row in runs if _values(row, keys) == name) for name in names)
-        cells = [Cell(side=Side(letter="", rows=group), metric=metric) for group in groups]
+        cells = [Cell(side=Side(rows=group), metric=metric) for group in groups]
         _mark([cell for cell in cells if math.isfinite(cell.mean)], tests)
         table.append(cells)
     headings = [*keys, *(" ".join([*setting, metric]) for setting, metric in wanted)]
@@ -94,7 +94,7 @@ def _mark(cells: Sequence[Cell], tests: set[str]) -> None:
         if cell.mean == best.mean:
             cell.mark = BEST
             continue
-        differences = judge(best.side, cell.side, confidence=0.95).differences
+        differences = judge(best.side, cell.side).differences
         for difference in (one for one in differences if one.metric == cell.metric):
             tests.add(difference.method)
             cell.mark = NO_WORSE if difference.better is None else PLAIN

@@ -21,7 +21,7 @@ EXAMPLES = """examples:
 
 then:
   runwright train opt<TAB>          optimizer= optimizer.
-  runwright train optimizer=<TAB>   adafactor adamw sgd
+  runwright train optimizer=<TAB>   adamw sgd
   runwright evaluate lat<TAB>       latest"""
 
 

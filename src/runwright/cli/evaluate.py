@@ -22,11 +22,10 @@ EXAMPLES = """examples:
       dataset=csv dataset.source.files.test=reviews.csv
 
 Overrides are put on top of the run's own. They may change dataset, metric,
-generation, seed, seeds.data, and of the task how predictions are judged:
-threshold, repair, aggregation, no_answer_threshold, max_answer_length, n_best,
-normalization, misplaced_answers. All else is the run's. The run itself is not
-changed:
-results go to its evaluations/ folder.
+generation, and of the task how predictions are judged: threshold, repair,
+aggregation, no_answer_threshold, max_answer_length, n_best, normalization,
+misplaced_answers, positive_label. All else is the run's. The run itself is not
+changed: results go to its evaluations/ folder.
 A model by name (folder, package:NAME/folder or a hub's owner/name) has no data:
 overrides choose it, and whatever else; results go to outputs/evaluations/."""
 
@@ -45,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     from runwright.inference.named import hypotheses_of
 
-    hypotheses = hypotheses_of(args.labels, args.hypothesis, multi_label=args.multi_label)
+    hypotheses = hypotheses_of(args.labels, args.hypothesis)
     source, shares = source_of(args), shares_work(args)
     from runwright.inference.evaluate import evaluate_run, show_results
 

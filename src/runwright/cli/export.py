@@ -32,7 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--quantize", choices=("int8",), help="onnx: weights as int8, a scale for each channel")
     add("--dtype", choices=("fp32", "fp16", "bf16"), default="fp32", help="of safetensors (default: fp32)")
     add("--opset", metavar="N", type=int, help="of ONNX; default: that of torch's exporter")
-    add("--tolerance", metavar="X", type=float, help="of a difference; default: as in conf/export.yaml")
     help_text = "a new folder, or an earlier export; default: exports/ of the run, or outputs/exports/NAME"
     add("--output", metavar="FOLDER", type=Path, help=help_text)
 
@@ -43,14 +42,13 @@ def execute(args: argparse.Namespace) -> int:
     for flag, (value, form) in forms.items():
         if value and args.form != form:
             raise ConfigError(f"{flag}: given with --format {args.form}, expected --format {form}")
-    require_at_least(args, tolerance=0, opset=18)
+    require_at_least(args, opset=18)
     from runwright.inference.named import Named, find_model
     from runwright.store import output_path
 
-    source = find_model(Named(name=args.run, task=args.task, quiet=False))
+    source = find_model(Named(name=args.run, task=args.task))
     output = args.output and output_path(args.output, is_folder=True)
     from runwright.inference.export.export import export
 
-    options = {"form": args.form, "opset": args.opset, "tolerance": args.tolerance}
-    print(export(source, output, precision=args.quantize or args.dtype, **options))
+    print(export(source, output, form=args.form, precision=args.quantize or args.dtype, opset=args.opset))
     return 0

@@ -27,21 +27,16 @@ def add_permission_flags(parser: argparse.ArgumentParser) -> None:
 
 
 PROCESSES: Any = {"metavar": "N", "type": int, "help": "share the work; started again it goes on"}
-READING = ("format_name", "delimiter", "quote", "encoding")
+READING = ("format_name", "delimiter", "encoding")
 
 
 def add_reading_flags(parser: argparse.ArgumentParser, *, of: str = "") -> None:
     """Add the flags of READING, which say how a file is read."""
     choices = ("csv", "tsv", "jsonl", "text", "parquet")
-    help_text = f"{of}of the input; default: as in training, unless its ending says another one"
+    help_text = f"{of}of the input; default: as in training, or as its ending says"
     parser.add_argument("--format", dest="format_name", choices=choices, help=help_text)
     help_text = f"{of}of csv and tsv, or its name, as semicolon; default: as in training, else comma and tab"
     parser.add_argument("--delimiter", metavar="CHARACTER", help=help_text)
-    help_text = (
-        f"{of}of csv and tsv; null: quotes are ordinary characters; default: as in training where that "
-        'was csv with this delimiter, else " for csv and null for tsv'
-    )
-    parser.add_argument("--quote", metavar="CHARACTER", help=help_text)
     help_text = f"{of}of the file; default: UTF-8 where it is, else as in training"
     parser.add_argument("--encoding", metavar="NAME", help=help_text)
 
@@ -78,7 +73,6 @@ def add_zero_shot_flags(parser: argparse.ArgumentParser) -> None:
     add("--labels", metavar="A,B,C", help="classes to choose from; the run need not know them")
     help_text = f"what a class says of a text, {{}} stands for the class; default: {HYPOTHESIS!r}"
     add("--hypothesis", metavar="SENTENCE", help=help_text)
-    add("--multi-label", action="store_true", help="none, one or several classes; default: exactly one")
 
 
 def add_generation_flags(parser: argparse.ArgumentParser) -> None:
@@ -126,4 +120,4 @@ def source_of(args: argparse.Namespace) -> Path | Named:
     if states["features"] is None and states["layer"] is not None:
         raise ConfigError("--layer: given without --features, expected --features token or pooled as well")
     options = {"dtype": args.dtype, "new_weights": args.allow_new_weights, **states}
-    return find_model(Named(name=args.run, task=args.task, quiet=False, **options))
+    return find_model(Named(name=args.run, task=args.task, **options))

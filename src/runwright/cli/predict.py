@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +62,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="column of the text in the input (twice for a pair); default: as in training",
     )
-    parser.add_argument("--output", metavar="FILE", type=Path, help="default: standard output")
-    parser.add_argument(
-        "--output-format",
-        choices=("jsonl", "csv", "npy", "html"),
-        help="default: by the name of --output, else jsonl",
-    )
+    help_text = "jsonl, csv, html or, of vectors, npy; default: jsonl on standard output"
+    parser.add_argument("--output", metavar="FILE", type=Path, help=help_text)
     parser.add_argument("--all-scores", action="store_true", help="the score of every class")
     parser.add_argument("--html", metavar="FILE", type=Path, help="a page with tags and answers marked")
     parser.add_argument(
@@ -89,32 +86,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     from runwright.errors import ConfigError
     from runwright.launch.worker import import_uncollected
-    from runwright.store import output_path
+    from runwright.store import PAGE, output_path
 
-    if args.chat and (args.texts or args.file or args.output or args.output_format):
+    if args.chat and (args.texts or args.file or args.output):
         raise ConfigError("--chat answers lines of standard input; expected no other input, and no output")
     if args.texts and args.file:
         raise ConfigError("--file and texts are both given; expected one of them")
     if args.html:
-        args.output, args.output_format = args.html, "html"
+        args.output = args.html
     from runwright.inference.named import hypotheses_of
 
-    hypotheses = hypotheses_of(args.labels, args.hypothesis, multi_label=args.multi_label)
+    hypotheses = hypotheses_of(args.labels, args.hypothesis)
     require_at_least(args, top_k=1)
     source, overrides = source_of(args), generation_overrides(args)
     if (shares := shares_work(args)) and (args.file in (None, "-") or not args.output or args.html):
         raise ConfigError("--num-processes: several processes take --file FILE and --output FILE")
     logits = args.logits and output_path(args.logits, endings=[".npz"], flag="--logits")
-    output = args.output and output_path(args.output, endings=() if args.output_format else OUTPUT_FORMATS)
-    ending = args.output.suffix.lower() if output else ""
-    output_format = args.output_format or OUTPUT_FORMATS.get(ending)
-    if output is None and output_format == "npy":
-        raise ConfigError("--output: given nothing, expected a file for the vectors")
+    endings = PAGE if args.html else OUTPUT_FORMATS
+    output = args.output and output_path(args.output, endings=endings)
+    by_ending = OUTPUT_FORMATS.get(args.output.suffix.lower(), "jsonl") if output else "jsonl"
+    output_format = "html" if args.html else by_ending
     for text in filter(os.path.isfile, args.texts):
         print(f"{text} is a file: --file {text} reads it", file=sys.stderr)
     import_uncollected("runwright.inference.predict")
     from runwright.inference import predict, stream
-    from runwright.inference.load import choose_columns
     from runwright.inference.models import open_model
     from runwright.inference.parts import file_states, parts_folder
 
@@ -123,20 +118,20 @@ def execute(args: argparse.Namespace) -> int:
         stream.chat(run, sys.stdin, sys.stdout)
         return 0
     predict.adjust(run.task, group=args.group, top_k=args.top_k)
-    columns = choose_columns(run, args.text_column)
+    run = replace(run, text_columns=args.text_column)
     reading = {name: getattr(args, name) for name in READING}
-    records = predict.open_input(run, args.texts, args.file, columns=columns, reading=reading, output=output)
-    if len(args.texts) == 1 and not output and not output_format and stream.writes_one_text(run):
+    records = predict.open_input(run, args.texts, args.file, reading=reading, output=output)
+    if len(args.texts) == 1 and not output and stream.writes_one_text(run):
         (record,) = records
-        stream.print_text(run, stream.encoded(run, record, columns), sys.stdout)
+        stream.print_text(run, stream.encoded(run, record), sys.stdout)
         return 0
-    options = {"all_scores": args.all_scores or args.top_k is not None, "columns": columns, "logits": logits}
+    options = {"all_scores": args.all_scores or args.top_k is not None, "logits": logits}
     key: list[Any] = [str(item) for item in vars(args).items() if item[0] != "num_processes"]
     key += file_states(getattr(records, "files", ()))
     folders = parts_folder(output, run, *key) if shares and output else nullcontext()
     with folders as parts:
         options["parts"] = parts
-        count = predict.write_predictions(run, records, output, output_format or "jsonl", **options)
+        count = predict.write_predictions(run, records, output, output_format, **options)
     if not run.ranks.is_first:
         return 0
     if not count:

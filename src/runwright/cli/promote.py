@@ -32,11 +32,11 @@ def execute(args: argparse.Namespace) -> int:
             from runwright.analysis.compare.verdict import judge, print_comparison
 
             try:
-                sides = find_sides([run_id, str(folder)], output_dir=args.output_dir)
+                champion, candidate = find_sides([run_id, str(folder)], output_dir=args.output_dir)
             except ConfigError as error:
                 raise ConfigError(f"models:/{args.name}@{args.alias} is at a {error}") from error
-            verdict = judge(*sides, confidence=0.95)
-            print_comparison(sides, differing_settings(sides), [verdict], with_groups=False)
+            verdict = judge(champion, candidate)
+            print_comparison(champion, candidate, differing_settings([champion, candidate]), verdict)
             if verdict.main is None or verdict.main.better != 1:
                 print(f"models:/{args.name}@{args.alias} stays where it is")
                 return 1

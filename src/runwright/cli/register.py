@@ -14,6 +14,8 @@ from runwright.errors import ConfigError
 if TYPE_CHECKING:
     from runwright.tracker.mlflow.upload import Uploader
 
+# MLflow takes more; `.` first, quotes and slashes only make trouble. `latest` and `v1` have a meaning there.
+REGISTERED = r"[\w\- ][\w.\- ]*(@(?!v\d+$)(?!latest$)[\w\-]+)?"
 USAGE = "runwright register [options] --name NAME RUN"
 EXAMPLES = """examples:
   runwright register latest --name reviews
@@ -44,11 +46,12 @@ def execute(args: argparse.Namespace) -> int:
 @contextmanager
 def run_in_store(args: argparse.Namespace) -> Iterator[tuple[Path, Uploader]]:
     """The folder of the run, and its uploader; raises ConfigError for names that MLflow does not take."""
-    from runwright.config.rules.table import ALIAS, NAME, REGISTERED
-
     asked = "@".join(filter(None, (args.name, args.alias)))
     if not re.fullmatch(REGISTERED, asked):
-        raise ConfigError(f"--name and --alias: given {asked!r}, expected {NAME}: {ALIAS}")
+        raise ConfigError(
+            f"--name and --alias: given {asked!r}, expected letters, digits, _ and -, in a name also dots "
+            "and spaces; an alias is not `latest` or a version such as v1"
+        )
     from runwright.runs.folder import BEST_MODEL, read_saved, resolve_run
     from runwright.tracker.mlflow.tracker import connected
 

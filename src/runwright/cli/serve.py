@@ -4,7 +4,6 @@ import argparse
 import os
 from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
 
 from runwright.cli.flags import (
     add_name_flags,
@@ -29,7 +28,8 @@ EXAMPLES = """examples:
   curl -d '["What a film!", "Never again."]' 127.0.0.1:8000/predict
 
 Ctrl-C or SIGTERM ends it when all that was accepted is answered. Only this
-machine is listened to, unless there is a token."""
+machine is listened to, unless requests must bring the token in
+RUNWRIGHT_SERVE_TOKEN."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,8 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--host", default="127.0.0.1", metavar="ADDRESS", help="default: 127.0.0.1; others need a token")
     add("--port", type=int, default=8000, metavar="N", help="default: 8000; 0: a free one")
     add("--workers", type=int, default=1, metavar="N", help="processes, each with the model (default: 1)")
-    help_text = f"the token that requests must bring; default: {TOKEN_VARIABLE}, else none"
-    add("--token-file", metavar="FILE", type=Path, help=help_text)
     help_text = "until a request is given up with 504 (default: 60)"
     add("--timeout", type=int, default=60, metavar="SECONDS", help=help_text)
     add("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
@@ -56,19 +54,12 @@ def execute(args: argparse.Namespace) -> int:
     from runwright.inference.server.guard import LOCAL
     from runwright.inference.server.start import guarded, serve
 
-    text, origin = os.environ.get(TOKEN_VARIABLE), TOKEN_VARIABLE
-    if args.token_file:
-        origin = f"--token-file {args.token_file}"
-        try:
-            text = args.token_file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{origin}: cannot be read ({error})") from error
-    token = None if text is None else text.strip()
-    if token is not None and len(token) < SHORTEST_TOKEN:
+    token = os.environ.get(TOKEN_VARIABLE)
+    if token is not None and len(token := token.strip()) < SHORTEST_TOKEN:
         expected = f"at least {SHORTEST_TOKEN}; openssl rand -hex 16 makes one"
-        raise ConfigError(f"{origin}: given {len(token)} characters, expected {expected}")
+        raise ConfigError(f"{TOKEN_VARIABLE}: given {len(token)} characters, expected {expected}")
     if token is None and args.host not in LOCAL:
-        expected = f"a token as well (--token-file FILE or {TOKEN_VARIABLE}): others can reach that address"
+        expected = f"a token in {TOKEN_VARIABLE} as well: others can reach that address"
         raise ConfigError(f"--host: given {args.host}, expected {expected}")
     if args.openai:
         os.environ["HF_HUB_OFFLINE"] = "1"  # transformers' server would look there for more models

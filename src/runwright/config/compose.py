@@ -124,15 +124,19 @@ def compose(
         return Composed(overrides=tuple(overrides), mistakes=tuple(mistakes))
     composed = put_on_top(loaded.config, parsed.values)
     leaves: dict[str, Any] = {}
-    if (hydra := loaded.hydra) is not None:  # settings that files and overrides may not change are mistakes
-        refused = check_hydra(hydra_leaves(hydra), shipped=folders.shipped)
-        typed = {o.key_or_group: o for o in parsed.hydra if "/" not in o.key_or_group}
-        refused += [mistake for override in typed.values() for mistake in apply_value(override, hydra)]
+    if (hydra := loaded.hydra) is not None:
+        mistakes += check_hydra(hydra_leaves(hydra), shipped=folders.shipped)
+        options = [override for override in parsed.hydra if "/" not in override.key_or_group]
+        mistakes += [mistake for override in options for mistake in apply_value(override, hydra)]
         leaves = hydra_leaves(hydra)
-        mistakes += refused or check_hydra(leaves, shipped=folders.shipped, typed=typed)
     mistakes += composed.mistakes
-    options: Any = {"choices": loaded.choices, "overrides": tuple(overrides), "hydra": leaves}
-    return replace(composed, mistakes=tuple(mistakes), **options)
+    return replace(
+        composed,
+        choices=loaded.choices,
+        overrides=tuple(overrides),
+        hydra=leaves,
+        mistakes=tuple(mistakes),
+    )
 
 
 def put_on_top(config: DictConfig, values: Sequence[Override]) -> Composed:

@@ -5,8 +5,8 @@ Files and overrides that change a setting of Hydra (a launcher, a sweeper) take 
 plugins.
 """
 
+import copy
 import re
-import unicodedata
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -39,15 +39,6 @@ from runwright.config.options import leaves_of, walk
 from runwright.errors import Mistake, did_you_mean, listed, shown
 
 WRONG_FILE = (OSError, ValueError, TypeError, AttributeError)
-CURES = {  # of broken YAML, by words of PyYAML's
-    r"'\t'": "indent with spaces: YAML takes no tabs there",
-    "duplicate key": "keep one of the two",
-    "another document": "leave out the line ---",
-    "cannot start any token": "put the value in '…'",
-    "alphabetic or numeric": "put the value in '…'",
-    "escape sequence": "in '…' a backslash is one",
-    "mapping values": "put a value with ': ' in '…'",
-}
 ROOT_NAME = "train"
 HYDRA = "hydra"  # the key of Hydra's own settings, and the start of its groups
 UNPLACED = "conf"  # the key of a mistake whose file Hydra does not name
@@ -149,10 +140,6 @@ class YamlLoader(get_yaml_loader()):
 
 
 MAX_CHARACTERS, MAX_VALUES, MAX_DEPTH = 200_000, 20_000, 50  # of a file, its aliases expanded
-# What looks like a space at the start of a line or value, or quotes that a word processor made around one.
-LOOKALIKE = re.compile(
-    r"^ *([\u00a0\u200b\u3000])|[:-] *([\u00a0\u200b\u3000]|[“”„«‘][^“”„»’\n]*[“”»’]$)", re.MULTILINE
-)
 
 
 class WrongFile(ValueError):  # noqa: N818 - caught where Hydra's own errors are
@@ -180,10 +167,6 @@ class YamlFiles(FileConfigSource):
         if not isinstance(content, dict):
             problem = "no values" if content is None else shown(content)
             raise WrongFile(name, problem, "a mapping of names to values")
-        if match := LOOKALIKE.search(text):
-            place = f"{name}, line {text.count(chr(10), 0, match.start()) + 1}"
-            problem = unicodedata.name((match[1] or match[2])[0])
-            raise WrongFile(place, problem, "plain spaces and quotes; text with it goes in '…'")
         config, header = OmegaConf.create(content), self._get_header_dict(text[:512])
         return ConfigResult(config=config, path=f"file://{self.path}", provider=self.provider, header=header)
 
@@ -207,7 +190,11 @@ def _measure(value: Any, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
 
 
 class Loader(ConfigLoaderImpl):
-    """Hydra's loader. A debug mode adds itself to the experiment's name: runs of `vader-debug`."""
+    """Hydra's loader, by which no job of a multirun has other settings of Hydra than the multirun itself.
+
+    Of a job's overrides it takes the texts alone: the job composes them as a single run does, so that nothing
+    is run or set that a sweeper draws and no check has seen. Launchers pickle it into their processes.
+    """
 
     def __init__(self, search_path: ConfigSearchPath) -> None:
         super().__init__(search_path)
@@ -217,12 +204,10 @@ class Loader(ConfigLoaderImpl):
             for source in self.repository.sources
         ]
 
-    def _compose_config_from_defaults_list(self, defaults: list[ResultDefault], repo: Any) -> DictConfig:
-        config = super()._compose_config_from_defaults_list(defaults, repo)
-        name: Any = config._get_node("name")
-        if name is not None and any(str(default.config_path).startswith("debug/") for default in defaults):
-            config["name"] = f"{name._value()}-debug"
-        return config
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        job = copy.deepcopy(master_config)
+        job.hydra.overrides.task = list(sweep_overrides)
+        return job
 
 
 def config_loader(folders: ConfFolders, *, full: bool = False) -> Loader:
@@ -295,8 +280,7 @@ def explain(error: Exception, folders: ConfFolders) -> Mistake:
     for cause in chain:
         if isinstance(cause, yaml.MarkedYAMLError) and (mark := cause.problem_mark) is not None:
             key = f"{_relative(Path(mark.name), folders)}, line {mark.line + 1}, column {mark.column + 1}"
-            hint = next((hint for words, hint in CURES.items() if words in str(cause.problem)), "")
-            return Mistake(key, f"broken YAML ({cause.problem})", "a YAML mapping of names to values", hint)
+            return Mistake(key, f"broken YAML ({cause.problem})", "a YAML mapping of names to values")
         if isinstance(cause, WrongFile):
             return Mistake(*cause.args)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

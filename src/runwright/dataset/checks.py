@@ -1,9 +1,8 @@
 """Checks of rows before weights are loaded: errors that name file and line, and a first look at them all."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
@@ -88,14 +87,9 @@ def missing_column(column: str, rows: Dataset, *, split: str, option: str = "") 
     for name, kind in rows.features.items() if len(rows) == 1 else ():
         if isinstance(getattr(kind, "feature", None), dict):
             hint = f"set dataset.source.field={name}"
-    if "paragraphs" in str(rows.features):
-        hint = "SQuAD's nested files are read by dataset=squad"
-    if names == ["text"] and not hint:
-        hint = "dataset=text takes labels from folders, files or lines: dataset.source.label_from"
     if not hint and any(len(name.split()) > 3 for name in names):
         hint = "where the first line of csv is a row, set dataset.source.header=false"
-    hint = (names and other_dialect(names)) or hint
-    hint = hint or (option and f"{option} names it")
+    hint = (names and other_dialect(names)) or hint or (option and f"{option} names it")
     file = locate(rows, 0).file
     problem = f"no such column; columns: {', '.join(map(repr, names))}{hint and '; '}{hint}"
     return DataError(problem, file=file, split=split, column=column)
@@ -156,33 +150,29 @@ class SplitLook(NamedTuple):
     repeated: int = 0  # rows whose texts an earlier row of the split has
     in_train: int = 0  # rows whose texts a row of train has
     noisy: int = 0  # rows whose text comes with several labels
-    garbled: int = 0  # texts with characters that a wrong encoding leaves
 
 
 def look_at(splits: Splits, *, text_columns: Sequence[str], label_column: str | None) -> dict[str, SplitLook]:
     """Count the rows of every split; equal rows are those whose texts are all equal."""
-    # cp1252 read as Latin-1 has control characters where € and “ were; others are put in for bytes that fail.
-    is_garbled = partial(pc.match_substring_regex, pattern="[\u0080-\u009f\ufffd]")
     heads = {name: rows.select(range(min(len(rows), MOST_ROWS))) for name, rows in splits.items()}
     keys = {name: list(row_keys(rows, text_columns)) for name, rows in heads.items()}
     trained = set(keys.get("train", []))
     return {
         name: SplitLook(
             num_rows=len(rows),
-            empty=sum(_num_texts(rows, column, is_blank) for column in text_columns),
+            empty=sum(_num_blank(rows, column) for column in text_columns),
             repeated=len(rows) - len(set(keys[name])),
             in_train=0 if name == "train" else sum(key in trained for key in keys[name]),
             noisy=_num_noisy(keys[name], rows, label_column),
-            garbled=sum(_num_texts(rows, column, is_garbled) for column in text_columns),
         )
         for name, rows in heads.items()
     }
 
 
-def _num_texts(rows: Dataset, column: str, test: Callable[[Any], Any]) -> int:
+def _num_blank(rows: Dataset, column: str) -> int:
     if getattr(rows.features[column], "dtype", None) not in ("string", "large_string"):
         return 0  # lists of words
-    return sum(pc.sum(test(values)).as_py() or 0 for _, values in column_chunks(rows, column))
+    return sum(pc.sum(is_blank(values)).as_py() or 0 for _, values in column_chunks(rows, column))
 
 
 def _num_noisy(keys: Sequence[bytes], rows: Dataset, label_column: str | None) -> int:
@@ -200,9 +190,8 @@ def warnings_of(looks: Mapping[str, SplitLook]) -> list[str]:
         found = [(name, count) for name, count in counts.items() if count]
         return ", ".join(f"{count:,} of {looks[name].num_rows:,} rows of {name}" for name, count in found)
 
-    empty, leaks, noisy, garbled = (
-        {name: getattr(look, kind) for name, look in looks.items()}
-        for kind in ("empty", "in_train", "noisy", "garbled")
+    empty, leaks, noisy = (
+        {name: getattr(look, kind) for name, look in looks.items()} for kind in ("empty", "in_train", "noisy")
     )
     same = {name: count for name, count in leaks.items() if count > LEAK * looks[name].num_rows}
     few = {name: count for name, count in leaks.items() if name not in same}
@@ -210,7 +199,6 @@ def warnings_of(looks: Mapping[str, SplitLook]) -> list[str]:
         "are rows of train too: is it the same file? Metrics of what was trained on say nothing": same,
         "have the same text as a row of train (dataset.cleaning: DropDuplicates with across: true)": few,
         "have a text that comes with different labels": noisy,
-        "have characters that a wrong encoding leaves (dataset.source.encoding, such as cp1252)": garbled,
         "have an empty text (dataset.cleaning: DropEmpty)": empty,
     }
     return [f"{found} {what}" for what, counts in sentences.items() if (found := of_splits(counts))]

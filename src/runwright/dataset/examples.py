@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
-import pickle
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -194,12 +193,10 @@ def _start_worker(encode: Encode, parent: int) -> None:
 def _encode_in_worker(columns: dict[str, list[Any]]) -> list[Example]:
     try:
         return _in_worker[0](columns)
-    except Exception as error:
-        try:  # one that the other process could not read would look like a process that was killed
-            pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
-        except Exception:  # noqa: BLE001 - of whatever class it is
-            raise RuntimeError(f"{type(error).__name__}: {error}") from error
+    except DataError:
         raise
+    except Exception as error:  # one that the other process could not read would look like a killed process
+        raise RuntimeError(f"{type(error).__name__}: {error}") from error
 
 
 # --- streamed examples ------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ import logging
 import re
 import unicodedata
 import zipfile
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -209,36 +208,20 @@ def row_changes(before: RowRecord, now: RowRecord) -> dict[str, str]:
 def _row_text(
     before: RowHashes, now: RowHashes, old_columns: Mapping[str, str], new_columns: Mapping[str, str]
 ) -> str:
-    was = dict(zip(before.row_ids.tolist(), before.hashes.tolist(), strict=True))
-    is_now = dict(zip(now.row_ids.tolist(), now.hashes.tolist(), strict=True))
     # By content first: rows that stand behind an inserted one only moved.
-    added, gone = _surplus(is_now, was), _surplus(was, is_now)
-    changed = {*added} & {*gone}
+    new = now.row_ids[~np.isin(now.hashes, before.hashes)]
+    old = before.row_ids[~np.isin(before.hashes, now.hashes)]
+    changed = np.intersect1d(new, old)
     edited = [name for name, value in new_columns.items() if value != old_columns.get(name, value)]
-    where = f" in {', '.join(sorted(edited))}" if edited and len(added) == len(gone) == len(changed) else ""
+    where = f" in {', '.join(sorted(edited))}" if edited and len(new) == len(old) == len(changed) else ""
     by_kind = {
-        f"changed{where}": sorted(changed),
-        "added": [row for row in added if row not in changed],
-        "gone": [row for row in gone if row not in changed],
+        f"changed{where}": changed,
+        "added": np.setdiff1d(new, changed),
+        "gone": np.setdiff1d(old, changed),
     }
     texts = [
         f"{len(rows)} row{'s' * (len(rows) > 1)} {kind}: row_id {listed(map(str, rows))}"
         for kind, rows in by_kind.items()
-        if rows
+        if len(rows)
     ]
-    if texts:
-        return "; ".join(texts)
-    same_order = np.array_equal(before.row_ids, now.row_ids) and was == is_now
-    return "other types of the same values" if same_order else "the same rows in another order"
-
-
-def _surplus(rows: Mapping[int, int], others: Mapping[int, int]) -> list[int]:
-    """The ids of rows whose content the others have not, or not as often, ascending."""
-    left = Counter(rows.values())
-    left.subtract(others.values())
-    surplus = []
-    for row, value in sorted(rows.items()):
-        if left[value] > 0 and others.get(row) != value:
-            left[value] -= 1
-            surplus.append(row)
-    return surplus
+    return "; ".join(texts) or "the same rows in another order, number or type"

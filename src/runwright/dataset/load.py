@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from datasets import ClassLabel, Dataset, Value, disable_progress_bars
+from datasets import ClassLabel, Dataset, Value
 
 from runwright.dataset.checks import missing_column
 from runwright.dataset.cleaning import passes
 from runwright.dataset.cleaning.columns import as_text
-from runwright.dataset.cleaning.passes import contiguous, count_changed, lines_of_file, renamed, take
+from runwright.dataset.cleaning.passes import contiguous, lines_of_file, renamed, take
 from runwright.dataset.fingerprint import column_fingerprints, column_numbers, combined
 from runwright.dataset.readers.raw import ROW_ID, files_of, notes_of
 from runwright.dataset.readers.streams import RowStream
@@ -31,9 +31,8 @@ class LoadedData:
     sources: dict[str, list[str]]  # of each split of the source: its files, or NAME@COMMIT of a hub
     columns: dict[str, dict[str, str]] = field(default_factory=dict)  # of each split, fingerprints by column
     warnings: list[str] = field(default_factory=list)  # rows that may spoil training or metrics
-    parts: dict[str, Any] = field(default_factory=dict)  # of a combination: what each part holds, for JSON
     stream: RowStream | None = None  # train, where it is read as a stream; it is not in `splits` then
-    shuffle_buffer: int | None = None  # rows of the stream that are shuffled together
+    shuffle_buffer: int = 1  # rows of the stream that are shuffled together
 
 
 def load_splits(
@@ -43,23 +42,21 @@ def load_splits(
     columns: dict[str, str],
     cleaning: list[Any],
     holdout: dict[str, NonNegativeFloat | str],
-    holdout_by: str | list[str],
+    holdout_by: str,
     stratify_by: str | None,
     subset: dict[str, PositiveInt | None],
     streaming: bool,
-    shuffle_buffer: PositiveInt | None,
+    shuffle_buffer: PositiveInt,
     num_processes: PositiveInt,
 ) -> LoadedData:
     """The splits of a run.
 
     `source` is what a reader gave: rows by split. `columns` renames (new name: name in the file). Each
     cleaning step takes and returns all splits. `holdout` makes splits that the source lacks out of train: a
-    share of it below 1, a number of rows, or those that a file lists: on each line the value of the column
-    `holdout_by`, or those of several with tabs between them. `subset` keeps so many rows of a split, drawn by
-    the seed. Cleaning steps share rows among `num_processes`. With `streaming`, train is read as a stream, of
-    which a subset is the beginning.
+    share of it below 1, a number of rows, or those that a file lists: on each line a value of the column
+    `holdout_by`. `subset` keeps so many rows of a split, drawn by the seed. Cleaning steps share rows among
+    `num_processes`. With `streaming`, train is read as a stream, of which a subset is the beginning.
     """
-    disable_progress_bars()
     stream = _stream(source, subset) if streaming else None
     # Of a stream the first rows stand for all while columns are renamed and other splits cleaned.
     raw = source if stream is None else {**source, "train": stream.head()}
@@ -74,8 +71,7 @@ def load_splits(
         notes = [note.replace(" rows of train", " first rows of train") for note in notes]
         files = f"{len(stream.files)} files" if len(stream.files) > 1 else stream.files[0]
         notes.append(f"train is a stream of {files}, shuffled within {shuffle_buffer} rows")
-    ids = [holdout_by] if isinstance(holdout_by, str) else holdout_by
-    splits = _held_out(splits, holdout, ids, stratify_by, seed, notes)
+    splits = _held_out(splits, holdout, holdout_by, stratify_by, seed, notes)
     splits = {split: contiguous(rows) for split, rows in _subsets(splits, subset, seed).items()}
     by_column = {split: column_fingerprints(rows) for split, rows in splits.items()}
     fingerprints = {split: combined(columns) for split, columns in by_column.items()}
@@ -88,7 +84,6 @@ def load_splits(
         notes=notes,
         sources=sources,
         columns=by_column,
-        parts=dict(getattr(source, "parts", {})),
         stream=stream,
         shuffle_buffer=shuffle_buffer,
     )
@@ -97,8 +92,7 @@ def load_splits(
 def _stream(source: Any, subset: Mapping[str, int | None]) -> RowStream:
     stream = source.get("train")
     if not isinstance(stream, RowStream):
-        problem = "dataset.streaming: given true, but train of this source is not read as a stream"
-        raise ConfigError(f"{problem}; csv, json, parquet, text and hub are, with source.streaming: true")
+        raise ConfigError("dataset.streaming: given true, but train of this source is not read as a stream")
     return replace(stream, limit=subset.get("train"))
 
 
@@ -113,19 +107,15 @@ def _cleaned(splits: Splits, step: Callable[[Splits], Splits], notes: list[str],
             notes.append(f"{name}: no row has {listed(absent)} {there}")
     cleaned = step(splits)
     for split, before in splits.items():
-        after = cleaned[split]
-        if len(after) < len(before):
-            dropped = len(before) - len(after)
+        if (dropped := len(before) - len(cleaned[split])) > 0:
             notes.append(f"{name} dropped {dropped} of {len(before)} rows of {split}")
-        elif after is not before and (changed := count_changed(before, after)):
-            notes.append(f"{name} changed {changed} of {len(before)} rows of {split}")
     return cleaned
 
 
 def _held_out(
     splits: Splits,
     holdout: Mapping[str, Any],
-    ids: list[str],
+    holdout_by: str,
     stratify_by: str | None,
     seed: int,
     notes: list[str],
@@ -141,11 +131,11 @@ def _held_out(
         problem = f"there is no train split to hold out from; splits: {', '.join(splits)}; set {none}"
         raise DataError(problem, split="train")
     rows = splits["train"]
-    for column in (*ids, *([] if stratify_by is None else [stratify_by])):
-        if column not in rows.column_names:
+    for column in (holdout_by, stratify_by):
+        if column is not None and column not in rows.column_names:
             raise missing_column(column, rows, split="train")
     files = {split: path for split, path in wanted.items() if isinstance(path, str)}
-    positions = _listed(rows, files, ids, notes)
+    positions = _listed(rows, files, holdout_by, notes) if files else {"train": np.arange(len(rows))}
     if shares := {split: share for split, share in wanted.items() if not isinstance(share, str)}:
         rest = positions["train"]
         strata = None if stratify_by is None else strata_of(rows[stratify_by][:], column=stratify_by)[rest]
@@ -158,23 +148,19 @@ def _held_out(
     return {split: together[split] for split in order}
 
 
-def _listed(
-    rows: Dataset, paths: Mapping[str, str], columns: list[str], notes: list[str]
-) -> dict[str, np.ndarray]:
-    """Positions of rows that files list by their values of columns, and of the rest as `train`, [N] int64."""
+def _listed(rows: Dataset, paths: Mapping[str, str], column: str, notes: list[str]) -> dict[str, np.ndarray]:
+    """Positions of rows that files list by a value of theirs, and of the rest as `train`, [N] int64."""
     split_of: dict[str, str] = {}
     for split, path in paths.items():
         for number, name in enumerate(map(str.strip, lines_of_file(path, "the file of ids")), start=1):
             if name and split_of.setdefault(name, split) != split:
                 raise DataError(f"{name!r} is listed for {split_of[name]} too", file=path, line=number)
-    if not split_of:
-        return {"train": np.arange(len(rows)), **dict.fromkeys(paths, np.arange(0))}
-    ids = ["\t".join(map(str, row)) for row in zip(*(rows[column][:] for column in columns), strict=True)]
+    ids = [str(value) for value in rows[column][:]]
     if absent := sorted(split_of.keys() - set(ids)):
-        problem = f"{len(absent)} of {len(split_of)} listed ids are no {' and '.join(columns)} of train, as "
+        problem = f"{len(absent)} of {len(split_of)} listed ids are no {column} of train, as {absent[0]!r}"
         if len(absent) == len(split_of):
-            raise DataError(f"{problem}{absent[0]!r}; dataset.holdout_by names the column", split="train")
-        notes.append(f"{problem}{absent[0]!r}")
+            raise DataError(f"{problem}; dataset.holdout_by names the column", split="train")
+        notes.append(problem)
     names = np.array([split_of.get(name, "train") for name in ids])
     return {split: np.flatnonzero(names == split) for split in ("train", *paths)}
 
@@ -196,7 +182,6 @@ def _subsets(splits: Splits, subset: Mapping[str, int | None], seed: int) -> Spl
 
 
 _MAX_STRATA = 1000
-_QUANTILE_BINS = 10
 _BLOCK = 100_000  # rows whose keys are Python objects at a time
 
 
@@ -247,14 +232,13 @@ def hold_out(
     return {"train": rest, **result}
 
 
-def whole_counts(shares: np.ndarray, total: int, *, room: np.ndarray | None = None) -> np.ndarray:
+def whole_counts(shares: np.ndarray, total: int, *, room: np.ndarray) -> np.ndarray:
     """Whole numbers that add up to `total`, each within one of its share of it, [K] int64.
 
     The largest remainders are rounded up; of equal ones the first. No number exceeds its `room` while others
     have some left; beyond that, all rooms grow one by one.
     """
     ideal = total * shares / shares.sum()
-    room = np.full(len(shares), total) if room is None else room
     counts = np.minimum(np.floor(ideal).astype(np.int64), room)
     while (missing := total - int(counts.sum())) > 0:
         below = np.flatnonzero(counts < room)
@@ -267,15 +251,7 @@ def whole_counts(shares: np.ndarray, total: int, *, room: np.ndarray | None = No
 
 
 def strata_of(values: Sequence[object], *, column: str) -> np.ndarray:
-    """A stratum number for each value: one per distinct value, or tenths where numbers are all different.
-
-    Raises DataError where a column has too many distinct values to keep in proportion.
-    """
-    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-    if numeric and len(set(values)) > _QUANTILE_BINS * 2:
-        numbers = np.asarray(values, dtype=np.float64)
-        edges = np.quantile(numbers, np.linspace(0, 1, _QUANTILE_BINS + 1)[1:-1])
-        return np.searchsorted(edges, numbers, side="right").astype(np.int64)
+    """A stratum number for each distinct value; raises DataError where there are too many."""
     codes: dict[str, int] = {}
     strata = np.array([codes.setdefault(repr(value), len(codes)) for value in values], dtype=np.int64)
     if len(codes) > _MAX_STRATA:

@@ -6,6 +6,7 @@ way here: penalties see a prompt without its padding, and chance is drawn for ea
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -229,10 +230,10 @@ def _padded(input_ids: Tensor, attention_mask: Tensor, *, left: bool, first: int
 
 def _cut(ids: list[int], ends: set[int], *, pad: int) -> list[int]:
     """The tokens before the first that ends a text, without padding."""
-    length = next((place for place, token in enumerate(ids) if token in ends), len(ids))
-    while length and ids[length - 1] == pad:
-        length -= 1
-    return ids[:length]
+    text = list(takewhile(lambda token: token not in ends, ids))
+    while text and text[-1] == pad:
+        text.pop()
+    return text
 
 
 @contextmanager

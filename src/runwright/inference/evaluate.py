@@ -15,7 +15,7 @@ from runwright.config.folders import GLOBAL_GROUPS
 from runwright.config.redaction import Redactor, conceal, reveal
 from runwright.dataset.checks import require_columns
 from runwright.errors import ConfigError, DataError, Mistake, listed, raise_if_any
-from runwright.inference.load import FinishedRun, choosing, load_run
+from runwright.inference.load import FinishedRun, choosing, examples_of, load_run
 from runwright.inference.logits import keeping_logits, require_logits
 from runwright.inference.models import load_named
 from runwright.inference.named import Named
@@ -31,7 +31,7 @@ from runwright.runs.data_identity import DATA_FILE, evaluation_warnings
 from runwright.runs.folder import claim_folder, read_saved, seen_from_here
 from runwright.runs.outputs import evaluate_split, judge
 from runwright.runs.resume import override_key, recorded_overrides, with_overrides
-from runwright.store import cache_root, write_json
+from runwright.store import write_json
 from runwright.types import EvaluateResult, Hypotheses
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ WHOLE = {
     "dataset.subset": "{train:null,validation:null,test:null}",
 }
 FILES = "dataset.source.files."
-TAKEN = ("dataset", "metric", "generation", "seed", "seeds.data")
+TAKEN = ("dataset", "metric", "generation")
 # Options of tasks that change only how a model's scores become predictions, and how these are judged.
 JUDGING = (
     *("threshold", "repair", "aggregation", "no_answer_threshold", "max_answer_length", "n_best"),
@@ -63,8 +63,8 @@ def evaluate_run(
 ) -> list[EvaluateResult]:
     """Evaluate the best model of a run, or one by name; one result for each split, all but train by default.
 
-    Overrides, put on top of the run's own, choose other data or metrics, or how predictions are judged;
-    others are refused, but for a model by name. Predictions, tables and metrics are written to
+    Overrides, put on top of the run's own, choose other data, metrics or decoding, or how predictions are
+    judged; others are refused, but for a model by name. Predictions, tables and metrics are written to
     evaluations/<time>-<id>/ of the run, or of its output_dir. With hypotheses the classes are others.
     `logits` keeps the model's raw outputs. `in_parts` goes on from what an earlier start has left, and shares
     the work with the other processes, which have no result.
@@ -76,7 +76,7 @@ def evaluate_run(
             raise ConfigError(f"runwright evaluate: {source.name} is no run and has no data; add {files}")
         run = load_named(source, on_top_of([], overrides), device=device, allow_shadow=allow_shadow)
         run, folder = choosing(run, hypotheses), Path(run.config["output_dir"]).expanduser()
-        return _evaluate_splits(run, folder, run.config, splits, other=None, **options)
+        return _evaluate_splits(run, folder, splits, other=None, **options)
     composed = _compose(source, overrides, allow_shadow=allow_shadow) if overrides else {}
     keys = [override_key(text) for text in overrides]
     judging = {name: composed["task"][name] for name in JUDGING if f"task.{name}" in keys}
@@ -84,28 +84,25 @@ def evaluate_run(
         raise ConfigError(f"task.{tuned[0]}: given tune, expected a number or null: only training tunes it")
     strategy = composed.get("generation") or {} if composed else None
     run = choosing(load_run(source, device=device, judging=judging, generation=strategy), hypotheses)
-    config: dict[str, Any] = {**run.config, "task": {**run.config["task"], **judging}}
-    if composed:
-        config |= {"metric": {}} | {key: composed[key] for key in TAKEN[:4] if key in composed}
-        config["seeds"] = {**run.config["seeds"], "data": composed["seeds"]["data"]}
-    other = any(_group(key) in ("dataset", "seed", "seeds") for key in keys)
-    return _evaluate_splits(run, source, config, splits, other=other, **options)
+    changed = {"metric": {}} | {key: composed[key] for key in TAKEN if key in composed} if composed else {}
+    run = replace(run, config={**run.config, "task": {**run.config["task"], **judging}, **changed})
+    other = any(_group(key) == "dataset" for key in keys)
+    return _evaluate_splits(run, source, splits, other=other, **options)
 
 
 def _evaluate_splits(
     run: FinishedRun,
     folder: Path,
-    config: Mapping[str, Any],
     splits: Sequence[str] | None,
     *,
     other: bool | None,
     logits: bool,
     in_parts: bool,
 ) -> list[EvaluateResult]:
-    """Evaluate splits of the data in `config`; `other`: not those of the run, None: there is no run."""
+    """Evaluate splits of the configured data; `other`: not those of the run, None: there is no run."""
     if logits:
         require_logits(run.task)
-    first = run.ranks.is_first
+    config, first = run.config, run.ranks.is_first
     output = claim_folder(folder / "evaluations")[0] if first else folder / "evaluations" / "other"
     concealed = conceal(config)  # before the log is opened: it masks the secrets that are in it
     with run_logging(output, first=first, redact=Redactor().text), Progress(enabled=first) as progress:
@@ -125,7 +122,7 @@ def _evaluate_splits(
             logger.warning("%s: %s", split, text)
         run = replace(run, metrics=build.build_metrics(config, task=run.task), progress=progress)
         options: Any = {"folder": output, "logits": logits, "in_parts": in_parts}
-        evaluated = [_evaluate(run, split, rows[split], config, **options) for split in names]
+        evaluated = [_evaluate(run, split, rows[split], **options) for split in names]
         if not first:
             return []
         results = [replace(one, warning=warnings.get(one.split, "")) for one in evaluated if one]
@@ -148,23 +145,16 @@ def _learn_form(task: Any, rows: Mapping[str, Any]) -> None:
 
 
 def _evaluate(
-    run: FinishedRun,
-    split: str,
-    rows: Any,
-    config: Mapping[str, Any],
-    *,
-    folder: Path,
-    logits: bool,
-    in_parts: bool,
+    run: FinishedRun, split: str, rows: Any, *, folder: Path, logits: bool, in_parts: bool
 ) -> EvaluateResult | None:
     """Evaluate one split; the first rank writes predictions and tables, and has a result."""
-    key, cache, task = {"rows": rows._fingerprint}, cache_root() / "examples", run.task
-    examples = build.encode_rows(run.config, rows, task, run.tokenizer, split=split, key=key, folder=cache)
+    config, task = run.config, run.task
+    examples = examples_of(run, rows, split)
     run = replace(run, speed=replace(run.speed, seconds=0.0, num_samples=0, num_steps=0, num_tokens=0))
     file = folder / "predictions" / f"{split}.npz" if logits else None
     if in_parts:
-        identity = [key, config["task"], config.get("generation"), str(getattr(task, "hypotheses", ""))]
-        predictions = evaluate_in_parts(folder.parent / split, run, examples, *identity)
+        about = config["task"], config.get("generation"), str(getattr(task, "hypotheses", ""))
+        predictions = evaluate_in_parts(folder.parent / split, run, examples, rows._fingerprint, *about)
         if predictions is None:
             return None
         evaluation = judge(run, split, predictions, task=task, rows=rows)
@@ -212,9 +202,8 @@ def refuse_kept(overrides: Sequence[str], saved: Mapping[str, Any]) -> None:
     `saved` is the run's configuration. Names that are not in it are left to whoever composes.
     """
     allowed = [*TAKEN, *(f"task.{name}" for name in JUDGING if name in saved["task"])]
-    keys = {key: _group(key) for key in map(override_key, overrides) if key not in allowed}
-    known_groups = {*saved, "generation", *GLOBAL_GROUPS}
-    refused = [key for key, group in keys.items() if group in known_groups.difference(allowed)]
+    groups = {*saved, *GLOBAL_GROUPS}.difference(TAKEN)
+    refused = [key for key in map(override_key, overrides) if key not in allowed and _group(key) in groups]
     given, hint = "what an evaluation keeps as the run has it", "for another one train with it"
     raise_if_any([Mistake(key, given, f"a change of {listed(allowed)}", hint) for key in refused])
 

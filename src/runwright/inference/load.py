@@ -1,7 +1,6 @@
 """A finished run put back together: its tokenizer, task and best model, ready to evaluate and to predict."""
 
 import json
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,22 +11,20 @@ from safetensors import SafetensorError
 
 from runwright import build
 from runwright.config.compose import compose
-from runwright.config.options import TARGET
 from runwright.config.redaction import reveal
 from runwright.config.rules.checks import generates_texts
 from runwright.dataset.examples import PreparedExamples, record_batch
 from runwright.errors import CheckpointError, ConfigError, DataError
 from runwright.inference.export.onnx_model import OnnxModel
-from runwright.inference.records import Columns, Records, in_chunks, texts_of
+from runwright.inference.records import Columns, in_chunks, texts_of
 from runwright.inference.zero_shot import ZeroShot
 from runwright.model.configuration import auto_class, quiet_transformers, set_global_attention
 from runwright.model.padding_free import use_padding_free
 from runwright.model.parameters import count_but_embeddings
 from runwright.report.progress import Progress
-from runwright.runs.folder import EXPORT_FILE, RUN_FILE, has_model, read_run, read_saved
+from runwright.runs.folder import EXPORT_FILE, has_model, read_run, read_saved
 from runwright.runs.resume import override_key, with_overrides
-from runwright.runs.states import TRACEBACK_FILE, UNENDED, look_at
-from runwright.store import read_json
+from runwright.store import cache_root, read_json
 from runwright.tokenizer.pretrained import load_pretrained
 from runwright.trainer.environment import local_world_size, share_of_cores
 from runwright.trainer.evaluate import predict
@@ -54,6 +51,26 @@ class FinishedRun:
     progress: Progress = field(default_factory=lambda: Progress(enabled=False))
     stop: None = None
     speed: Speed  # of all predictions so far; texts that were written are not in its tokens
+    text_columns: Sequence[str] | None = None  # of records to predict, where they are not those of training
+
+    @property
+    def columns(self) -> Columns:
+        """The columns of a record that hold the task's texts.
+
+        One that training renamed may have its name in the file or the new one.
+        """
+        task, own = self.task, self.text_columns
+        names = [name for name in task.text_columns if name not in task.optional_columns]
+        if own and len(own) != len(names):
+            raise ConfigError(f"--text-column: given {len(own)}, expected {len(names)}: {', '.join(names)}")
+        if own:
+            return {name: (column,) for name, column in zip(names, own, strict=True)}
+        renamed = self.config["dataset"].get("columns") or {}
+        choices = {name: (task.words_column, name) for name in names}
+        return {
+            name: tuple(filter(None, (either for one in both for either in (renamed.get(one), one))))
+            for name, both in choices.items()
+        }
 
 
 def load_run(
@@ -69,9 +86,10 @@ def load_run(
     same name. `generation` is a strategy instead of the run's; an empty one is none.
     """
     if not has_model(folder):
-        raise _without_model(folder)
+        problem = f"run {folder} has no best model; its status is {read_run(folder)['status']}"
+        raise CheckpointError(f"{problem}, and {folder / 'log.txt'} says why; train it to its end")
     about = read_json(folder / EXPORT_FILE)
-    best, state = folder if about else folder / "best", folder / "task.json"
+    best = folder if about else folder / "best"
     # Nothing is tracked here: the store's secrets are not needed.
     config = reveal(read_saved(folder), but="tracker")
     config = config if generation is None else {**config, "generation": generation or None}
@@ -84,7 +102,7 @@ def load_run(
         raise ConfigError(f"{folder}: torch.export.load unpickles, which may run code; predict with an onnx")
     task = build.build_task({**config, "task": {**config["task"], **judging}}, tokenizer)
     try:
-        learned = json.loads(state.read_text(encoding="utf-8"))
+        learned = json.loads((folder / "task.json").read_text(encoding="utf-8"))
         task.load_state_dict(learned | {name: value for name, value in judging.items() if name in learned})
         # Nothing is unpickled.
         options = {"trust_remote_code": False, "local_files_only": True, "use_safetensors": True}
@@ -131,66 +149,19 @@ def strategy_of(folder: Path, overrides: Sequence[str] = ()) -> Mapping[str, Any
     None where the task of the run generates no texts; raises ConfigError for overrides then.
     """
     saved = read_saved(folder)
-    if others := [text for text in overrides if not override_key(text).startswith("generation")]:
-        raise ConfigError(f"--set: given {others[0]}, expected an option of generation: a run keeps all else")
-    if not generates_texts(saved["task"]):
-        if overrides:
-            name = saved["task"][TARGET].rpartition(".")[2]
-            raise ConfigError(f"--generation: given {overrides[0]}, but {name} generates no texts")
+    generates, own = generates_texts(saved["task"]), saved.get("generation")
+    keys = [override_key(text) for text in overrides]
+    if others := [key for key in keys if not (generates and key.startswith("generation"))]:
+        expected = (
+            "an option of generation: a run keeps all else" if generates else "nothing: it writes no texts"
+        )
+        raise ConfigError(f"--set: given {others[0]}, expected {expected}")
+    if not generates:
         return None
-    own = saved.get("generation")
-    chosen = own is not None or "generation" in map(override_key, overrides)
     if overrides:
-        usual = [] if chosen else ["generation=greedy"]
+        usual = [] if own is not None or "generation" in keys else ["generation=greedy"]
         return reveal(with_overrides(folder, [*usual, *overrides])[0], but="tracker")["generation"]
-    return own if chosen else compose(["generation=greedy"]).config["generation"]
-
-
-def _without_model(folder: Path) -> CheckpointError:
-    """The error of a run without a best model: its status, and what to do."""
-    record = read_run(folder) if (folder / RUN_FILE).is_file() else {}
-    death = look_at(folder, record) if record else None
-    status = death.status if death else record.get("status", "unknown")
-    error = (death.reason if death else record.get("error", "for an unknown reason")).splitlines()[0]
-    actions = {
-        "FAILED": f": {error}. Mend that and train anew; {folder / TRACEBACK_FILE} may tell more",
-        "KILLED": f". Go on with: runwright train --resume {folder}",
-        **dict.fromkeys(UNENDED, ": it has one when its training has finished"),
-    }
-    gone = "; best/ and task.json were there when it finished. Put them back"
-    return CheckpointError(
-        f"run {folder} has no best model; its status is {status}{actions.get(status, gone)}"
-    )
-
-
-def choose_columns(run: FinishedRun, columns: Sequence[str] | None = None) -> Columns:
-    """The columns of a record that hold the task's texts: these, otherwise as in training.
-
-    One that training renamed may have its name in the file or the new one.
-    """
-    words = run.task.words_column
-    names = [name for name in run.task.text_columns if name not in run.task.optional_columns]
-    if columns and len(columns) != len(names):
-        raise ConfigError(f"--text-column: given {len(columns)}, expected {len(names)}: {', '.join(names)}")
-    if columns:
-        return {name: (column,) for name, column in zip(names, columns, strict=True)}
-    renamed = run.config["dataset"].get("columns") or {}
-    return {
-        name: tuple(filter(None, (either for one in (words, name) for either in (renamed.get(one), one))))
-        for name in names
-    }
-
-
-def open_records(
-    run: FinishedRun, source: str | None, columns: Columns, reading: Mapping[str, str | None]
-) -> Records:
-    """Records of a file or of standard input, see `Records`; says on standard error how they are read."""
-    label_column = getattr(run.task, "tags_column", run.task.label_column)
-    labels = {label_column: run.task.label_names} if run.task.label_names else {}
-    records = Records(source, dataset=run.config["dataset"], columns=columns, labels=labels, **reading)
-    if records.note:
-        print(records.note, file=sys.stderr)
-    return records
+    return own if own is not None else compose(["generation=greedy"]).config["generation"]
 
 
 def predict_records(
@@ -198,17 +169,15 @@ def predict_records(
     records: Iterable[dict[str, Any]],
     *,
     all_scores: bool,
-    columns: Columns | None = None,
     on_progress: Callable[[int], None] | None = None,
     first: int = 0,
 ) -> Iterator[dict[str, Any]]:
     """Each record with `predicted`, `score` and on demand `scores`, in the order they came.
 
-    `columns` say which ones hold the texts. Only a chunk of records is in memory at a time. `first` is the
-    number of the first record.
+    Only a chunk of records is in memory at a time. `first` is the number of the first record.
     """
-    options: Any = {"on_progress": on_progress, "first": first}
-    for record, texts, predictions, index in predict_each(run, records, columns, **options):
+    predicted = predict_each(run, records, on_progress=on_progress, first=first)
+    for record, texts, predictions, index in predicted:
         yield beside(record, run.task.describe(predictions, index, row=texts, all_scores=all_scores))
 
 
@@ -226,7 +195,6 @@ def beside(record: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, An
 def predict_each(
     run: FinishedRun,
     records: Iterable[dict[str, Any]],
-    columns: Columns | None = None,
     *,
     first: int = 0,
     on_progress: Callable[[int], None] | None = None,
@@ -235,8 +203,7 @@ def predict_each(
 
     `first` is the number of the first record, by which chance is drawn.
     """
-    columns, optional = columns or choose_columns(run), run.task.optional_columns
-    done = first
+    columns, optional, done = run.columns, run.task.optional_columns, first
     num_examples = len(run.task.label_names) if isinstance(run.task, ZeroShot) else 1  # of a record
     for chunk in in_chunks(records, max(1, CHUNK_RECORDS // num_examples)):
         texts = [
@@ -254,6 +221,12 @@ def predict_each(
         done += len(chunk)
         if on_progress:
             on_progress(done)
+
+
+def examples_of(run: FinishedRun, rows: Any, split: str) -> PreparedExamples:
+    """The examples of a split, from the cache where they are in it."""
+    options: Any = {"key": {"rows": rows._fingerprint}, "folder": cache_root() / "examples"}
+    return build.encode_rows(run.config, rows, run.task, run.tokenizer, split=split, **options)
 
 
 def record_columns(task: Any, records: Sequence[Mapping[str, Any]], *, first: int = 0) -> dict[str, Any]:

@@ -113,9 +113,6 @@ def load_named(
     if named.features:
         task.states = partial(states_of_layer, layer=named.layer)
         task = task if named.features == "pooled" else TokenStates(task)
-    if not named.quiet:
-        kind = "a folder" if Path(source).is_dir() else "a model of the hub"
-        print(f"{named.name}: read as {kind}, {type(model).__name__}, task={task_name}", file=sys.stderr)
     run = finish(Path(named.name), config, tokenizer, task, model, device=device)
     return replace(run, decoding=decoding)
 

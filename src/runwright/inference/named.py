@@ -1,7 +1,6 @@
 """Models to predict or evaluate with: a run, or the name of a folder, a package or a hub."""
 
 import re
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -25,22 +24,23 @@ class Named:
     new_weights: bool = False  # a head that the checkpoint lacks may be random
     features: Literal["token", "pooled"] | None = None  # states instead of predictions
     layer: int | None = None  # of the states, 0: embeddings; None: the last
-    quiet: bool = True  # False: how it was read is said on standard error
 
 
 def find_model(asked: Named) -> Path | Named:
-    """The folder of a run, else `asked`: a run comes before a folder or a model of the same name.
+    """`asked` where it is the folder of a model, else the folder of a run, else `asked`.
 
     Raises ConfigError where it can be neither, and for what no run takes.
     """
     reference = asked.name
-    is_here = local_path(reference).is_dir() or reference.endswith(GGUF)
+    folder = local_path(reference)
+    if (folder / "config.json").is_file() and not (folder / RUN_FILE).is_file():
+        return asked
+    is_here = folder.is_dir() or reference.endswith(GGUF)
     is_name = is_here or reference.startswith(PACKAGE_PREFIX) or bool(asked.task or asked.features)
     try:
         run = resolve_run(reference, needs=BEST_MODEL)
     except ConfigError as error:
-        folder = local_path(reference)
-        holds_runs = any(folder.glob(f"*/{RUN_FILE}")) and not (folder / "config.json").exists()
+        holds_runs = any(folder.glob(f"*/{RUN_FILE}"))
         if not holds_runs and (is_name or _HUB_NAME.fullmatch(reference)):
             return asked
         hint = "; for a model of that name on a hub add --task" if re.fullmatch(r"[\w.-]+", reference) else ""
@@ -51,24 +51,20 @@ def find_model(asked: Named) -> Path | Named:
     if asked.task is not None or asked.dtype != "fp32":
         flag = "--dtype" if asked.task is None else f"--task {asked.task}"
         raise ConfigError(f"{flag}: {reference} is the run {run}, which has its own; leave {flag} out")
-    if is_here and local_path(reference).resolve() != run and not asked.quiet:
-        print(f"{reference}: read as the run {run}, not as the folder ./{reference}", file=sys.stderr)
     return run
 
 
-def hypotheses_of(labels: str | None, template: str | None, *, multi_label: bool) -> Hypotheses | None:
+def hypotheses_of(labels: str | None, template: str | None) -> Hypotheses | None:
     """The classes A,B,C of zero-shot classification; None without any. Raises ConfigError."""
     if labels is None:
-        if template is not None or multi_label:
-            flag = "--multi-label" if multi_label else "--hypothesis"
-            raise ConfigError(f"{flag}: given without classes, expected --labels A,B,C as well")
+        if template is not None:
+            raise ConfigError("--hypothesis: given without classes, expected --labels A,B,C as well")
         return None
     names = tuple(filter(None, map(str.strip, labels.split(","))))
-    needed = 1 if multi_label else 2
-    if len({*names}) < max(len(names), needed):
-        expected = f"{needed} or more different classes with commas between them"
+    if len({*names}) < max(len(names), 2):
+        expected = "2 or more different classes with commas between them"
         raise ConfigError(f"--labels: given {labels!r}, expected {expected}")
     template = HYPOTHESIS if template is None else template
     if template.count("{}") != 1:
         raise ConfigError(f"--hypothesis: given {template!r}, expected a sentence with {{}} for the class")
-    return Hypotheses(labels=names, template=template, multi_label=multi_label)
+    return Hypotheses(labels=names, template=template)

@@ -1,11 +1,10 @@
 """Work shared by processes in parts, each written whole once: after a kill a new start goes on from them."""
 
 import json
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +14,7 @@ from filelock import FileLock, Timeout
 from runwright.dataset.examples import PreparedExamples
 from runwright.errors import ConfigError
 from runwright.inference.load import CHUNK_RECORDS, FinishedRun, predict_records
-from runwright.inference.records import Columns, in_chunks
+from runwright.inference.records import in_chunks
 from runwright.predictions import join, pack, unpack
 from runwright.store import digest, written_whole
 from runwright.trainer.evaluate import predict
@@ -24,7 +23,6 @@ from runwright.version import __version__
 
 PIECE_BATCHES = 4  # of 1,000 rows, in one part of an evaluation
 WEIGHTS = (".safetensors", ".onnx")
-LOCK = "lock"  # of a folder of parts
 
 Item = TypeVar("Item")
 
@@ -33,7 +31,7 @@ Item = TypeVar("Item")
 def parts_folder(target: Path, run: FinishedRun, *key: Any) -> Iterator[Path]:
     """The folder of the parts of `target`; another one where the model or the key, as JSON, is another.
 
-    It stays where the block raises, and is removed by the first rank, with older ones, at the end.
+    It stays where the block raises, and is removed by the first rank at the end.
     """
     files = (*Path(run.folder).glob("*"), *Path(run.folder).glob("best/*"))
     states = file_states(sorted(str(file) for file in files if file.suffix in WEIGHTS))
@@ -44,20 +42,13 @@ def parts_folder(target: Path, run: FinishedRun, *key: Any) -> Iterator[Path]:
     if not run.ranks.is_first:
         yield folder
         return
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(FileLock(folder / LOCK, timeout=0))
-        except Timeout as error:
-            problem = "given while another command writes it, expected another output, or to wait for its end"
-            raise ConfigError(f"{target}: {problem}") from error
-        yield folder
-    ours = re.compile(rf"\.{re.escape(target.name)}\.(parts-\w{{12}}|\d+\.tmp)")
-    for unused in filter(lambda file: ours.fullmatch(file.name), target.parent.iterdir()):
-        if unused.is_file():
-            unused.unlink()  # what a killed one was writing
-            continue
-        with suppress(Timeout), FileLock(unused / LOCK, timeout=0):  # not those of another command
-            shutil.rmtree(unused)
+    try:
+        with FileLock(folder / "lock", timeout=0):
+            yield folder
+            shutil.rmtree(folder)
+    except Timeout as error:
+        problem = "given while another command writes it, expected another output, or to wait for its end"
+        raise ConfigError(f"{target}: {problem}") from error
 
 
 def file_states(files: Iterable[str]) -> list[Any]:
@@ -105,7 +96,6 @@ def predict_in_parts(
     folder: Path,
     *,
     all_scores: bool,
-    columns: Columns,
     on_progress: Callable[[int], None],
 ) -> Iterator[dict[str, Any]]:
     """`predict_records` by all ranks, on the first one; the others get nothing."""
@@ -114,7 +104,7 @@ def predict_in_parts(
     def make(number: int, chunk: list[dict[str, Any]]) -> bytes:
         first = number * CHUNK_RECORDS
         on_progress(first)
-        rows = predict_records(alone, chunk, all_scores=all_scores, columns=columns, first=first)
+        rows = predict_records(alone, chunk, all_scores=all_scores, first=first)
         return "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows).encode()
 
     for file in shared(folder, in_chunks(records, CHUNK_RECORDS), make, ranks=run.ranks):

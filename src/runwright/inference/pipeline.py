@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from runwright.errors import ConfigError, listed
+from runwright.errors import ConfigError
 from runwright.inference.features import TokenStates
-from runwright.inference.load import choose_columns, choosing, predict_each
-from runwright.inference.models import DTYPES, open_model
-from runwright.inference.named import Named, find_model
+from runwright.inference.load import choosing, predict_each
+from runwright.inference.models import open_model
+from runwright.inference.named import Named, find_model, hypotheses_of
 from runwright.inference.predict import require_masks
 from runwright.inference.records import as_records
 from runwright.inference.zero_shot import ZeroShot
@@ -18,7 +18,7 @@ from runwright.task.generating import END
 from runwright.task.masked_language_modeling import MaskedLanguageModeling
 from runwright.task.text import as_texts
 from runwright.task.token_classification import TokenClassification
-from runwright.types import HYPOTHESIS, Hypotheses
+from runwright.types import HYPOTHESIS
 
 _TEXTS = {"target": "translation_text", "summary": "summary_text"}  # by the usual column of the targets
 _TAGS = {"tag": "entity", "type": "entity_group", "text": "word"}
@@ -35,13 +35,11 @@ class Pipeline:
         overrides: Sequence[str] = (),
         aggregation_strategy: Literal["none", "simple"] = "none",
         device: str | None = None,
-        dtype: Literal["fp32", "bf16", "fp16"] = "fp32",
-        allow_new_weights: bool = False,
     ) -> None:
-        for value, choices in ((aggregation_strategy, ("none", "simple")), (dtype, DTYPES)):
-            if value not in choices:
-                raise ConfigError(f"pipeline: given {value!r}, expected one of {listed(choices)}")
-        asked = Named(name=name, task=task, dtype=dtype, new_weights=allow_new_weights)
+        if aggregation_strategy not in ("none", "simple"):
+            expected = "expected none or simple"
+            raise ConfigError(f"aggregation_strategy: given {aggregation_strategy!r}, {expected}")
+        asked = Named(name=name, task=task)
         if task == "feature-extraction":
             asked = replace(asked, task=None, features="token")
         self.run = open_model(find_model(asked), overrides=overrides, device=device)
@@ -52,11 +50,10 @@ class Pipeline:
         self,
         inputs: Any = None,
         *,
-        question: str | list[str] | None = None,
-        context: str | list[str] | None = None,
+        question: str | None = None,
+        context: str | None = None,
         candidate_labels: str | Sequence[str] | None = None,
         hypothesis_template: str = HYPOTHESIS,
-        multi_label: bool = False,
         top_k: int | None = 1,
     ) -> Any:
         """Answers for a text, a pair as a mapping, or a list of these; `top_k` None: all classes or answers.
@@ -66,17 +63,11 @@ class Pipeline:
         if top_k is not None and top_k < 1:
             raise ConfigError(f"top_k: given {top_k}, expected 1 or more, or None for all")
         inputs = inputs if question is None else {"question": question, "context": context}
-        if isinstance(question, list):
-            inputs = [{"question": q, "context": c} for q, c in zip(question, context or (), strict=True)]
         run, several = self.run, isinstance(inputs, list)
         if candidate_labels is not None:
-            names = candidate_labels.split(",") if isinstance(candidate_labels, str) else candidate_labels
-            labels, template = tuple(str(name).strip() for name in names), hypothesis_template
-            if not labels or template.count("{}") != 1:
-                raise ConfigError("candidate_labels: expected names, and a hypothesis_template with one {}")
-            asked = Hypotheses(labels=labels, template=template, multi_label=multi_label)
-            run = choosing(run, asked)
-        records = [*as_records(inputs if several else [inputs], choose_columns(run))]
+            names = candidate_labels if isinstance(candidate_labels, str) else ",".join(candidate_labels)
+            run = choosing(run, hypotheses_of(names, hypothesis_template))
+        records = [*as_records(inputs if several else [inputs], run.columns)]
         if isinstance(run.task, MaskedLanguageModeling):
             require_masks(run, [as_texts(record.values())[0] for record in records])
             run.task.num_guesses = 5 if top_k in (None, 1) else top_k

@@ -11,15 +11,14 @@ from typing import Any
 import numpy as np
 
 from runwright.errors import ConfigError, DataError
-from runwright.inference.load import FinishedRun, open_records, predict_records
+from runwright.inference.load import FinishedRun, predict_records
 from runwright.inference.logits import keeping_logits
 from runwright.inference.parts import predict_in_parts
-from runwright.inference.records import OBJECTS, Columns, as_records
+from runwright.inference.records import Records, as_records
 from runwright.report.page.marks import predictions_page
 from runwright.report.progress import Progress
 from runwright.report.tables import RecordWriter, csv_columns
 from runwright.store import written_whole
-from runwright.task.labels import read_written
 from runwright.task.masked_language_modeling import MaskedLanguageModeling
 
 
@@ -28,7 +27,6 @@ def open_input(
     texts: Sequence[str],
     file: str | None,
     *,
-    columns: Columns,
     reading: Mapping[str, str | None],
     output: Path | None,
 ) -> Iterable[dict[str, Any]]:
@@ -39,10 +37,12 @@ def open_input(
     if texts:
         if isinstance(run.task, MaskedLanguageModeling):
             require_masks(run, texts)
-        return [*as_records(_typed(texts, columns), columns, file="arguments")]
-    records = open_records(run, file, columns, reading)
-    inputs = [0] if file in (None, "-") else list(filter(os.path.exists, records.files))
-    if output and output.is_file() and any(os.path.samefile(each, output) for each in inputs):  # noqa: PTH121 - a descriptor is no Path
+        names = [choices[-1] for choices in run.columns.values()]
+        is_pair = len(texts) == len(names) > 1 and not any("\t" in text for text in texts)
+        values = [dict(zip(names, texts, strict=True))] if is_pair else texts
+        return [*as_records(values, run.columns, file="arguments")]
+    records = Records(file, dataset=run.config["dataset"], columns=run.columns, **reading)
+    if output and str(output) in map(os.path.realpath, records.files):
         raise ConfigError(f"--output: given {str(output)!r}, which is the input; expected another file")
     return records
 
@@ -53,7 +53,6 @@ def write_predictions(
     output: Path | None,
     output_format: str,
     *,
-    columns: Columns,
     all_scores: bool,
     logits: Path | None,
     parts: Path | None = None,
@@ -69,7 +68,7 @@ def write_predictions(
         Progress(enabled=output is not None) as progress,
         progress.counting("predict") as on_progress,
     ):
-        options: Any = {"all_scores": all_scores, "columns": columns, "on_progress": on_progress}
+        options: Any = {"all_scores": all_scores, "on_progress": on_progress}
         if parts:
             predicted = predict_in_parts(run, records, parts, **options)
         else:
@@ -98,19 +97,6 @@ def adjust(task: Any, *, group: str | None, top_k: int | None) -> None:
             setattr(task, name, value)
 
 
-def _typed(texts: Sequence[str], columns: Columns) -> list[Any]:
-    """Arguments as texts or records: two of them, or an object of JSON, may be a pair."""
-    names = [choices[-1] for choices in columns.values()]
-    if len(names) > 1 and len(texts) == len(names) and not any("\t" in t or t[:1] == "{" for t in texts):
-        return [dict(zip(names, texts, strict=True))]
-    if any(OBJECTS.match(text.encode("utf-8", "replace")) for text in texts):
-        values = [read_written(text) for text in texts]
-        if len(names) > 1 and all(isinstance(value, dict) for value in values):
-            return values
-        print("arguments: JSON is predicted as a text; records come by --file or input", file=sys.stderr)
-    return [*texts]
-
-
 def require_masks(run: FinishedRun, texts: Sequence[str], *, quiet: bool = False) -> None:
     """Raise DataError for a text without a mask to fill; say how several in one text are filled."""
     mask = run.tokenizer.mask_token
@@ -132,20 +118,15 @@ def _opened(output: Path | None) -> Iterator[Any]:
 
 
 def _write_vectors(file: Path, records: Iterable[Mapping[str, Any]]) -> int:
-    """Write the predictions of records, which are vectors, as one array [N, D] float32; their number.
-
-    A vector for each token makes [N, L, D], NaN behind the last token of a text.
-    """
+    """Write the predictions of records, which are vectors, as one array [N, D] float32; their number."""
     vectors = [record["predicted"] for record in records]
-    kinds = {*map(type, vectors[0])} if vectors and isinstance(vectors[0], list) else {float}
-    if kinds not in ({float}, {list}) or not all(isinstance(vector, list) for vector in vectors):
-        raise ConfigError("--output: a .npy file takes vectors, which task=sentence_embedding predicts")
-    if kinds == {list}:
-        length = max(map(len, vectors))
-        empty = [float("nan")] * len(vectors[0][0])
-        vectors = [[*vector, *[empty] * (length - len(vector))] for vector in vectors]
+    try:
+        array = np.array(vectors or np.empty((0, 0)), dtype="<f4")
+    except (TypeError, ValueError):  # classes, spans, as many vectors as a text has tokens
+        array = np.empty(0)
+    if array.ndim != 2:
+        raise ConfigError("--output: a .npy file takes one vector for each text, as of sentence_embedding")
     content = io.BytesIO()  # a FIFO has no position, which np.save asks for
-    array = np.array(vectors, dtype="<f4") if vectors else np.empty((0, 0), dtype="<f4")
     np.save(content, array, allow_pickle=False)
     with written_whole(file) as unfinished:
         unfinished.write_bytes(content.getbuffer())

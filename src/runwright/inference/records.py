@@ -1,6 +1,6 @@
 """Records to predict: given in Python, or read from files and standard input as the run's own data were."""
 
-import inspect
+import codecs
 import os
 import re
 import shutil
@@ -8,21 +8,20 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
 
 from runwright.config.options import TARGET
-from runwright.config.targets import instantiate, locate
+from runwright.config.targets import instantiate
 from runwright.dataset.readers import reading
 from runwright.dataset.readers.addresses import files_of_splits, open_bytes, path_of
-from runwright.dataset.readers.annotated import SquadReader
 from runwright.dataset.readers.files import ParquetReader, TextReader
 from runwright.dataset.readers.reading import Position, Reader, counted, known_encoding
 from runwright.dataset.readers.streams import reader_of
-from runwright.dataset.readers.text_rows import DELIMITERS, QUOTES, CsvReader, JsonReader, character_of
-from runwright.errors import ConfigError, DataError, listed
+from runwright.dataset.readers.text_rows import DELIMITERS, CsvReader, JsonReader, character_of
+from runwright.errors import ConfigError, DataError
 
 FORMATS = {f".{name}": name for name in ("csv", "tsv", "jsonl", "parquet")}
 FORMATS |= {".ndjson": "jsonl", ".json": "jsonl", ".txt": "text"}
@@ -33,13 +32,10 @@ USUAL: dict[str, Reader] = {  # readers of files of which nothing but the format
     "text": TextReader(encoding="utf-8-sig", unit="line", label_from=None),
     "parquet": ParquetReader(),
 }
-PLAIN = ("text", "a text in each file")  # of formats without columns
 BEGINNING = 1 << 16  # bytes of a file, which tell its encoding
-FEW_ROWS = 20  # which tell whether a file has columns
 OBJECTS = re.compile(rb'(\xef\xbb\xbf)?\s*(\{\s*["}]|\[\s*[{\]])')  # how JSON begins, and hardly any text
 
-_OPTION = re.compile(r"dataset\.source\.(delimiter|quote|encoding)")
-_Own = tuple[Any, set[str]]
+_OPTION = re.compile(r"dataset\.source\.(delimiter|encoding)")
 
 Columns = Mapping[str, Sequence[str]]
 """For each text that a task wants, the columns of a record that may hold it: the first with a value."""
@@ -48,9 +44,9 @@ Columns = Mapping[str, Sequence[str]]
 class Records:
     """Records of a file, pattern, folder or standard input, read anew each time that they are iterated.
 
-    They are read as the run's own data were, whatever the file's ending; as its format usually is, where the
-    ending names another one or the beginning does not fit; or as the arguments say. `note` tells which, where
-    that may surprise. A line of plain text is the first text of `columns`; a tab separates a pair. Raises
+    A file is read as the run's own data were if these have its ending or format, or if its ending says none,
+    else as its ending says; standard input as JSON or lines of text. A format that no ending shows is said on
+    standard error. A line of plain text is the first text of `columns`; a tab separates a pair. Raises
     DataError naming file, row and column for a record without its texts.
     """
 
@@ -60,46 +56,38 @@ class Records:
         *,
         dataset: Mapping[str, Any],  # of the run's configuration
         columns: Columns,
-        labels: Mapping[str, Sequence[str]] | None = None,  # those that the run knows, by their column
         format_name: str | None = None,
         delimiter: str | None = None,
-        quote: str | None = None,  # "null": quotes are ordinary characters
         encoding: str | None = None,
     ) -> None:
-        self._columns, self._labels = columns, labels or {}
+        self._columns = columns
         self._is_input = source in (None, "-")
         path = _spooled(self) if self._is_input else str(source)
         self.name = "standard input" if self._is_input else path
         with self._naming():
             self.files = files_of_splits({"": path}, None)[""]
-            self._beginning = _beginning_of(self.files[0])
-            own = list(_own_readers(dataset, path))
-            if format_name is None and (delimiter is not None or quote is not None):
-                format_name = "tsv" if path_of(path).suffix.lower() == ".tsv" else "csv"
-            usual = next((reader.encoding for reader, _ in own if hasattr(reader, "encoding")), "utf-8-sig")
-            texts = [self._beginning.decode(name, errors="replace") for name in ("utf-8-sig", usual)]
-            is_sure = texts[0] != texts[1] and not {"\ufffd", "\0"} & {*texts[0][:-1]}  # that it is UTF-8
-            dialect: dict[str, Any] = {}
-            if delimiter is not None:
-                dialect["delimiter"] = character_of(delimiter, "--delimiter", DELIMITERS)
-            if quote is not None:
-                dialect["quote"] = character_of(None if quote == "null" else quote, "--quote", QUOTES)
-            encoding = known_encoding(encoding or ("utf-8-sig" if is_sure else usual))
-            candidates = self._candidates(own, format_name)
-            readers = [self._adapted(reader, encoding, dialect) for reader in candidates]
-            self._reader = next(filter(self._fits, readers), readers[0])
-        now, before = _described(self._reader), [_described(reader) for reader, _ in own]
-        is_text = self._is_input and format_of(self._reader) in PLAIN
-        surprises = format_name is None and own and not is_text and (self._is_input or now not in before)
-        trained = f"read as {now}; the run was trained on {listed(before)} (--format)"
-        self.note = f"{self.name}: {trained}" if surprises else ""
+            ending = path_of(self.files[0]).suffix.lower()
+            beginning = _beginning_of(self.files[0])
+            if delimiter is not None and format_name is None:
+                format_name = "tsv" if ending == ".tsv" else "csv"
+            elif self._is_input and format_name is None:
+                ending = ".json" if OBJECTS.match(beginning) else ".txt"
+            reader: Any = self._chosen(list(_own_readers(dataset, path)), format_name, ending)
+            if delimiter is not None and isinstance(reader, CsvReader):
+                reader = replace(reader, delimiter=character_of(delimiter, "--delimiter", DELIMITERS))
+            if hasattr(reader, "encoding") and (encoding or _is_utf8(beginning)):
+                reader = replace(reader, encoding=known_encoding(encoding or "utf-8-sig"))
+        self._reader = reader
+        is_evident = format_of(reader) in (format_name, None if self._is_input else FORMATS.get(ending))
+        if not is_evident:
+            print(f"{self.name}: read as {format_of(reader)} (--format)", file=sys.stderr)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for address in self.files:
             at, file = Position(address=address), self.name if self._is_input else address
             with self._naming():
                 records = counted(self._reader.records(at), at) if _beginning_of(address).strip() else ()
-                if format_of(self._reader) in PLAIN:
+                if format_of(self._reader) == "text":
                     texts = (record["text"] for record in records)
                     records = (_text_record(text, self._columns, row, file) for row, text in enumerate(texts))
                 yield from _checked(records, self._columns, file)
@@ -115,75 +103,19 @@ class Records:
             where: Any = error.where | {"split": None} | ({"file": self.name} if self._is_input else {})
             raise DataError(_OPTION.sub(r"--\1", error.problem), **where) from error
 
-    def _candidates(self, own: Sequence[_Own], format_name: str | None) -> list[Reader]:
-        """The readers that may be meant, the likeliest first."""
-        if format_name is not None:
-            return [*(reader for reader, _ in own if format_of(reader) == format_name), USUAL[format_name]][
-                :1
-            ]
-        ending = path_of(self.files[0]).suffix.lower()
-        named = "text" if self._is_input else FORMATS.get(ending)
-        alike = [
-            reader
-            for reader, endings in own  # the last case is that of a folder
-            if (ending in endings or named is None)
-            or ("" in endings and (named == "text" or not isinstance(reader, TextReader)))
-        ]
-        is_table = any(isinstance(reader, CsvReader) and len(self._fields(reader)) > 1 for reader in alike)
-        # A header, objects or sentences of words show themselves.
-        silent = [
-            one for one, _ in own if isinstance(one, TextReader | ParquetReader) or not _has_header(one)
-        ]
-        others = [one for one, _ in own if one not in silent or format_of(one) == named]
-        names = ["jsonl"] * self._is_input + [named or ""] * (named != "text" or not is_table)
-        if candidates := [*alike, *others, *(USUAL[name] for name in names if name)]:
-            return candidates
-        choices = ", ".join(dict.fromkeys(FORMATS.values()))
-        problem = f"the format cannot be told from {ending!r}; give --format with one of {choices}"
-        raise DataError(problem, file=self.name)
-
-    def _fields(self, reader: CsvReader) -> list[str]:
-        """The fields of the first record."""
-        with suppress(DataError):
-            return next(reader.fields(Position(address=self.files[0])), [])
-        return []
-
-    def _adapted(self, reader: Any, encoding: str, dialect: Mapping[str, Any]) -> Reader:
-        """The reader with this encoding and, for csv, these characters.
-
-        Without a header in training, a file may have one all the same, or texts and nothing else.
-        """
-        reader = replace(reader, encoding=encoding) if hasattr(reader, "encoding") else reader
-        reader = replace(reader, **dialect) if isinstance(reader, CsvReader) else reader
-        if _has_header(reader):
-            return reader
-        fields = self._fields(reader)
-        if self._hold_texts(fields):
-            return replace(reader, header=True, column_names=None)
-        if len(fields) == len(self._columns) < len(reader.column_names or (0, 0, 0)):
-            return replace(reader, column_names=tuple(choices[-1] for choices in self._columns.values()))
-        return reader
-
-    def _hold_texts(self, names: Sequence[str]) -> bool:
-        return all(any(name in names for name in choices) for choices in self._columns.values())
-
-    def _fits(self, reader: Reader) -> bool:
-        has_objects = OBJECTS.match(self._beginning) is not None
-        if format_of(reader) in PLAIN:
-            return not has_objects
-        at = Position(address=self.files[0])
-        try:
-            if isinstance(reader, CsvReader) and reader.header:
-                return self._hold_texts(reader.columns_of(at.address))
-            few = list(islice(reader.records(at), FEW_ROWS))
-        except DataError:
-            return False
-        if isinstance(reader, JsonReader | SquadReader | ParquetReader):
-            return has_objects or isinstance(reader, ParquetReader)
-        # A line of text could be a word with its tag, or a class with its text.
-        values = [record[name] for name in self._labels for record in few if record.get(name) is not None]
-        labels = chain(*(value if isinstance(value, list) else str(value).split(",") for value in values))
-        return not values or not {*labels}.isdisjoint(*self._labels.values())
+    def _chosen(self, own: list[tuple[Reader, set[str]]], format_name: str | None, ending: str) -> Reader:
+        """The reader of the format that is asked for, of the run's own data, or that the ending names."""
+        named = format_name or FORMATS.get(ending)
+        is_file = format_name is None and not self._is_input
+        alike = [reader for reader, endings in own if is_file and ending in endings]
+        alike += [reader for reader, _ in own if named in (None, format_of(reader))]
+        if named is not None:
+            alike.append(USUAL[named])
+        if not alike:
+            choices = ", ".join(USUAL)
+            problem = f"the format cannot be told from {ending!r}; give --format with one of {choices}"
+            raise DataError(problem, file=self.name)
+        return alike[0]
 
 
 def format_of(reader: Reader) -> str:
@@ -193,20 +125,11 @@ def format_of(reader: Reader) -> str:
     if isinstance(reader, JsonReader):
         return "jsonl" if reader.field is None else f"json with field {reader.field!r}"
     if isinstance(reader, TextReader):
-        label_is_in_line = str(reader.label_from) == "line"
-        return "a class, then a text" if label_is_in_line else PLAIN[reader.unit == "file"]
+        return "a class, then a text" if reader.label_from == "line" else "text"
     return type(reader).__name__.removesuffix("Reader").lower()
 
 
-def _described(reader: Reader) -> str:
-    return f"csv with {reader.delimiter!r}" if isinstance(reader, CsvReader) else format_of(reader)
-
-
-def _has_header(reader: Reader) -> bool:
-    return not isinstance(reader, CsvReader) or reader.header
-
-
-def _own_readers(value: Any, path: str) -> Iterator[_Own]:
+def _own_readers(value: Any, path: str) -> Iterator[tuple[Reader, set[str]]]:
     """The readers of the files in a run's configuration of its data, with the endings of those files."""
     if isinstance(value, list):
         value = dict(enumerate(value))
@@ -214,10 +137,8 @@ def _own_readers(value: Any, path: str) -> Iterator[_Own]:
         return
     files = value.get("files")
     if isinstance(files, Mapping) and str(value.get(TARGET)).startswith("runwright.dataset.readers."):
-        parameters = inspect.signature(locate(value[TARGET], group="dataset")).parameters
-        # An option that is newer than the run is null.
-        node = {**dict.fromkeys(parameters), **value, "files": {"": path}, "folder": None}
-        lists = ([value] if isinstance(value, str) else value or [] for value in files.values())
+        node = {**value, "files": {"": path}, "folder": None}
+        lists = ([names] if isinstance(names, str) else names or [] for names in files.values())
         reader = reader_of(lambda: instantiate(node, group="dataset", key="dataset.source"))
         yield reader, {path_of(name).suffix.lower() for name in chain(*lists)}
         return
@@ -228,6 +149,14 @@ def _own_readers(value: Any, path: str) -> Iterator[_Own]:
 def _beginning_of(address: str) -> bytes:
     with open_bytes(address) as stream:
         return stream.read(BEGINNING)
+
+
+def _is_utf8(beginning: bytes) -> bool:
+    """Return True for UTF-8 that is not ASCII as well; its last character may be cut."""
+    try:
+        return not codecs.getincrementaldecoder("utf-8")().decode(beginning).isascii()
+    except UnicodeDecodeError:
+        return False
 
 
 def _spooled(owner: Records) -> str:

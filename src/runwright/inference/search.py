@@ -1,13 +1,14 @@
 """An index over the texts of a file by the vectors of a run, the texts nearest to a query, and a map of all.
 
 The folder of an index holds `vectors.npy` [N, D] float32, `texts.parquet` (each text with the number and the
-JSON of its row in the file; blank ones are left out) and `index.json` (file, run and model). It appears whole
-or not at all.
+JSON of its row in the file; blank ones are left out) and `index.json` (file and run). It appears whole or not
+at all.
 """
 
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +16,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from runwright.errors import CheckpointError, ConfigError, DataError
+from runwright.errors import ConfigError, DataError
 from runwright.inference import load
 from runwright.inference.load import FinishedRun
-from runwright.inference.records import in_chunks, texts_of
+from runwright.inference.records import Records, in_chunks, texts_of
 from runwright.predictions import evenly_spaced
 from runwright.report.page import charts, document
 from runwright.report.progress import Progress
 from runwright.report.terminal import shorten
 from runwright.runs.folder import read_run
-from runwright.store import digest, file_sha256, folder_whole, write_json
+from runwright.store import folder_whole, write_json
 
 VECTORS, TEXTS, ABOUT = "vectors.npy", "texts.parquet", "index.json"
-FORMAT = 5
-MODEL_FILES = ("best/**/*", "task.json", "config.yaml")  # of a run's folder: its vectors depend on them
 MAX_COLOURS = 8
 
 
@@ -38,29 +37,19 @@ class Index:
     def __init__(self, folder: Path) -> None:
         try:
             self.about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+            self.texts = pq.read_table(folder / TEXTS, memory_map=True)
+            self.vectors = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
             hint = "expected a folder that `runwright search index RUN FILE --output FOLDER` made"
             raise DataError(f"no index: {hint}", file=str(folder)) from error
-        if (number := self.about.get("format")) != FORMAT:
-            raise DataError(f"an index of format {number}, expected {FORMAT}", file=str(folder))
-        self.folder = folder
-        self.texts = pq.read_table(folder / TEXTS, memory_map=True)
-        self.vectors = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
-        if not len(self.texts) == len(self.vectors) == self.about["texts"]:
-            raise DataError("texts and vectors differ in number; make the index again", file=str(folder))
 
     def open_run(self, run: Path | None, *, device: str | None) -> FinishedRun:
-        """The run that made it; `run` is where its folder is now, if it was moved.
-
-        Raises CheckpointError if it has changed since.
-        """
+        """The run that made it; `run` is where its folder is now, if it was moved."""
         folder = run or Path(self.about["run_folder"])
-        opened = _embedder(folder, device=device)
-        if model_hash(folder) != self.about["model_hash"]:
-            problem = f"made with another model than run {folder} has now; its vectors do not fit"
-            command = f"runwright search index {folder} {self.about['file']} --output NEW_FOLDER"
-            raise CheckpointError(f"{self.folder}: {problem}. Make it again: {command}")
-        return opened
+        if (run_id := read_run(folder)["run_id"]) != self.about["run_id"]:
+            made = f"the index was made with run {self.about['run_id']}"
+            raise ConfigError(f"--run: given run {run_id}, and {made}; expected that one, or a new index")
+        return _embedder(folder, device=device)
 
     def query(self, vector: np.ndarray, *, k: int) -> list[dict[str, Any]]:
         """The `k` texts most similar to a vector [D], best first: rank from 1, score, id, text.
@@ -88,15 +77,14 @@ def make_index(
     """Encode the texts of a file block by block and write their index; returns their number."""
     if output.exists():
         raise ConfigError(f"--output: {output} exists already; name another folder")
-    run = _embedder(run_folder, device=device)
-    columns = load.choose_columns(run, [text_column] if text_column else None)
-    (column,) = columns
-    records = load.open_records(run, file, columns, reading)
+    run = replace(_embedder(run_folder, device=device), text_columns=text_column and [text_column])
+    (column,) = run.columns
+    records = Records(file, dataset=run.config["dataset"], columns=run.columns, **reading)
     vectors: list[np.ndarray] = []
     filled: list[dict[str, Any]] = []
     with Progress(enabled=True) as progress, progress.counting("index") as on_progress:
         for chunk in in_chunks(enumerate(records), load.CHUNK_RECORDS):
-            texts = [(row, texts_of(record, columns, row=row)[column], record) for row, record in chunk]
+            texts = [(row, texts_of(record, run.columns, row=row)[column], record) for row, record in chunk]
             rows = [
                 {"id": row, "text": str(text), "row": json.dumps(record, default=str)}
                 for row, text, record in texts
@@ -112,13 +100,9 @@ def make_index(
         np.save(folder / VECTORS, np.concatenate(vectors), allow_pickle=False)
         pq.write_table(pa.Table.from_pylist(filled), folder / TEXTS)
         about = {
-            "format": FORMAT,
             "file": file,
-            "text_column": text_column or column,
-            "texts": len(filled),
             "run_id": read_run(run_folder)["run_id"],
             "run_folder": str(run_folder.resolve()),
-            "model_hash": model_hash(run_folder),
         }
         write_json(folder / ABOUT, about)
     return len(filled)
@@ -128,12 +112,6 @@ def embed(run: FinishedRun, texts: Sequence[str]) -> np.ndarray:
     """Vectors [N, D] float32 of texts."""
     predictions = load.predict_chunk(run, [{run.task.text_columns[0]: text} for text in texts])
     return predictions.vectors[:, 0]
-
-
-def model_hash(run_folder: Path) -> str:
-    """A hash of all that the vectors of a run depend on: weights, tokenizer, pooling."""
-    files = sorted(file for pattern in MODEL_FILES for file in run_folder.glob(pattern) if file.is_file())
-    return digest({file.relative_to(run_folder).as_posix(): file_sha256(file) for file in files})
 
 
 def _embedder(folder: Path, *, device: str | None) -> FinishedRun:

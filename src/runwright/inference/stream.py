@@ -10,7 +10,7 @@ import torch
 
 from runwright.errors import ConfigError, DataError
 from runwright.inference.load import FinishedRun, record_columns
-from runwright.inference.records import Columns, texts_of
+from runwright.inference.records import texts_of
 from runwright.task.instruction_tuning import naming_the_template
 from runwright.trainer.step import to_device
 from runwright.types import Example
@@ -50,9 +50,9 @@ def writes_one_text(run: FinishedRun) -> bool:
     return bool(strategy) and strategy.get("num_return_sequences", 1) == 1
 
 
-def encoded(run: FinishedRun, record: Mapping[str, Any], columns: Columns) -> list[Example]:
+def encoded(run: FinishedRun, record: Mapping[str, Any]) -> list[Example]:
     """The example of one record."""
-    return run.task.encode_records(record_columns(run.task, [texts_of(record, columns, row=0)]))
+    return run.task.encode_records(record_columns(run.task, [texts_of(record, run.columns, row=0)]))
 
 
 @torch.inference_mode()
@@ -77,7 +77,7 @@ def print_text(run: FinishedRun, examples: Sequence[Example], stream: TextIO) ->
 def chat(run: FinishedRun, lines: TextIO, stream: TextIO) -> int:
     """A conversation that keeps its history, one line a turn, until the input ends; the number of answers.
 
-    What the model has no room for is left out from the beginning on, with a note on standard error.
+    It begins anew after what cannot be answered, such as more than the model has room for.
     """
     if not run.task.generates:
         raise ConfigError("--chat: the task of this run generates no texts")
@@ -90,6 +90,7 @@ def chat(run: FinishedRun, lines: TextIO, stream: TextIO) -> int:
         )
     if isinstance(lines, TextIOWrapper):
         lines.reconfigure(errors="replace")
+    room = getattr(run.model.config, "max_position_embeddings", None) or run.task.max_length
     messages: list[dict[str, str]] = []
     answers = 0
     while True:
@@ -101,35 +102,18 @@ def chat(run: FinishedRun, lines: TextIO, stream: TextIO) -> int:
             continue
         messages.append({"role": "user", "content": line.strip()})
         try:
-            text = _answer(run, messages, stream, number=answers)
+            talk = [*getattr(run.task, "opening", ()), *messages]
+            with naming_the_template():
+                prompt = run.tokenizer.apply_chat_template(talk, add_generation_prompt=True, return_dict=True)
+            ids = prompt["input_ids"]
+            if len(ids) + run.task.strategy.max_new_tokens > room:
+                problem = f"the talk has {len(ids)} tokens, and the model room for {room} with the answer"
+                raise DataError(f"{problem}; shorten it, or --set max_new_tokens=N")
+            example = {"example_id": answers, "input_ids": ids, "prompt_length": len(ids)}
+            text = print_text(run, [example], stream)
         except DataError as error:
-            print(f"not answered: {error}", file=sys.stderr)
-            messages.pop()
+            print(f"not answered: {error}; the talk begins anew", file=sys.stderr)
+            messages.clear()
             continue
         messages.append({"role": "assistant", "content": text})
         answers += 1
-
-
-def _answer(run: FinishedRun, messages: list[dict[str, str]], stream: TextIO, *, number: int) -> str:
-    """The answer to a conversation, of which the oldest turns are removed where it is too long."""
-    strategy, opening = run.task.strategy, getattr(run.task, "opening", ())
-    room = getattr(run.model.config, "max_position_embeddings", None) or run.task.max_length
-    ids: list[int] = []
-    for removed in range(0, len(messages), 2):
-        talk = [*opening, *messages[removed:]]
-        with naming_the_template():
-            encoded = run.tokenizer.apply_chat_template(talk, add_generation_prompt=True, return_dict=True)
-        ids = encoded["input_ids"]
-        if len(ids) + strategy.max_new_tokens <= room:
-            del messages[:removed]
-            break
-    else:
-        raise DataError(
-            f"a message of {len(ids)} tokens, {strategy.max_new_tokens} of its answer, and the model has "
-            f"room for {room}; shorten it, or --set max_new_tokens=N"
-        )
-    if removed:
-        text = f"the oldest {removed // 2} turns are left out: there is room for {room} tokens"
-        print(text, file=sys.stderr)
-    example = {"example_id": number, "input_ids": ids, "prompt_length": len(ids)}
-    return print_text(run, [example], stream)

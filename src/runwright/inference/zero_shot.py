@@ -24,24 +24,31 @@ TINY = np.finfo(np.float64).tiny
 class Entailments(PerExample):
     """Predictions for pairs of a text and a hypothesis; ids are row times number of classes, plus class."""
 
-    logits: np.ndarray  # [N, 2] float64: of the hypothesis, against it
+    logits: np.ndarray  # [N] float64: of the hypothesis
 
 
 class ZeroShot(Task):
     """A task over a trained task of pairs: a row makes one pair for each class.
 
-    One class a text: softmax over the logits of entailment of all classes. Several: for each class softmax
-    of entailment against contradiction. The text is the first column of the pairs, `premise` say.
+    Its class has the highest of the softmax over the logits of entailment of all classes. The text is the
+    first column of the pairs, `premise` say. Raises ConfigError for a task of anything else.
     """
 
     prediction_type = Entailments
+    problem = "single_label"
 
     def __init__(self, pairs: Any, *, hypotheses: Hypotheses) -> None:
-        self.entailment, self.contradiction = _classes_of(pairs, multi_label=hypotheses.multi_label)
-        super().__init__(pairs.tokenizer, text_columns=pairs.text_columns[:1], max_length=pairs.max_length)
-        self.pairs = pairs
+        names = [name.casefold() for name in pairs.label_names]
+        kind, texts = pairs.problem, pairs.text_columns
+        if kind != "single_label" or len(texts) != 2 or "entailment" not in names:
+            about = f"{kind} over {', '.join(texts)} with {', '.join(names) or 'no classes'}"
+            raise ConfigError(
+                f"--labels: given a model of {about}; expected one of pairs of texts with a class named "
+                "entailment, as experiment=glue/mnli trains it: no other can choose among new classes"
+            )
+        super().__init__(pairs.tokenizer, text_columns=texts[:1], max_length=pairs.max_length)
+        self.pairs, self.entailment = pairs, names.index("entailment")
         self.hypotheses = hypotheses
-        self.problem = "multi_label" if hypotheses.multi_label else "single_label"
         self.label_column = pairs.label_column
         self.label_names = hypotheses.labels
         self.collate, self.forward = pairs.collate, pairs.forward
@@ -64,61 +71,29 @@ class ZeroShot(Task):
         return self.pairs.encode({"row_id": ids, text: texts, hypothesis: asked * len(columns[text])})
 
     def predictions(self, outputs: Tensor, batch: Batch) -> Entailments:
-        logits = outputs[:, [self.entailment, self.contradiction]].double().cpu().numpy()
+        logits = outputs[:, self.entailment].double().cpu().numpy()
         return Entailments(example_ids=batch["example_ids"].cpu().numpy(), logits=logits)
 
     # --- logits -> classes of rows --------------------------------------------------------------------
 
     def assemble(self, predictions: Entailments, rows: Any) -> Predictions:
         """Classes and scores of rows from their pairs, which come in the order of their ids."""
-        count, multi_label = len(self.label_names), self.hypotheses.multi_label
-        logits = predictions.logits.reshape(-1, count, 2)
+        count = len(self.label_names)
         row_ids = predictions.example_ids[::count] // count
-        scores = softmax(logits, axis=-1)[..., 0] if multi_label else softmax(logits[..., 0], axis=-1)
+        scores = softmax(predictions.logits.reshape(-1, count), axis=-1)
+        columns: Any = {"predicted": scores.argmax(axis=1), "scores": scores}
         expected = self._expected(rows, row_ids)
-        predicted = scores >= self.pairs.threshold if multi_label else scores.argmax(axis=1)
-        losses = None if expected is None else _losses(scores, expected)
-        columns: Any = {"predicted": predicted, "expected": expected, "scores": scores, "losses": losses}
-        return Predictions(example_ids=row_ids, **columns)
+        if expected is not None:
+            of_expected = scores[np.arange(len(expected)), expected]
+            columns["losses"] = -np.log(np.maximum(of_expected, TINY))
+        return Predictions(example_ids=row_ids, expected=expected, **columns)
 
     def _expected(self, rows: Any, row_ids: np.ndarray) -> np.ndarray | None:
-        """Classes [N] int64, or sets of them [N, C] bool; None for rows without labels."""
+        """Classes [N] int64; None for rows without labels."""
         if self.label_column not in getattr(rows, "column_names", ()):  # records to predict have none
             return None
         reader = copy(self.pairs)  # with these classes in place of entailment and its contrary
-        reader.label_names, reader.problem, reader.names_ordered = self.label_names, self.problem, True
+        reader.label_names, reader.names_ordered = self.label_names, True
         if (labels := reader.read_labels(rows, split="evaluation")) is None:
             return None
-        ids = [labels[position] for position in positions_of(row_ids, rows)]
-        if self.problem == "single_label":
-            return np.array(ids, dtype=np.int64)
-        return np.array([[label in of_row for label in range(len(self.label_names))] for of_row in ids])
-
-
-def _classes_of(pairs: Any, *, multi_label: bool) -> tuple[int, int]:
-    """The ids of entailment and of its contrary; raises ConfigError where the run has none."""
-    names = [name.casefold() for name in pairs.label_names]
-    kind, texts = pairs.problem, pairs.text_columns
-    if kind != "single_label" or len(texts) != 2 or "entailment" not in names:
-        about = f"{kind} over {', '.join(texts)} with {', '.join(names) or 'no classes'}"
-        raise ConfigError(
-            f"--labels: given a model of {about}; expected one of pairs of texts with a class named "
-            "entailment, as experiment=glue/mnli trains it: no other can choose among new classes"
-        )
-    entailment = names.index("entailment")
-    if "contradiction" in names:
-        return entailment, names.index("contradiction")
-    if len(names) == 2:
-        return entailment, 1 - entailment
-    if multi_label:
-        expected = "expected a class named contradiction"
-        raise ConfigError(f"--multi-label: given a run with {', '.join(names)}; {expected}")
-    return entailment, entailment
-
-
-def _losses(scores: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Cross-entropy [N] in nats, of sets its mean over the classes."""
-    if expected.ndim == 1:
-        return -np.log(np.maximum(scores[np.arange(len(expected)), expected], TINY))
-    right = np.where(expected, scores, 1 - scores)
-    return -np.log(np.maximum(right, TINY)).mean(axis=1)
+        return np.array([labels[position] for position in positions_of(row_ids, rows)], dtype=np.int64)

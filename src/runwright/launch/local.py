@@ -34,8 +34,6 @@ from runwright.trainer.environment import (
 )
 
 LOG_FILE = "log.txt"
-REPORTS_VARIABLE = "RUNWRIGHT_REPORTS"  # for the workers of a command that is no run
-TIMEOUT_SECONDS = 600.0  # for a heartbeat of these
 REPORTS_FOLDER = "workers"
 MODULE = "runwright.launch.worker"
 POLL_SECONDS = 0.05
@@ -63,26 +61,19 @@ def launch(folder: Path, options: LaunchOptions, *, num_threads: int | None, loc
 
     `lock` is the descriptor of the run's lock, which workers inherit. Returns the exit code.
     """
-    reports, before = folder / REPORTS_FOLDER, read_run(folder)
-    threads = num_threads or share_of_cores(options.num_processes)
-    stops: list[int] = []
+    before, stops = read_run(folder), list[int]()
     with catch_signals(lambda number, _: stops.append(number)):
         for attempt in range(options.max_restarts + 1):
-            with WorkerGroup(
-                # -P: a file in the working folder must not replace an installed module
-                [sys.executable, "-P", "-m", MODULE, str(folder), str(reports)],
+            outcome = run_group(
+                [MODULE, str(folder)],
+                folder / REPORTS_FOLDER,
                 num_processes=options.num_processes,
-                folder=reports,
-                environment=worker_environment() | {"OMP_NUM_THREADS": str(threads)},
+                num_threads=num_threads,
+                grace_seconds=options.grace_seconds,
                 inherited=[lock],
-            ) as group:
-                outcome = supervise(
-                    group,
-                    stops,
-                    timeout_seconds=options.timeout_seconds,
-                    grace_seconds=options.grace_seconds,
-                    say=partial(_say, folder),
-                )
+                stops=stops,
+                say=partial(_say, folder),
+            )
             if outcome.failure:
                 _say(folder, outcome.text)
             if not outcome.failure or outcome.is_mistake or stops or attempt == options.max_restarts:
@@ -99,15 +90,12 @@ def share_command(execute: Callable[[], int], words: Sequence[str], *, num_proce
     `execute` is the command itself, in one of them; `words` are those of the command line.
     """
     if WORKER_VARIABLE in os.environ:
-        return work(execute, reports=Path(os.environ[REPORTS_VARIABLE]))
+        return work(execute)
     if world_size() > 1:  # torchrun's
         check_num_processes(num_processes)
         return execute()
-    threads = str(share_of_cores(num_processes))  # accelerate would choose another number, with a warning
     with tempfile.TemporaryDirectory(prefix="runwright-") as reports:
-        options: Any = {"num_processes": num_processes, "timeout_seconds": TIMEOUT_SECONDS}
-        variables = {REPORTS_VARIABLE: reports, "OMP_NUM_THREADS": threads}
-        outcome = run_group(["runwright", *words], Path(reports), variables, **options)
+        outcome = run_group(["runwright", *words], Path(reports), num_processes=num_processes)
     if outcome.failure:
         print(outcome.text, file=sys.stderr)
     elif outcome.code:
@@ -118,22 +106,30 @@ def share_command(execute: Callable[[], int], words: Sequence[str], *, num_proce
 def run_group(
     words: Sequence[str],
     reports: Path,
-    environment: Mapping[str, str],
     *,
     num_processes: int,
-    timeout_seconds: float,
+    num_threads: int | None = None,
+    grace_seconds: float = AFTER_FAILURE_SECONDS,
+    inherited: Sequence[int] = (),
+    stops: list[int] | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
-    """Run a module with its arguments in several processes to their end; signals are passed on to them."""
-    stops: list[int] = []
+    """Run a module with its arguments in several processes to their end.
+
+    Signals are passed on to them, and added to `stops`; `inherited` are descriptors.
+    """
+    stops = [] if stops is None else stops
+    # Set for one process too: accelerate would choose another number, with a warning.
+    threads = {"OMP_NUM_THREADS": str(num_threads or share_of_cores(num_processes))}
     group = WorkerGroup(
-        [sys.executable, "-P", "-m", *words],
+        [sys.executable, "-P", "-m", *words],  # -P: no file of the working folder replaces a module
         num_processes=num_processes,
         folder=reports,
-        environment={**worker_environment(), **environment},
+        environment={**worker_environment(), **threads},
+        inherited=inherited,
     )
     with catch_signals(lambda number, _: stops.append(number)), group:
-        seconds: Any = {"timeout_seconds": timeout_seconds, "grace_seconds": AFTER_FAILURE_SECONDS}
-        return supervise(group, stops, say=lambda _: None, **seconds)
+        return supervise(group, stops, grace_seconds=grace_seconds, say=say)
 
 
 def _settle(folder: Path, outcome: Outcome, *, before: Mapping[str, Any], grace_seconds: float) -> None:
@@ -171,7 +167,6 @@ def supervise(
     group: WorkerGroup,
     stops: Sequence[int],
     *,
-    timeout_seconds: float,
     grace_seconds: float,
     say: Callable[[str], None],
 ) -> Outcome:
@@ -189,14 +184,11 @@ def supervise(
         stopping = bool(stops) or any(worker.code in STOP_CODES for worker in group.ended)
         # A worker that is still starting, or closing, dies of the signal itself.
         good = {0, *STOP_CODES, *((-number for number in SIGNALS) if stopping else ())}
-        now = time.monotonic()
-        for worker in group.running:
-            worker.hung = now - worker.heard > timeout_seconds
-        if any(worker.hung for worker in group.running) or any(w.code not in good for w in group.ended):
-            return _fail(group, timeout_seconds=timeout_seconds)
+        if any(worker.code not in good for worker in group.ended):
+            return _fail(group)
         if stopping:
-            deadline = deadline or now + grace_seconds
-            if now > deadline or len(stops) >= MAX_SIGNALS:
+            deadline = deadline or time.monotonic() + grace_seconds
+            if time.monotonic() > deadline or len(stops) >= MAX_SIGNALS:
                 group.kill(group.running)
                 group.wait(seconds=5)
                 return Outcome(code=_stop_code(group, stops), was_too_slow=True)
@@ -210,23 +202,18 @@ def _stop_code(group: WorkerGroup, stops: Sequence[int]) -> int:
     return (codes or [128 + n for n in stops] or [128 - w.code for w in group.ended if w.code < 0])[0]
 
 
-def _fail(group: WorkerGroup, *, timeout_seconds: float) -> Outcome:
+def _fail(group: WorkerGroup) -> Outcome:
     """End the rest of a group in which something failed; the failure that all others followed from."""
-    waited = any(worker.report and worker.report.kind == "timeout" for worker in group.ended)
-    if waited or any(worker.hung for worker in group.running):
+    if any(worker.report and worker.report.kind == "timeout" for worker in group.ended):
         group.dump_stacks(seconds=DUMP_SECONDS)
-    group.kill([worker for worker in group.running if worker.hung])
     group.wait(seconds=AFTER_FAILURE_SECONDS)
     group.kill(group.running)
     group.wait(seconds=5)
     first = min(group.workers, key=_precedence)
     report, code, num = first.report, first.code, len(group.workers)
     who = f"rank {first.rank} of {num} (process {first.process.pid})"
-    if first.hung or (report and report.kind == "timeout"):
-        silent = [str(worker.rank) for worker in group.workers if worker.hung]
-        failure = f"rank {', '.join(silent)} of {num} sent no heartbeat"
-        failure = failure if silent else f"the {num} ranks waited for one another"
-        failure += f" for {timeout_seconds:g} s (launch.timeout_seconds)"
+    if report and report.kind == "timeout":
+        failure = f"the {num} ranks waited for one another for longer than launch.timeout_seconds"
         lines = [f"{failure}; stacks of all:"]
         for worker in group.workers:
             stacks = _tail(rank_file(group.folder, worker.rank, STACKS), limit=0)
@@ -254,12 +241,9 @@ def _fail(group: WorkerGroup, *, timeout_seconds: float) -> Outcome:
 
 
 def _precedence(worker: Worker) -> tuple[int, float]:
-    """Silent ranks first, then own errors and deaths by time, then waiting in vain, then echoes."""
-    ended = worker.ended or 0.0
-    if worker.hung:
-        return 0, ended
+    """Own errors and deaths by time, then waiting in vain, then echoes."""
     if worker.report is None:
-        return (9 if worker.was_killed or worker.code == 0 else 1), ended
+        return (9 if worker.was_killed or worker.code == 0 else 1), worker.ended or 0.0
     return {"mistake": 1, "error": 1, "timeout": 2, "echo": 3}[worker.report.kind], worker.report.time
 
 

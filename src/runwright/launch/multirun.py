@@ -26,16 +26,15 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from runwright.config.compose import Composed, all_mistakes, compose, resolve
+from runwright.config.compose import Composed, all_mistakes, compose, compose_checked
 from runwright.config.folders import ConfFolders, find_conf_folders
-from runwright.config.hydra_settings import PARAMS, SWEEP_FOLDER, CheckedLoader
+from runwright.config.hydra_settings import PARAMS, SWEEP_FOLDER
 from runwright.config.loading import HYDRA, ROOT_NAME, config_loader, explain, register_plugins
 from runwright.config.options import TARGET, walk
 from runwright.config.overrides import parse_overrides, quoted
 from runwright.config.permissions import granted, worker_environment
 from runwright.config.redaction import conceal_overrides, redact
 from runwright.config.sources import resolve_source
-from runwright.config.targets import check
 from runwright.dataset.readers.addresses import file_fingerprint, require_files
 from runwright.errors import ConfigError, Mistake, RunwrightError, raise_if_any, report
 from runwright.launch.start import start
@@ -105,8 +104,11 @@ def run_many(overrides: list[str], *, allow_shadow: bool) -> int:
     return 0 if is_study or all(job.exit_code == 0 for job in jobs) else EXIT_FAILED_JOB
 
 
-def run_job(config: DictConfig) -> dict[str, Any]:
-    """One job: what Hydra calls, here or in a launcher's process. Never raises for a job that fails."""
+def run_job(_: DictConfig) -> dict[str, Any]:
+    """One job: what Hydra calls, here or in a launcher's process. Never raises for a job that fails.
+
+    Its configuration is that of a single run with its overrides.
+    """
     hydra = HydraConfig.get()
     is_alone = hydra.runtime.choices.get("hydra/launcher") == "basic"
     if stop_number():
@@ -120,17 +122,16 @@ def run_job(config: DictConfig) -> dict[str, Any]:
     outcome: dict[str, Any] = {"job": hydra.job.num, "overrides": overrides, "folder": None}
     started, sweep = time.time(), Path(hydra.sweep.dir).resolve()
     try:
-        plain, unresolved, mistakes = resolve(config)
-        raise_if_any([*mistakes, *check(plain)])
+        composed = compose_checked(overrides, allow_shadow=True)  # or the multirun would not have begun
         command = [*sys.orig_argv[:1], "-m", "runwright", "train", *overrides]
-        require_files(plain["dataset"])
+        require_files(composed.config["dataset"])
         identity = f"{sweep.name}-{digest(str(sweep))[:8]}"  # the same for a multirun that is started again
         earlier = Path(os.environ.pop(RESUME_VARIABLE, "")).resolve()  # where a driver of this trial died
         if (earlier / CONFIG_FILE).is_file():
             folder = earlier
         else:
-            options: dict[str, Any] = {"sweep": identity, "unresolved": unresolved}
-            folder = create(plain, overrides=overrides, command=command, **options)
+            options: dict[str, Any] = {"sweep": identity, "unresolved": composed.unresolved}
+            folder = create(composed.config, overrides=overrides, command=command, **options)
         outcome["folder"] = str(folder)
         print(f"job {hydra.job.num}: {' '.join(overrides)} -> {folder}", flush=True)
         note(RUN, str(folder))
@@ -289,8 +290,9 @@ def check_all(
         constraints=_option(base, "constraints"),
         loader=config_loader(folders),
     )
-    trials = [trial[len(space.fixed) :] for trial in islice(space.examples(), MAX_CHECKED)] or [[]]
-    composed = [compose([*fixed, *trial], allow_shadow=allow_shadow, multirun=True) for trial in trials]
+    trials = list(islice(space.examples(), MAX_CHECKED)) or [space.fixed]
+    settings = [str(setting.input_line) for setting in typed.hydra]
+    composed = [compose([*settings, *trial], allow_shadow=allow_shadow, multirun=True) for trial in trials]
     raise_if_any([*mistakes, *(mistake for job in composed for mistake in all_mistakes(job))])
     return composed, space
 
@@ -308,11 +310,9 @@ def trials_of(overrides: list[str], *, allow_shadow: bool) -> tuple[dict[str, An
 
 
 def _call_hydra(folders: ConfFolders, overrides: list[str]) -> None:
-    """Do what `hydra.main` does, with a loader that refuses what a configuration may not set."""
+    """Do what `hydra.main` does, with the loader of single runs."""
     register_plugins()
-    search_path = config_loader(folders, full=True).config_search_path
-    loader = CheckedLoader(search_path, overrides, shipped=folders.shipped)
-    hydra = Hydra(task_name="runwright", config_loader=loader)
+    hydra = Hydra(task_name="runwright", config_loader=config_loader(folders, full=True))
     GlobalHydra.instance().initialize(hydra)
     try:
         hydra.multirun(ROOT_NAME, run_job, overrides)

@@ -1,4 +1,4 @@
-"""A worker: `python -m runwright.launch.worker FOLDER REPORTS` executes the run in FOLDER; groups of workers.
+"""A worker: `python -m runwright.launch.worker FOLDER` executes the run in FOLDER; groups of workers.
 
 Each worker is in a process group of its own, of which nothing outlives its `WorkerGroup`.
 
@@ -18,7 +18,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,7 +37,6 @@ from runwright.runs.folder import CONFIG_FILE, read_config
 from runwright.store import write_json
 from runwright.trainer import environment
 from runwright.trainer.environment import (
-    BEATS_VARIABLE,
     SIGNALS,
     STORE_VARIABLE,
     WORKER_VARIABLE,
@@ -47,8 +45,8 @@ from runwright.trainer.environment import (
     catch_signals,
 )
 
+REPORTS_VARIABLE = "RUNWRIGHT_REPORTS"  # the folder for what workers write down about themselves
 LOG, ERROR, STACKS = "log", "error.json", "stacks.txt"  # of a rank
-BEAT_SECONDS = 1.0
 DUMP_SIGNAL = signal.SIGUSR2  # the stacks of all threads are then written down
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 # Words of gloo (tcp/pair.cc, unbound_buffer.cc), torch's stores and NCCL about a rank that is gone or silent.
@@ -74,12 +72,12 @@ def rank_file(folder: Path, rank: int, ending: str) -> Path:
 
 def main(arguments: list[str]) -> int:
     """Execute the run in a folder as one of its workers."""
-    folder, reports = map(Path, arguments)
+    folder = Path(*arguments)
 
     def execute() -> None:
         import_execute(mode=read_config(folder / CONFIG_FILE)["log"]["progress"]).execute(folder)
 
-    return work(execute, reports=reports)
+    return work(execute)
 
 
 def import_execute(*, mode: str) -> ModuleType:
@@ -106,13 +104,10 @@ def import_uncollected(name: str) -> ModuleType:
         gc.enable()
 
 
-def work(function: Callable[[], object], *, reports: Path) -> int:
-    """Call the function with heartbeats, stacks on demand and an error report; returns the exit code."""
-    rank = int(os.environ[WORKER_VARIABLE])
-    beats = int(os.environ[BEATS_VARIABLE])
+def work(function: Callable[[], object]) -> int:
+    """Call the function, with stacks on demand and an error report; returns the exit code."""
+    rank, reports = int(os.environ[WORKER_VARIABLE]), Path(os.environ[REPORTS_VARIABLE])
     die_with_parent(signal.SIGKILL)
-    os.set_inheritable(beats, False)  # noqa: FBT003 - the system's signature
-    threading.Thread(target=_beat, args=(beats,), name="beat", daemon=True).start()
     stacks = rank_file(reports, rank, STACKS).open("w", encoding="utf-8")  # open to the end: signals write
     faulthandler.enable(file=stacks)
     faulthandler.register(DUMP_SIGNAL, file=stacks, all_threads=True)
@@ -161,21 +156,11 @@ def read_report(folder: Path, rank: int) -> Report | None:
 def die_with_parent(number: int) -> None:
     """Get this signal when the process that started this one ends, however it ends; on Linux."""
     if sys.platform != "linux":
-        return  # the beating thread notices
+        return
     parent = os.getppid()
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(number))
     if os.getppid() != parent:  # it ended just before
         os.kill(os.getpid(), number)
-
-
-def _beat(beats: int) -> None:
-    while True:  # in a thread of its own, which long calls into libraries let run
-        try:
-            with contextlib.suppress(BlockingIOError):
-                os.write(beats, b".")
-        except OSError:  # the launcher is gone
-            os.killpg(0, signal.SIGKILL)
-        time.sleep(BEAT_SECONDS)
 
 
 # --- the processes of one attempt -------------------------------------------------------------------------
@@ -192,11 +177,8 @@ class Worker:
 
     rank: int
     process: subprocess.Popen[bytes]
-    beats: int | None  # the reading end of a pipe; a byte is a heartbeat, None: closed by the worker
-    heard: float  # time.monotonic() of the last one
     ended: float | None = None  # time.time()
     report: Report | None = None  # its own error
-    hung: bool = False  # no heartbeat for too long
     was_killed: bool = False  # by the launcher, because of another
 
     @property
@@ -257,23 +239,10 @@ class WorkerGroup:
         return [worker for worker in self.workers if worker.ended is not None]
 
     def look(self) -> None:
-        """Take in heartbeats and ends of processes."""
+        """Take in ends of processes."""
         for worker in self.running:
-            if worker.beats is not None:
-                with contextlib.suppress(BlockingIOError):
-                    if os.read(worker.beats, 65536):
-                        worker.heard = time.monotonic()
-                    else:
-                        worker.beats = None
-            if hasattr(os, "waitid"):  # with WNOWAIT its number stays taken until `wait`
-                how = os.WEXITED | os.WNOHANG | os.WNOWAIT
-                has_ended = os.waitid(os.P_PID, worker.process.pid, how) is not None
-            else:
-                has_ended = worker.process.poll() is not None
-            if has_ended:
-                # What it started, while nobody else can get its number.
-                worker.send(signal.SIGKILL, to_all=True)
-                worker.process.wait()
+            if worker.process.poll() is not None:
+                worker.send(signal.SIGKILL, to_all=True)  # what it started; these keep its number taken
                 worker.report = read_report(self.folder, worker.rank)
                 worker.ended = time.time()
 
@@ -305,11 +274,7 @@ class WorkerGroup:
     def _start(self, rank: int, store: socket.socket) -> Worker:
         for file in (rank_file(self.folder, rank, ERROR), rank_file(self.folder, rank, STACKS)):
             file.unlink(missing_ok=True)
-        beats, write_end = os.pipe()
-        self._files.callback(os.close, beats)
-        for end in (beats, write_end):
-            os.set_blocking(end, False)
-        variables = {WORKER_VARIABLE: str(rank), BEATS_VARIABLE: str(write_end)}
+        variables = {WORKER_VARIABLE: str(rank), REPORTS_VARIABLE: str(self.folder)}
         if self.num_processes > 1:
             variables |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_ADDR": LOOPBACK}
             variables |= dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), str(self.num_processes))
@@ -319,19 +284,16 @@ class WorkerGroup:
         output = None  # the first rank's is shown
         if rank:
             output = self._files.enter_context(rank_file(self.folder, rank, LOG).open("wb"))
-        try:
-            process = subprocess.Popen(  # noqa: S603 - our own command
-                self.command,
-                env={**os.environ, **self.environment, **variables},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                pass_fds=[write_end, *self.inherited, *([] if rank else [store.fileno()])],
-                process_group=0,  # Ctrl-C reaches the launcher alone, which passes it on
-            )
-        finally:
-            os.close(write_end)
-        return Worker(rank=rank, process=process, beats=beats, heard=time.monotonic())
+        process = subprocess.Popen(  # noqa: S603 - our own command
+            self.command,
+            env={**os.environ, **self.environment, **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=[*self.inherited, *([] if rank else [store.fileno()])],
+            process_group=0,  # Ctrl-C reaches the launcher alone, which passes it on
+        )
+        return Worker(rank=rank, process=process)
 
 
 @contextmanager

@@ -89,10 +89,7 @@ def resamples(num_examples: int, num_samples: int, generator: np.random.Generato
 
 def percentile_interval(value: float, blocks: Sequence[np.ndarray], confidence: float) -> Interval:
     """The middle share `confidence` of resampled values, without undefined ones; NaN where none is left."""
-    values = np.concatenate(blocks) if blocks else np.empty(0)
-    values = values[~np.isnan(values)]
-    if not len(values):
-        return Interval(value=value, low=math.nan, high=math.nan)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
+    values = np.concatenate([np.empty(0), *blocks])
+    values, tail = values[~np.isnan(values)], (1 - confidence) / 2
+    low, high = np.quantile(values, [tail, 1 - tail]) if len(values) else (math.nan, math.nan)
     return Interval(value=value, low=float(low), high=float(high))

@@ -19,10 +19,10 @@ from runwright.config.folders import find_conf_folders
 from runwright.config.options import MODULE_METRIC, TARGET, metric_nodes
 from runwright.config.permissions import code_allowed
 from runwright.config.rules.checks import problem_of
-from runwright.config.tag_schemes import Scheme, find_spans, span_types
+from runwright.config.tag_schemes import find_spans, span_types
 from runwright.config.targets import instantiate
 from runwright.errors import ConfigError, DataError, did_you_mean, listed, shown
-from runwright.metric.answers import Rules, text_exact_match, text_f1
+from runwright.metric.answers import text_exact_match, text_f1
 from runwright.metric.bootstrap import UndefinedMetricError, make_metric
 from runwright.metric.means import computed_once, labels_of
 from runwright.predictions import Ragged
@@ -225,8 +225,7 @@ ONE_CLASS, ALL_CLASSES, ALL_LABELS = (NUMBER, CLASS), (List(NUMBER), CLASS), (Li
 SCORES = {"single_label": [ONE_CLASS, ALL_CLASSES], "multi_label": [ALL_LABELS]}
 # Columns of metrics that are no comparison of predictions with references.
 COLUMNS = {"bits_per_byte": ("losses", "num_bytes"), "token_accuracy": ("num_right", "loss_counts")}
-COLUMNS |= {"perplexity": ("losses", "loss_counts"), "next_sentence_loss": ("more_losses",)}
-COLUMNS |= {"next_sentence_accuracy": ("next_right",)}
+COLUMNS |= {"perplexity": ("losses", "loss_counts"), "next_sentence_accuracy": ("next_right",)}
 COLUMNS |= dict.fromkeys(("reciprocal_rank", "discounted_gain", "recall_at"), ("ranks",))
 
 
@@ -234,8 +233,8 @@ def as_evaluate(name: str, **options: Any) -> Any:
     """A shipped metric, such as "span_f1", as an `evaluate.Metric`: it can be added to, computed, combined.
 
     It takes what the module of that kind in `evaluate` takes: classes or sets of them, numbers,
-    prediction_scores, tags (compute also takes `scheme`), texts with one or several references,
-    or the answers of SQuAD (`rules`); others take columns of their own, such as `ranks`.
+    prediction_scores, tags of IOB2, texts with one or several references, or the answers of SQuAD; others
+    take columns of their own, such as `ranks`.
     """
     import evaluate
 
@@ -256,19 +255,17 @@ def as_evaluate(name: str, **options: Any) -> Any:
             about = {"description": name, "citation": "", "inputs_description": "", "features": features}
             return evaluate.MetricInfo(**about)
 
-        def _compute(
-            self, *, scheme: Scheme = "bio", rules: Rules = "squad", **columns: Any
-        ) -> dict[str, Any]:
+        def _compute(self, **columns: Any) -> dict[str, Any]:
             if unknown := columns.keys() - {*self._feature_names()}:
-                raise TypeError(f"compute takes the examples, scheme and rules, not {listed(unknown)}")
-            record = _record(node["suits"][0], columns, scheme=scheme, rules=rules)
+                raise TypeError(f"compute takes the examples, not {listed(unknown)}")
+            record = _record(node["suits"][0], columns)
             return {name: metric(record, np.ones((1, len(record.example_ids))))[0].tolist()}
 
     Shipped.__name__ = name  # of which `evaluate` makes the prefix where names clash in a combination
     return Shipped(keep_in_memory=True)
 
 
-def _record(kind: str, inputs: dict[str, Any], *, scheme: Scheme, rules: Rules) -> Any:
+def _record(kind: str, inputs: dict[str, Any]) -> Any:
     """The columns that a metric reads, from what `evaluate` collected; tags as in seqeval's default mode."""
     predicted: Any = inputs.get("predictions")
     expected: Any = inputs.get("references")
@@ -276,10 +273,10 @@ def _record(kind: str, inputs: dict[str, Any], *, scheme: Scheme, rules: Rules) 
     match kind:
         case "tags":
             names = sorted({tag for row in (*predicted, *expected) for tag in row})
-            types = span_types(names, scheme)
+            types = span_types(names, "bio")
             for side, prefix in (("predicted", ""), ("expected", "expected_")):
                 rows = columns[side]
-                spans = [find_spans(row, scheme=scheme, repair=True) for row in rows]
+                spans = [find_spans(row, scheme="bio", repair=True) for row in rows]
                 numbers = [[(span.start, span.end, types.index(span.type)) for span in row] for row in spans]
                 columns[f"{prefix}spans"] = Ragged.of(numbers, dtype=np.int64, width=3)
                 columns[side] = Ragged.of([list(map(names.index, row)) for row in rows], dtype=np.int64)
@@ -287,8 +284,8 @@ def _record(kind: str, inputs: dict[str, Any], *, scheme: Scheme, rules: Rules) 
             texts = {row["id"]: row["answers"]["text"] for row in expected}
             pairs = [(row["prediction_text"], texts[row["id"]]) for row in predicted]
             columns["answerable"] = np.array([bool(answers) for _, answers in pairs])
-            columns["exact"] = np.array([text_exact_match(*pair, rules=rules) for pair in pairs])
-            columns["f1"] = np.array([text_f1(*pair, rules=rules) for pair in pairs])
+            columns["exact"] = np.array([text_exact_match(*pair, rules="squad") for pair in pairs])
+            columns["f1"] = np.array([text_f1(*pair, rules="squad") for pair in pairs])
         case "texts":
             references = [[row] if isinstance(row, str) else row for row in expected]
             columns["predicted"] = np.array(predicted, dtype=object)

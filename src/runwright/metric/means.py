@@ -90,11 +90,6 @@ def next_sentence_accuracy(predictions: Any, weights: np.ndarray) -> np.ndarray:
     return weighted_mean(predictions.next_right, weights)
 
 
-def next_sentence_loss(predictions: Any, weights: np.ndarray) -> np.ndarray:
-    """Mean loss of a pair of texts in nats."""
-    return weighted_mean(predictions.more_losses, weights)
-
-
 # Ranks [N] int64 count from 1, of the one right text in a list of results; 0 beyond the first `k`.
 
 

@@ -28,9 +28,6 @@ Extract = Callable[[Sequence[str], Sequence[Sequence[str]]], Any]
 SIGNED = {"bleu": "BLEU", "chrf": "CHRF", "ter": "TER"}  # metrics of sacrebleu, and its names of them
 _UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"  # no spaces between words
 _WORD = regex.compile(rf"{_UNSPACED}\p{{M}}*|(?:(?!{_UNSPACED})[\p{{L}}\p{{M}}\p{{N}}])+")
-_UNSPACED_RUN = regex.compile(_UNSPACED + "{5}")  # longer than most words of a text that is cut into words
-# Options, and their values that suit such scripts.
-FOR_UNSPACED = {"tokenizer": ("zh", "char"), "normalization": ("cmrc",), "asian_support": (True,)}
 
 
 def bleu(predictions: Any, weights: np.ndarray, *, tokenizer: BleuTokenizer, lowercase: bool) -> np.ndarray:
@@ -125,25 +122,16 @@ def _words(text: str) -> list[str]:
 
 
 def signature_notes(nodes: Mapping[str, Mapping[str, Any]], references: Sequence[Sequence[str]]) -> list[str]:
-    """Signatures of the metrics of sacrebleu, and warnings of metrics of words where no spaces are."""
+    """Signatures of the metrics of sacrebleu, which tell all that their values depend on."""
     notes = []
-    texts = [text for expected in references for text in expected]
-    unspaced = sum(_UNSPACED_RUN.search(text) is not None for text in texts) > len(texts) / 2
+    numbers = {len(expected) for expected in references}
     for name, node in nodes.items():
         module, _, function = str(node[TARGET]).rpartition(".")
-        if module != __name__:
-            continue
-        options = {key: value for key, value in node.items() if key not in (TARGET, "suits")}
-        if function in SIGNED:
+        if module == __name__ and function in SIGNED:
+            options = {key: value for key, value in node.items() if key not in (TARGET, "suits")}
             scorer = _scorer(function, **options)
-            numbers = {len(expected) for expected in references}
-            scorer.num_refs = numbers.pop() if len(numbers) == 1 else -1
+            scorer.num_refs = next(iter(numbers)) if len(numbers) == 1 else -1
             notes.append(f"{name}: {scorer.get_signature()}")
-        for key, values in FOR_UNSPACED.items():
-            if unspaced and options.get(key, values[0]) not in values:
-                setting = f"metric.{name}.{key}={str(values[0]).lower()}"
-                setting += f" metric.{name}.normalized=true" if key == "asian_support" else ""
-                notes.append(f"{name} compares words between spaces, and these texts have none: {setting}")
     return notes
 
 

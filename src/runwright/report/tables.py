@@ -92,7 +92,7 @@ class RecordWriter:
         if new := flat.keys() - self._csv.fieldnames:
             raise DataError(
                 "the first record has no such column, and CSV needs the same in all: write JSON lines "
-                "(--output-format jsonl), or give the records as a file (--file)",
+                "(--output FILE.jsonl), or give the records as a file (--file)",
                 column=min(new),
             )
         self._csv.writerow(flat)

@@ -40,7 +40,7 @@ def record_data(
     if before != data.fingerprints or not (folder / FILE_NAME).is_file():
         before = read_trained(folder) if changed else None
         fingerprint.write_row_hashes(folder, data.splits, trained_before=before)
-    names = ["fingerprints", "columns", "notes", "warnings", "sources", *(["parts"] if data.parts else [])]
+    names = ["fingerprints", "columns", "notes", "warnings", "sources"]
     record = {name: getattr(data, name) for name in names}
     record |= {"learned": task.state_dict(), "files": _hash_files(config, data)}
     write_json(folder / DATA_FILE, record)

@@ -157,7 +157,6 @@ def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, Ru
     metrics = {split: evaluation.metrics for split, evaluation in evaluations.items()}
     named = {f"{split}/{name}": value for split in metrics for name, value in metrics[split].items()}
     result = _result(run, state, model, best_step=best_step, metrics=named)
-    effort = record.measure_effort(run)
     if not run.ranks.is_first:
         return result, None  # nobody waits for the first one's files: they may take long
     result = record.write_results(run, prepared, model, evaluations, result)
@@ -165,7 +164,7 @@ def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, Ru
     # `runwright runs` show the same duration.
     entry = read_run(run.folder)
     run.seconds["all"] = time.time() - entry["start_time"] - entry.get("idle_seconds", 0.0)
-    return result, record.record_summary(run, state, result, effort=effort)
+    return result, record.record_summary(run, state, result)
 
 
 def _result(

@@ -147,7 +147,7 @@ def verdicts(jobs: Sequence[Job]) -> list[str]:
         pairs = np.array([(value, samples[0][s]) for s, value in sample.items() if s in samples[0]])
         if len(pairs) < 2:
             continue
-        interval, p = paired_t(pairs[:, 1] - pairs[:, 0], confidence=0.95)
+        interval, p = paired_t(pairs[:, 1] - pairs[:, 0])
         words = "cannot be told from" if interval.low <= 0 <= interval.high else "is better than"
         value, low, high = map(number_text, (interval.value, interval.low, interval.high))
         test = f"paired t-test over {len(pairs)} seeds, p = {p:.2g}"

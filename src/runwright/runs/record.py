@@ -36,7 +36,6 @@ from runwright.tracker import hub
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import read_curves
 from runwright.tracker.provenance import code_folders, collect, copy_sources, hash_model, tags
-from runwright.tracker.system import cpu_seconds
 from runwright.trainer.checkpoint import Snapshot, is_valid, list_checkpoints
 from runwright.trainer.environment import StopFlag
 from runwright.trainer.evaluate import Evaluation
@@ -194,14 +193,6 @@ def record_models(run: Run, *, attention: str) -> None:
     run.tracker.log_artifact(run.folder / MODELS_FILE)
 
 
-def measure_effort(run: Run) -> dict[str, float]:
-    """Seconds of processors, and of devices in use, of all ranks together; every rank must call it."""
-    used = sum(run.seconds.get(stage, 0.0) for stage in ("train", "evaluate", "save"))
-    on_device = used if run.ranks.device.type != "cpu" else 0.0
-    total = run.ranks.sum_vector([cpu_seconds(), on_device]).tolist()
-    return dict(zip(("cpu_seconds", "device_seconds"), total, strict=True))
-
-
 def write_results(
     run: Run,
     prepared: build.Prepared,
@@ -244,9 +235,7 @@ def write_results(
     return result
 
 
-def record_summary(
-    run: Run, state: TrainingState, result: RunResult, *, effort: Mapping[str, float]
-) -> RunSummary:
+def record_summary(run: Run, state: TrainingState, result: RunResult) -> RunSummary:
     """The summary as a file and its rates as metrics; not printed yet."""
     curves = read_curves(run.folder / JOURNAL_FILE) if run.options.evaluate_at_start else {}
     at_start = {name: values[0] for name, (steps, values) in curves.items() if len(steps) and not steps[0]}
@@ -267,7 +256,6 @@ def record_summary(
     )
     measured = {f"speed/{name}": value for name, value in summary.rates.items()}
     measured |= {f"time/{stage}_seconds": seconds for stage, seconds in run.seconds.items()}
-    measured |= {f"time/{name}": seconds for name, seconds in effort.items()}
     measured["memory/peak_bytes"] = float(summary.peak_memory_bytes or 0)
     run.tracker.log_metrics(measured, step=state.step)
     run.tracker.log_tags({"ledger": result.ledger})

@@ -13,7 +13,6 @@ import contextlib
 import fcntl
 import json
 import os
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -251,25 +250,18 @@ def noting_the_end(folder: Path) -> Iterator[None]:
 
 def _describe(folder: Path, record: dict[str, Any], holder: dict[str, Any]) -> Death:
     process = holder or record
-    host, is_new = process.get("host", "an unknown machine"), record["status"] == "CREATED"
-    name = f"process {process.get('pid', '?')}"
-    # Files that a living run writes to; the heartbeat renews the
+    name = f"process {process.get('pid', '?')} on {process.get('host', 'an unknown machine')}"
+    # Files that a living run writes to; the heartbeat renews the lock's time.
     files = [folder / name for name in (LOCK_FILE, JOURNAL_FILE, RUN_FILE)]
     last_sign = max(file.stat().st_mtime for file in files if file.is_file())
-    sign = f"last sign of life at {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(last_sign))}"
     traceback = folder / TRACEBACK_FILE
     began = float(holder.get("time", record.get("start_time", 0.0)))
     # A lock file without a holder: the process released it, so an error ended it and not a kill.
     gave_back = (folder / LOCK_FILE).is_file() and not holder
     if failed := gave_back or (traceback.is_file() and traceback.stat().st_mtime >= began):
-        when = "before it began" if is_new else "and could not write it down"
-        reason = f"{name} on {host} failed {when}; see its output, log.txt or {TRACEBACK_FILE}"
-    elif host != socket.gethostname():
-        reason = f"{name} on {host} gave its {sign}"
-    elif not is_here(process):
-        reason = f"{host} was restarted while {name} was at work; {sign}"
+        reason = f"{name} failed; see its output, log.txt or {TRACEBACK_FILE}"
     else:
-        how = "was gone before it began" if is_new else "is gone without a word"
-        reason = f"{name} on {host} {how} (killed, or out of memory); {sign}"
+        sign = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(last_sign))
+        reason = f"{name} is gone (killed, out of memory, restarted or cut off); last sign of life {sign}"
     status = "FAILED" if failed else "KILLED"
     return Death(folder=folder, status=status, reason=reason, last_sign=last_sign)

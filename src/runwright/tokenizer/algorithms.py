@@ -28,8 +28,6 @@ ANY_CHARACTER = r"[\s\S]"  # a dot is none at the end of a line
 NO_LIMIT = 2**31
 PENALTY_STEP = 1e-4  # by which UnigramTrainer sets characters without a score of their own apart
 SCORE_DIGITS = 4  # of a unigram's log probability; the order of its sums changes the eleventh
-
-
 BATCH = 1000  # texts in memory at a time
 
 
@@ -111,12 +109,11 @@ class Bpe:
     vocab_size: PositiveInt
     min_frequency: PositiveInt
     alphabet_size: PositiveInt | None
-    max_piece_length: PositiveInt | None
     end_of_word_suffix: str | None
 
     def train(self, pipeline: Tokenizer, corpus: Corpus, *, tokens: Sequence[str], unk: str) -> models.Model:
         suffix: Any = {"end_of_word_suffix": self.end_of_word_suffix} if self.end_of_word_suffix else {}
-        learned = _merge(pipeline, corpus, self, tokens=tokens, affix=suffix, longest=self.max_piece_length)
+        learned = _merge(pipeline, corpus, self, tokens=tokens, affix=suffix)
         if not _is_byte_level(pipeline):  # no byte is unknown
             suffix |= {"unk_token": unk, "fuse_unk": True}
         return models.BPE(vocab=learned["vocab"], merges=list(map(tuple, learned["merges"])), **suffix)
@@ -130,16 +127,13 @@ class WordPiece:
     min_frequency: PositiveInt
     alphabet_size: PositiveInt | None
     continuing_prefix: str
-    max_word_length: PositiveInt
 
     def train(self, pipeline: Tokenizer, corpus: Corpus, *, tokens: Sequence[str], unk: str) -> models.Model:
-        prefix = {"continuing_subword_prefix": self.continuing_prefix} if self.continuing_prefix else {}
-        return models.WordPiece(
-            vocab=_merge(pipeline, corpus, self, tokens=tokens, affix=prefix)["vocab"],
-            unk_token=unk,
-            max_input_chars_per_word=self.max_word_length,
-            continuing_subword_prefix=self.continuing_prefix,
+        prefix: Any = {"continuing_subword_prefix": self.continuing_prefix}
+        learned = _merge(
+            pipeline, corpus, self, tokens=tokens, affix=prefix if self.continuing_prefix else {}
         )
+        return models.WordPiece(vocab=learned["vocab"], unk_token=unk, **prefix)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,17 +147,21 @@ class Unigram:
 
     def train(self, pipeline: Tokenizer, corpus: Corpus, *, tokens: Sequence[str], unk: str) -> models.Model:
         alphabet = _alphabet(pipeline, corpus, self.alphabet_size)
-        _check_room(self.vocab_size, len({*tokens, *alphabet}))
-        pre_tokenizer = pipeline.pre_tokenizer
+        _check_room(self.vocab_size, {*tokens, *alphabet})
+        others = None
         if self.alphabet_size is not None:
             allowed = "".join(f"\\x{{{ord(character):x}}}" for character in alphabet)
             others = pre_tokenizers.Split(Regex(f"[^{allowed}]"), "removed")
-            pre_tokenizer = _followed_by(others, pre_tokenizer)
-        options: Any = {"vocab_size": self.vocab_size, "max_piece_length": self.max_piece_length}
-        options |= {"initial_alphabet": alphabet, "shrinking_factor": self.shrinking_factor}
-        special = {"special_tokens": list(tokens), "unk_token": unk}
-        trainer = trainers.UnigramTrainer(**options, **special, show_progress=False)
-        learned = _train(models.Unigram(), trainer, corpus, pipeline.normalizer, pre_tokenizer)["vocab"]
+        trainer = trainers.UnigramTrainer(
+            vocab_size=self.vocab_size,
+            max_piece_length=self.max_piece_length,
+            initial_alphabet=alphabet,
+            shrinking_factor=self.shrinking_factor,
+            special_tokens=list(tokens),
+            unk_token=unk,
+            show_progress=False,
+        )
+        learned = _train(models.Unigram(), trainer, pipeline, corpus, last_cut=others)["vocab"]
         pieces = _reproducible({piece: score for piece, score in learned if piece not in tokens})
         vocab = [*((token, 0.0) for token in tokens), *pieces]
         return models.Unigram(vocab=vocab, unk_id=list(tokens).index(unk), byte_fallback=False)
@@ -177,17 +175,15 @@ class Words:
     min_frequency: PositiveInt
 
     def train(self, pipeline: Tokenizer, corpus: Corpus, *, tokens: Sequence[str], unk: str) -> models.Model:
-        _check_room(self.vocab_size, len(tokens) + 1, "special tokens and a word")
-        vocab = self.count(corpus, pipeline.normalizer, pipeline.pre_tokenizer, tokens=tokens)
-        return models.WordLevel(vocab=vocab, unk_token=unk)
+        return models.WordLevel(vocab=self.count(pipeline, corpus, tokens=tokens), unk_token=unk)
 
     def count(
-        self, corpus: Corpus, normalizer: Any, pre_tokenizer: Any, *, tokens: Sequence[str]
+        self, pipeline: Tokenizer, corpus: Corpus, *, tokens: Sequence[str] = (), last_cut: Any = None
     ) -> dict[str, int]:
         """Each word with its rank by frequency, after the special tokens."""
         limits: Any = {"vocab_size": self.vocab_size, "min_frequency": self.min_frequency}
         trainer = trainers.WordLevelTrainer(**limits, special_tokens=list(tokens), show_progress=False)
-        return _train(models.WordLevel(unk_token=""), trainer, corpus, normalizer, pre_tokenizer)["vocab"]
+        return _train(models.WordLevel(unk_token=""), trainer, pipeline, corpus, last_cut=last_cut)["vocab"]
 
 
 def _merge(
@@ -197,23 +193,20 @@ def _merge(
     *,
     tokens: Sequence[str],
     affix: dict[str, Any],
-    longest: int | None = None,
 ) -> dict[str, Any]:
     """Vocabulary and merges, as `tokenizers` writes them; `affix` is the option for a prefix or suffix."""
     alphabet = _alphabet(pipeline, corpus, algorithm.alphabet_size)
 
     def learn(vocab_size: int, first: Sequence[str]) -> dict[str, Any]:
-        limits: Any = {"vocab_size": vocab_size, "min_frequency": algorithm.min_frequency}
-        limits |= {"limit_alphabet": len(alphabet), "max_token_length": longest}
-        options: Any = {"initial_alphabet": alphabet, "show_progress": False, **affix}
+        options: Any = {"min_frequency": algorithm.min_frequency, "limit_alphabet": len(alphabet), **affix}
         # They are special in this model only: it is thrown away.
-        trainer = trainers.BpeTrainer(**limits, **options, special_tokens=list(first))
-        return _train(models.BPE(**affix), trainer, corpus, pipeline.normalizer, pipeline.pre_tokenizer)
+        options |= {"initial_alphabet": alphabet, "special_tokens": list(first), "show_progress": False}
+        trainer = trainers.BpeTrainer(vocab_size=vocab_size, **options)
+        return _train(models.BPE(**affix), trainer, pipeline, corpus)
 
-    first = [*tokens]
-    if affix:
-        first += sorted(learn(0, tokens)["vocab"].keys() - {*tokens, *alphabet})
-    _check_room(algorithm.vocab_size, len({*first, *alphabet}))
+    affixed = learn(0, tokens)["vocab"].keys() - {*tokens, *alphabet} if affix else ()
+    first = [*tokens, *sorted(affixed)]
+    _check_room(algorithm.vocab_size, {*first, *alphabet})
     return learn(algorithm.vocab_size, first)
 
 
@@ -222,14 +215,8 @@ def _alphabet(pipeline: Tokenizer, corpus: Corpus, size: int | None) -> list[str
     if _is_byte_level(pipeline):
         return sorted(pre_tokenizers.ByteLevel.alphabet())
     characters = pre_tokenizers.Split(Regex(ANY_CHARACTER), "isolated")
-    words = Words(vocab_size=size or NO_LIMIT, min_frequency=1)
-    steps = _followed_by(characters, pipeline.pre_tokenizer)
-    ranks = words.count(corpus, pipeline.normalizer, steps, tokens=[])
+    ranks = Words(vocab_size=size or NO_LIMIT, min_frequency=1).count(pipeline, corpus, last_cut=characters)
     return sorted(ranks, key=ranks.__getitem__)
-
-
-def _followed_by(step: Any, pre_tokenizer: Any) -> Any:
-    return pre_tokenizers.Sequence([pre_tokenizer, step] if pre_tokenizer else [step])
 
 
 def _reproducible(scores: dict[str, float]) -> list[tuple[str, float]]:
@@ -246,11 +233,13 @@ def _reproducible(scores: dict[str, float]) -> list[tuple[str, float]]:
 
 
 def _train(
-    model: models.Model, trainer: Any, corpus: Corpus, normalizer: Any, pre_tokenizer: Any
+    model: models.Model, trainer: Any, pipeline: Tokenizer, corpus: Corpus, *, last_cut: Any = None
 ) -> dict[str, Any]:
     """The trained model as `tokenizers` writes it to JSON; raises DataError where there are no texts."""
     scratch = Tokenizer(model)
-    scratch.normalizer, scratch.pre_tokenizer = normalizer, pre_tokenizer
+    scratch.normalizer = pipeline.normalizer
+    cuts = [cut for cut in (pipeline.pre_tokenizer, last_cut) if cut]
+    scratch.pre_tokenizer = pre_tokenizers.Sequence(cuts)
     # In one thread: as fast on word counts, and a worker of a sweep has no more than its share.
     before = os.environ.get("TOKENIZERS_PARALLELISM")
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -270,11 +259,9 @@ def _is_byte_level(pipeline: Tokenizer) -> bool:
     return '"ByteLevel"' in json.dumps([state["normalizer"], state["pre_tokenizer"]])
 
 
-def _check_room(
-    vocab_size: int, least: int, content: str = "special tokens and the characters of the texts"
-) -> None:
-    if vocab_size < least:
+def _check_room(vocab_size: int, first: set[str]) -> None:
+    if vocab_size < len(first):
         raise ConfigError(
-            f"tokenizer.model.vocab_size: given {vocab_size}, expected at least {least}: {content} take so "
-            "many (tokenizer.model.alphabet_size limits the characters)"
+            f"tokenizer.model.vocab_size: given {vocab_size}, expected at least {len(first)}: special tokens "
+            "and characters of the texts take so many (tokenizer.model.alphabet_size limits the characters)"
         )

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import islice
@@ -40,16 +40,8 @@ class Statistics:
         }
 
 
-def measure(
-    tokenizer: PreTrainedTokenizerFast,
-    texts: Iterable[str],
-    *,
-    on_text: Callable[[str, Any], None] = lambda *_: None,
-) -> Statistics:
-    """Counts of the tokens that a tokenizer makes of texts, which are read once, some at a time.
-
-    `on_text` gets each text and its `tokenizers.Encoding`.
-    """
+def measure(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> Statistics:
+    """Counts of the tokens that a tokenizer makes of texts, which are read once, some at a time."""
     backend, counts = tokenizer.backend_tokenizer, Statistics(vocab_size=len(tokenizer))
     backend.no_truncation()  # with which it may have been saved
     backend.no_padding()
@@ -65,7 +57,6 @@ def measure(
             counts.num_tokens += len(encoding.ids)
             counts.num_unknown += encoding.ids.count(unknown)
             used.update(encoding.ids)
-            on_text(text, encoding)
     counts.num_used = len(used)
     return counts
 

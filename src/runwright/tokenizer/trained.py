@@ -39,11 +39,6 @@ from runwright.types import PositiveInt
 log = logging.getLogger(__name__)
 
 MAX_CACHE_BYTES = 2**30
-# Settings that transformers has beside the library's tokenizer.
-KEPT_SETTINGS = (
-    *("padding_side", "truncation_side", "model_max_length", "model_input_names"),
-    "clean_up_tokenization_spaces",
-)
 TOKENIZER_FOLDER = "tokenizer"  # of a run
 TOKENIZER_FILE = "tokenizer.json"
 
@@ -249,11 +244,13 @@ def like(
     extra_tokens: list[str],
 ) -> PreTrainedTokenizerFast:
     """A tokenizer with every step and special token of the one saved under `name`, and a new vocabulary."""
-    options: Any = {"padding_side": padding_side, "special_tokens": special_tokens}
-    old = load_pretrained(name=name, revision=revision, **options)
+    old = load_pretrained(
+        name=name, revision=revision, padding_side=padding_side, special_tokens=special_tokens
+    )
     size = len(old)
-    extra: Any = old.extra_special_tokens or []
-    old.add_special_tokens({"extra_special_tokens": [*map(str, extra), *extra_tokens]})
+    former: Any = old.extra_special_tokens or []
+    extra: Any = [*map(str, former), *extra_tokens]
+    old.add_special_tokens({"extra_special_tokens": extra})
     state = json.loads(old.backend_tokenizer.to_str())
     special = [token for token in state["added_tokens"] if token["special"]]
     unk = state["model"].get("unk_token")
@@ -272,8 +269,12 @@ def like(
     state["post_processor"] = _renumbered(state["post_processor"], ids)
     return PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_str(json.dumps(state)),
-        extra_special_tokens=[*map(str, extra), *extra_tokens],
-        **{name: getattr(old, name) for name in KEPT_SETTINGS},
+        extra_special_tokens=extra,
+        padding_side=old.padding_side,
+        truncation_side=old.truncation_side,
+        model_max_length=old.model_max_length,
+        model_input_names=old.model_input_names,
+        clean_up_tokenization_spaces=old.clean_up_tokenization_spaces,
         **{role: token for role, token in old.special_tokens_map.items() if isinstance(token, str)},
     )
 
@@ -317,37 +318,29 @@ def _algorithm_like(
     model: Mapping[str, Any], size: int, min_frequency: int, alphabet_size: int | None
 ) -> Bpe | WordPiece | Unigram | Words:
     kind, prefix = model["type"], model.get("continuing_subword_prefix") or ""
-    frequent = {"vocab_size": size, "min_frequency": min_frequency}
-    pieces: dict[str, Any] = {"vocab_size": size, "alphabet_size": alphabet_size}
+    pieces: Any = {"vocab_size": size, "alphabet_size": alphabet_size}
     if kind == "WordLevel":
-        return Words(**frequent)
+        return Words(vocab_size=size, min_frequency=min_frequency)
     if kind == "Unigram":
         return Unigram(**pieces, max_piece_length=16, shrinking_factor=0.75)
-    pieces["min_frequency"] = min_frequency
     if kind == "WordPiece":
-        longest = model["max_input_chars_per_word"]
-        return WordPiece(**pieces, continuing_prefix=prefix, max_word_length=longest)
+        return WordPiece(**pieces, min_frequency=min_frequency, continuing_prefix=prefix)
     if kind == "BPE" and not prefix:
-        suffix = model.get("end_of_word_suffix") or None
-        return Bpe(**pieces, max_piece_length=None, end_of_word_suffix=suffix)
+        suffix = model.get("end_of_word_suffix")
+        return Bpe(**pieces, min_frequency=min_frequency, end_of_word_suffix=suffix)
     raise ConfigError(f"tokenizer.name: a model of the kind {kind} cannot be trained anew")
 
 
 def _renumbered(post_processor: Any, ids: Mapping[str, int]) -> Any:
-    if not isinstance(post_processor, dict):
-        return post_processor
-    renewed = dict(post_processor)
-    if "processors" in renewed:
-        renewed["processors"] = [_renumbered(step, ids) for step in renewed["processors"]]
-    if isinstance(renewed.get("special_tokens"), dict):
-        renewed["special_tokens"] = {
-            name: {**entry, "ids": [ids[token] for token in entry["tokens"]]}
-            for name, entry in renewed["special_tokens"].items()
-        }
-    for role in ("cls", "sep"):
-        if role in renewed:
-            renewed[role] = [renewed[role][0], ids[renewed[role][0]]]
-    return renewed
+    def renumber(step: dict[str, Any]) -> dict[str, Any]:
+        if isinstance(step.get("ids"), list):  # of a template
+            step["ids"] = [ids[token] for token in step["tokens"]]
+        for role in ("cls", "sep"):
+            if isinstance(step.get(role), list):  # of BERT's and RoBERTa's frames
+                step[role] = [step[role][0], ids[step[role][0]]]
+        return step
+
+    return json.loads(json.dumps(post_processor), object_hook=renumber)
 
 
 def _frame(templates: Mapping[str, str], tokens: Sequence[str]) -> Any:

@@ -110,11 +110,8 @@ class JournalTracker:
 
     def log_model(self, path: Path, *, about: Mapping[str, Any]) -> None:
         """Record the folder of the best model, inside the run folder; `about` says how it is used."""
-        fields = {
-            "about": self._redactor.value(dict(about)),
-            "register_as": getattr(self, "register_as", None),
-        }
-        self._write("model", lambda journal: journal.record(model=self._address(path), **fields))
+        settings = self._redactor.value(dict(about))
+        self._write("model", lambda journal: journal.record(model=self._address(path), about=settings))
 
     def sync(self) -> int:
         """Put everything recorded so far on the disk; the journal's length, for a checkpoint."""

@@ -9,7 +9,7 @@ One line is one event. `t` is the time in milliseconds since 1970; the other key
     {"t", "changed": {name: [first, now]}}            a resumed run came with another value
     {"t", "tags": {name: text}}                       the last value of a name stands
     {"t", "artifact": path}                           a file or folder to keep; relative to the run folder
-    {"t", "model": path, "about": {…}, "register_as": name or null}  the best model, and how to use it
+    {"t", "model": path, "about": {…}}              the best model, and how to use it
     {"t", "status": word}                             RUNNING at each start; at the end FINISHED, PRUNED, …
 
 Floats are written so that they read back bit for bit; "inf", "-inf" and "nan" are strings, which keeps

@@ -1,7 +1,6 @@
 """Samples of the machine's load while a run lasts: processor, memory, disk and GPUs."""
 
 import contextlib
-import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -55,12 +54,6 @@ class SystemSampler:
             _, _, read, written, *_ = process.io_counters()
             metrics |= {"process_read_bytes": float(read), "process_written_bytes": float(written)}
         return {f"{PREFIX}{name}": value for name, value in (metrics | _gpus()).items()}
-
-
-def cpu_seconds() -> float:
-    """Processor time of this process and of those it started and waited for, so far."""
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
 
 
 def _gpus() -> dict[str, float]:

@@ -17,6 +17,7 @@ import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import KW_ONLY, dataclass, field
+from functools import lru_cache
 from hashlib import blake2b
 from itertools import chain, islice
 from threading import Event
@@ -31,7 +32,6 @@ from runwright.types import Batch, Example, Examples, Task
 
 logger = logging.getLogger(__name__)
 
-UNSHUFFLED_ROWS = 1000  # in a window where the order stays that of the files
 LEDGER_START = "0" * 32
 Item = TypeVar("Item")
 
@@ -44,6 +44,12 @@ def derive_seed(*parts: int | str) -> int:
     """
     digest = blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
+
+
+@lru_cache(maxsize=1)  # one epoch's order serves all of its steps
+def permutation(size: int, seed: int) -> np.ndarray:
+    """The numbers below `size` in an order that the seed gives, [N] int64."""
+    return np.random.Generator(np.random.Philox(seed)).permutation(size)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -190,8 +196,6 @@ class Batches:
     seed: int
     cut: Cut
     ranks: Ranks = ALONE
-    _epoch: int = -1
-    _permutation: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     @property
     def steps_per_epoch(self) -> int:
@@ -201,11 +205,8 @@ class Batches:
     def positions(self, step: int) -> np.ndarray:
         """Positions in the data of the global batch of a step, [B] int64."""
         epoch, index = divmod(step, self.steps_per_epoch)
-        if epoch != self._epoch:
-            generator = np.random.Generator(np.random.Philox(derive_seed("order", self.seed, epoch)))
-            self._permutation = generator.permutation(len(self.examples))
-            self._epoch = epoch
-        return self._permutation[index * self.batch_size : (index + 1) * self.batch_size]
+        order = permutation(len(self.examples), derive_seed("order", self.seed, epoch))
+        return order[index * self.batch_size : (index + 1) * self.batch_size]
 
     def at(self, step: int) -> StepBatch:
         """The batch of a step; costs the same at any step."""
@@ -238,7 +239,7 @@ class StreamBatches:
     task: Task
     _: KW_ONLY
     batch_size: int
-    shuffle_buffer: int | None
+    shuffle_buffer: int
     seed: int
     cut: Cut
     ranks: Ranks = ALONE
@@ -275,15 +276,13 @@ class StreamBatches:
         while True:
             cursor, num_examples, is_whole = self.stream.open(place), 0, not index
             while not cancelled.is_set():
-                num_rows = self.shuffle_buffer or UNSHUFFLED_ROWS
+                num_rows = self.shuffle_buffer
                 if epoch and not index:
                     num_rows -= derive_seed("window", self.seed, epoch) % num_rows
                 num_read, examples = cursor.read(num_rows, is_cancelled=cancelled.is_set)
                 if num_read:
-                    order = np.arange(0 if examples is None else len(examples))
-                    if self.shuffle_buffer is not None:
-                        seed = derive_seed("stream", self.seed, epoch, index)
-                        order = np.random.Generator(np.random.Philox(seed)).permutation(len(order))
+                    seed = derive_seed("stream", self.seed, epoch, index)
+                    order = permutation(0 if examples is None else len(examples), seed)
                     num_examples += len(order)
                     yield Window(epoch=epoch, index=index, place=place, examples=examples, order=order)
                 if num_read < num_rows:

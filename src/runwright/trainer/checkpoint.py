@@ -12,6 +12,7 @@ import os
 import shutil
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
@@ -174,11 +175,9 @@ def verify(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{folder}: {MANIFEST} cannot be read ({error})") from error
     for name, state in files.items():
         file = folder / Path(name).name
-        if not file.is_file():
-            raise CheckpointError(f"{folder}: {name} is missing")
         try:
             is_whole = (file.stat().st_size, file_sha256(file)) == state
-        except OSError as error:  # a sector that the disk no longer reads
+        except OSError as error:  # missing, or on a sector that the disk no longer reads
             raise CheckpointError(f"{folder}: {name} cannot be read ({error})") from error
         if not is_whole:
             raise CheckpointError(f"{folder}: {name} is damaged")
@@ -186,11 +185,9 @@ def verify(folder: Path) -> dict[str, Any]:
 
 
 def is_valid(folder: Path) -> bool:
-    try:
-        verify(folder)
-    except CheckpointError:
-        return False
-    return True
+    with suppress(CheckpointError):
+        return bool(verify(folder))
+    return False
 
 
 def load(folder: Path) -> Snapshot:

@@ -13,7 +13,6 @@ from runwright.errors import ConfigError
 from runwright.sweep.trial import SLOTS_VARIABLE
 
 WORKER_VARIABLE = "RUNWRIGHT_WORKER"  # set in the processes that our own launcher starts
-BEATS_VARIABLE = "RUNWRIGHT_BEATS_FD"  # a pipe for their heartbeats
 STOP_VARIABLE = "RUNWRIGHT_STOP_FILE"  # in the jobs of a multirun: is there once it was told to stop
 STORE_VARIABLE = "RUNWRIGHT_STORE_FD"  # a listening socket for rank 0, so that nobody else gets the port
 
@@ -26,7 +25,7 @@ JOINING = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # all that a pro
 MPI = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
 VARIABLES = (*JOINING, "LOCAL_RANK", "LOCAL_WORLD_SIZE", *MPI)
 SHARED = ("train", "predict", "evaluate")  # commands of which several processes do one work
-MARKS = {"TORCHELASTIC_RUN_ID": "torchrun", "ACCELERATE_MIXED_PRECISION": "accelerate launch"}
+MARKS = ("TORCHELASTIC_RUN_ID", "ACCELERATE_MIXED_PRECISION")  # of torchrun and `accelerate launch`
 
 Handler = TypeVar("Handler", bound=Callable[[int, FrameType | None], object])
 
@@ -121,13 +120,9 @@ def check_num_processes(wanted: int) -> None:
     """Raise ConfigError if another number of processes was started: some launchers silently start one."""
     started = world_size()
     if wanted not in (1, started):
-        signs = [f"{name}: {by}" for name, by in MARKS.items() if name in os.environ]
-        by = f" ({', '.join(signs)})" if signs else ""
         raise ConfigError(
-            f"launch.num_processes: given {wanted}, but the launcher started {started}{by}, expected as "
-            f"many: torchrun --nproc_per_node {wanted} -m runwright train …, in Python "
-            f"accelerate.notebook_launcher(function, num_processes={wanted}); "
-            f"{advice(f'train launch.num_processes={wanted} …')}"
+            f"launch.num_processes: given {wanted}, but the launcher started {started}, expected as many: "
+            f"torchrun --nproc_per_node {wanted} …; {advice(f'train launch.num_processes={wanted} …')}"
         )
 
 

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 
 from runwright.errors import ConfigError
-from runwright.scheduler import follows_metric
 from runwright.trainer.batches import LEDGER_START, Batches, StreamBatches, extend_ledger
 from runwright.trainer.checkpoint import CheckpointStore, Snapshot
 from runwright.trainer.environment import TIME_LIMIT, EvaluationStopped, StopFlag
@@ -100,8 +99,7 @@ class Loop:
             rate = max(group["lr"] for group in self.stepper.optimizer.param_groups)
             late = time.monotonic() - started > 60 * (self.options.max_minutes or math.inf)
             result = self.stepper.step(batch, stop=self.stop.code or (TIME_LIMIT if late else 0))
-            if not follows_metric(self.scheduler):
-                self.scheduler.step()
+            self.scheduler.step()
             state.step, state.stream = batch.step + 1, batch.position
             state.ledger = extend_ledger(state.ledger, batch.ledger)
             state.loss_sum += result.loss
@@ -166,8 +164,6 @@ class Loop:
             if state.undefined_evaluations == 1:
                 where = f"step {state.step}: {self.best_split}/{name}"
                 logger.warning("%s is undefined (NaN): no such step is the best, none an improvement", where)
-        if follows_metric(self.scheduler):
-            self.scheduler.step(value)
         gain = math.inf if best is None else value - best if self.options.best_mode == "max" else best - value
         if gain > self.options.early_stopping_min_delta and not math.isnan(value):
             state.best_value, state.best_step = value, state.step

@@ -26,21 +26,23 @@ def test_it_says_who_differs_in_what_and_is_better(
 
 def test_json_names_the_better_side(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
     one, two, three = (make_run(skill=skill, seed=seed) for skill, seed in ((0.9, 1), (0.5, 2), (0.9, 1)))
-    assert main(["compare", "--json", *map(str, (one, two, three))]) == 0
-    found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
-    assert [verdict["better"] for verdict in found["verdicts"]] == ["A", None]
-    assert found["verdicts"][0]["differences"][0]["interval"]["high"] < 0
-    assert list(found["sides"]) == ["A", "B", "C"]
+    better = []
+    for other in (two, three):
+        assert main(["compare", "--json", str(one), str(other)]) == 0
+        found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+        better.append(found["better"])
+        assert list(found["sides"]) == ["A", "B"]
+    assert better == ["A", None]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["latest"], "at least two runs"),
+        (["latest"], "expected two runs"),
         (["latest", "nothing"], "given no run"),
         (["latest", "name:nothing"], "expected the name of an experiment that finished"),
         (["latest", "latest,latest"], "twice"),
-        (["latest", "latest", "--confidence", "95"], "between 0 and 1"),
+        (["latest", "latest", "latest"], "expected two runs"),
     ],
 )
 def test_mistakes_are_answered(

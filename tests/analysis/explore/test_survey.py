@@ -1,11 +1,7 @@
 """Counts by hashes and lengths against counts of the values themselves."""
 
-import json
-from collections import Counter
-
 import numpy as np
-import pytest
-from datasets import Dataset
+from datasets import Dataset, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,9 +10,9 @@ from runwright.analysis.explore.survey import (
     find_noise,
     first_equal,
     hashes_of,
+    id_columns,
     quantile,
     survey,
-    survey_column,
 )
 
 LENGTHS = st.lists(st.one_of(st.integers(0, 100), st.integers(0, 10**7)), min_size=1, max_size=60)
@@ -49,32 +45,24 @@ def test_no_lengths_have_quantile_zero():
 
 
 @settings(deadline=None, max_examples=30)
-@given(values=st.lists(st.one_of(st.none(), st.sampled_from("abcdefghij")), min_size=1, max_size=300))
-def test_different_and_frequent_values_are_counted_exactly(values):
-    column = survey_column(Dataset.from_dict({"x": values}), "x")
-    exact = Counter(value for value in values if value is not None)
-    assert (column.num, column.nulls, column.distinct) == (len(values), values.count(None), len(exact))
-    assert list(column.common) == exact.most_common(5)
+@given(values=st.lists(st.one_of(st.none(), st.integers(0, 60)), min_size=1, max_size=40))
+def test_an_id_is_a_column_whose_values_all_differ(values):
+    is_id = len(values) >= 20 and len(set(values)) == len(values)
+    rows = Dataset.from_dict({"x": values, "used": values}).cast_column("x", Value("int64"))
+    assert list(id_columns(rows, ["used"])) == ["x"] * is_id
 
 
-def test_many_different_values_are_counted_exactly():
-    rows = Dataset.from_dict({"x": [str(number % 60_000) for number in range(61_000)]})
-    column = survey_column(rows, "x")
-    assert (column.distinct, column.common[0]) == (60_000, ("0", 2))
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ([[1, 2], [1, 2], None], json.dumps([1, 2])),
-        ([True, True, False], "true"),
-        ([2.0, 2.0, float("nan")], "2"),
-        (["x" * 300] * 2, "x" * 199 + "…"),
-    ],
-)
-def test_values_of_any_type_are_counted_by_their_text(values, expected):
-    column = survey_column(Dataset.from_dict({"x": values}), "x")
-    assert column.common[0] == (expected, 2)
+def test_ids_are_told_from_texts_and_measurements():
+    column = list(range(3000))
+    rows = {
+        "word": list(map(str, column)),
+        "text": [f"text {n}" for n in column],
+        "cm": [n / 7 for n in column],
+    }
+    rows["twice"] = [*column[:-1], 0]
+    assert list(id_columns(Dataset.from_dict({**rows, "row_id": column, "user id": [1] * 3000}), ())) == [
+        *("word", "user id")
+    ]
 
 
 @given(keys=KEYS, others=KEYS)

@@ -81,7 +81,7 @@ def test_a_dead_run_is_called_so_and_left_as_it_is(make_folder: MakeFolder) -> N
     row = read_row(folder)
     assert row is not None
     assert row.status == DIED
-    assert "is gone without a word" in row.reason
+    assert "is gone (killed" in row.reason
     assert read_run(folder)["status"] == "RUNNING"
 
 

@@ -1,6 +1,6 @@
 from datasets import Dataset
 
-from runwright.dataset.cleaning.texts import RemoveStopWords, RemoveTags, ReplacePattern
+from runwright.dataset.cleaning.texts import RemoveStopWords, ReplacePattern
 
 TEXT = ["text"]
 
@@ -12,11 +12,6 @@ def cleaned(step, *texts):
 def test_a_pattern_is_replaced_with_its_groups():
     step = ReplacePattern(columns=TEXT, pattern=r"https?://(\S+)", replacement=r"\1")
     assert cleaned(step, "see http://a.b/c now", "nothing") == ["see a.b/c now", "nothing"]
-
-
-def test_markup_goes_and_signs_stay():
-    texts = ["<p>one<br/>two</p>", "1 < 2 and <3", "a<!-- b -->c", "x<script type='a'>y < z</script>w"]
-    assert cleaned(RemoveTags(columns=TEXT), *texts) == [" one two ", "1 < 2 and <3", "a c", "x w"]
 
 
 def test_stop_words_are_removed_where_there_are_no_spaces_between_words(write):

@@ -3,6 +3,8 @@
 import pytest
 
 from runwright.dataset.checks import require_columns
+from runwright.dataset.cleaning.columns import CastColumns
+from runwright.dataset.cleaning.texts import ReplacePattern
 from runwright.errors import DataError
 
 HEAD = "text,label\n"
@@ -23,18 +25,6 @@ def test_an_escaped_delimiter_is_a_part_of_the_field(read, write, load):
     assert columns(load(read("csv", path, delimiter="tab", quote=None, escape="backslash")))["text"] == [
         "a\tb"
     ]
-
-
-def test_comments_are_passed_over_but_not_inside_quotes(read, write, load):
-    path = write("a.csv", f'# made by x\n# "\n{HEAD}a,1\n#c\n"d\n# in",2\n,\n')
-    data = load(read("csv", path, comment="#", column_types={"label": "string"}))
-    assert columns(data) == {"text": ["a", "d\n# in", ""], "label": ["1", "2", ""]}
-
-
-def test_a_row_after_comments_is_named_by_its_own_line(read, write, load):
-    source = read("csv", write("a.csv", f"#1\n{HEAD}a,1\n#3\n#4\nb,\n"), comment="#")
-    with pytest.raises(DataError, match="line 6"):
-        require_columns(load(source).splits, {"label": "any"})
 
 
 @pytest.mark.parametrize(
@@ -59,16 +49,15 @@ def test_a_delimiter_at_the_end_of_rows_alone_adds_no_column(read, write, load):
     }
 
 
-def test_numbers_with_a_decimal_comma_are_noted_and_read_where_it_is_set(read, write, load):
-    path = write("a.csv", "text;score\na;3,5\nb;4\n")
-    as_text = load(read("csv", path, delimiter="semicolon"))
-    assert as_text.notes == ["train: 'score' is text (3,5), not numbers: see dataset.source.decimal"]
-    assert columns(load(read("csv", path, delimiter="semicolon", decimal="comma")))["score"] == [3.5, 4.0]
-    mixed = write("b.csv", "text;version\na;1.5\nb;3,5\n")
-    assert columns(load(read("csv", mixed, delimiter="semicolon", decimal="comma")))["version"] == [
-        "1.5",
-        "3,5",
+def test_numbers_with_a_decimal_comma_are_noted_and_made_by_cleaning(read, write, load):
+    source = read("csv", write("a.csv", "text;score\na;3,5\nb;4\n"), delimiter="semicolon")
+    (note,) = load(source).notes
+    assert note == "train: 'score' is text (3,5), not numbers: see ReplacePattern and CastColumns"
+    steps = [
+        ReplacePattern(columns=["score"], pattern=",", replacement="."),
+        CastColumns(columns={"score": "float"}),
     ]
+    assert columns(load(source, cleaning=steps))["score"] == [3.5, 4.0]
 
 
 @pytest.mark.parametrize(("quote", "row"), [('"', "'it''s',pos"), (None, '"she said ""no""",pos')])
@@ -93,13 +82,11 @@ def test_single_quotes_have_a_name(read, write, load):
 @pytest.mark.parametrize(
     ("content", "option"),
     [
-        (HEAD + '"a \\"b\\" c",x\n', "escape=backslash"),
+        (HEAD + '"a \\"b\\" c",x\n', "escape (backslash"),
         ("text;label\na, b;x\n", "delimiter=semicolon"),
         ("text;label\na;x\n", "delimiter=semicolon"),
         ("text\tlabel\na, b\tx\n", "delimiter=tab"),
         ("text|label\na|x\n", "delimiter=pipe"),
-        ("sep=;\ntext;label\na;x\n", 'comment="sep="'),
-        ("# made by x\ntext,label\na,x\n", 'comment="#"'),
         ("'text','label'\n'a, b','x'\n", "quote=single"),
         ('"text","label"\n"1","a","x"\n', "column_names=[row,text,label]"),  # write.table of R
         ("I like this very much,x\nno,y\n", "header=false"),

@@ -153,7 +153,7 @@ def test_class_names_that_datasets_left_in_a_parquet_file_are_kept(read, tmp_pat
         pq.write_table(pa.table(rows, schema=Features(of_file).arrow_schema), tmp_path / f"{name}.parquet")
     kept = read("parquet", str(tmp_path / "a.parquet"))["train"].features
     assert (kept["label"], kept["labels"]) == (label, labels)
-    with pytest.raises(DataError, match=r"b.parquet.*names of classes differ from those in a.parquet"):
+    with pytest.raises(DataError, match=r"b.parquet.*names of their classes, differ from .* in a.parquet"):
         read("parquet", str(tmp_path / "*.parquet"))
 
 
@@ -277,12 +277,6 @@ def test_a_line_without_the_label_that_others_have_is_named(read, write):
         read("text", write("a.txt", "__label__a x\nno label\n"), label_from="line")
 
 
-def test_where_labels_of_text_files_come_from_is_said(read, write):
-    splits = read("text", write("pos/1.txt", "x\n"))
-    with pytest.raises(DataError, match=r"dataset\.source\.label_from"):
-        require_columns(splits, {"label": "any"})
-
-
 def test_a_file_beside_the_folders_of_classes_makes_no_class(read, write, tmp_path):
     for name in ("train/pos/1.txt", "train/neg/1.txt", "train/urls_pos.txt"):
         write(name, "x\n")
@@ -299,7 +293,7 @@ def test_paths_may_hold_variables_and_blanks(read, write, tmp_path, monkeypatch)
     assert columns(read("csv", "$DATA/a b.csv"))["text"] == ["x"]
     assert columns(read("csv", "a b.csv", folder="${DATA}"))["text"] == ["x"]
     assert columns(read("csv", str(tmp_path / "my data/$DATA.csv")))["text"] == ["y"]
-    with pytest.raises(DataError, match=r"no variable \$NOWHERE"):
+    with pytest.raises(DataError, match=r"no such file.*\$NOWHERE"):
         read("csv", "$NOWHERE/a b.csv")
 
 

@@ -25,8 +25,8 @@ def folder(tmp_path):
     return str(tmp_path / "repo")
 
 
-def read(name, config=None, splits=SPLITS, revision=None, streaming=False):
-    return read_hub(name=name, config=config, splits=splits, revision=revision, streaming=streaming)
+def read(name, config=None, splits=SPLITS, revision=None):
+    return read_hub(name=name, config=config, splits=splits, revision=revision)
 
 
 def test_classes_become_names_and_unlabelled_rows_have_none(folder):
@@ -107,5 +107,3 @@ def test_a_folder_of_save_to_disk_is_read(tmp_path):
     rows.save_to_disk(str(tmp_path / "one"))
     for name, splits in (("several", SPLITS), ("one", {"train": "train"})):
         assert read(str(tmp_path / name), splits=splits)["train"]["label"][:] == ["pos", "neg"]
-    stream = read(str(tmp_path / "several"), splits={"train": "train"}, streaming=True)["train"]
-    assert stream.head()["text"][:] == ["a", "b"]

@@ -125,7 +125,7 @@ def test_a_row_of_a_hub_is_found_by_its_split_there(tmp_path: Path, rewritten: S
     (folder / "data").mkdir(parents=True)
     table = pa.table({"text": [text_of(n) for n in range(NUM_ROWS)], "n": range(NUM_ROWS)})
     pq.write_table(table, folder / "data" / "test-00000-of-00001.parquet")
-    options: dict[str, Any] = {"name": str(folder), "config": None, "revision": None, "streaming": False}
+    options: dict[str, Any] = {"name": str(folder), "config": None, "revision": None}
     for rows in rewritten(read_hub(**options, splits={"train": "test[2:]"})).values():
         for row in rows.to_list():
             assert locate(rows, row["row_id"]) == Where(f"{folder} (split test[2:])", row["n"] - 2, None)

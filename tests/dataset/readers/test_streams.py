@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from runwright.dataset.cleaning.texts import DropEmpty, LowerCase, UnescapeHtml
-from runwright.dataset.readers.hub import read_hub
 from runwright.dataset.readers.streams import Place, RowStream
 from runwright.errors import ConfigError, DataError
 
@@ -87,16 +86,6 @@ def test_only_train_is_streamed_and_types_look_at_evaluation_rows_too(write: Wri
     assert [row["label"] for row in rows_of(splits["train"])] == [1.0, 2.0]
 
 
-def test_a_stream_of_the_hub_skips_to_a_place(write: Write) -> None:
-    for name in ("a", "b"):
-        write_parquet(write, f"repo/data/train-{name}.parquet", TEXTS)
-    folder = str(Path(write("repo/README.md", "")).parent)
-    stream = read_hub(name=folder, config=None, splits={"train": "train"}, revision=None, streaming=True)
-    whole = rows_of(stream["train"])
-    assert [row["text"] for row in whole] == TEXTS * 2
-    assert rows_of(stream["train"], place=Place(row=3, row_id=3)) == whole[3:]
-
-
 def test_a_stream_is_renamed_cleaned_and_cut_short(write: Write, read: Read, load: Any) -> None:
     path = write("a.jsonl", "".join(f'{{"body": "A{n}&amp;"}}\n{{"body": " "}}\n' for n in range(9)))
     steps = [UnescapeHtml(columns=["text"]), LowerCase(columns=["text"]), DropEmpty(columns=["text"])]
@@ -125,10 +114,9 @@ def test_a_source_that_is_no_stream_is_refused(write: Write, read: Read, load: A
     ("reader", "content", "options", "fragments"),
     [
         ("json", '[{"text": "a"}]', {}, ["one JSON value"]),
-        ("json", '{"rows": [{"text": "a"}]}', {"field": "rows"}, ["one JSON value"]),
         ("csv", "text\na\n".encode("utf-16"), {"encoding": "utf-16"}, ["'utf-16'", "convert"]),
     ],
-    ids=["a list", "a field", "utf-16"],
+    ids=["a list", "utf-16"],
 )
 def test_what_cannot_be_streamed_is_said_at_once(
     reader: str, content: Any, options: Any, fragments: list[str], write: Write, read: Read

@@ -111,8 +111,6 @@ def test_a_disturbed_weight_leaves_nothing_behind(
     shown = capsys.readouterr()
     assert "beyond the tolerance" in shown.out
     assert "loss" in shown.err
-    assert main(["export", str(run), "--output", str(tmp_path / "new"), "--tolerance", "100"]) == 1
-    assert "same predictions" in capsys.readouterr().err
 
 
 def test_weights_of_16_bits_are_a_folder_of_transformers(run: Path, tmp_path: Path) -> None:
@@ -135,7 +133,6 @@ def test_weights_of_16_bits_are_a_folder_of_transformers(run: Path, tmp_path: Pa
         (["--dtype", "bf16"], "--dtype: given with --format onnx, expected --format safetensors"),
         (["--format", "torch", "--quantize", "int8"], "--quantize: given with --format torch"),
         (["--opset", "3"], "--opset: given 3, expected at least 18"),
-        (["--tolerance", "nan"], "--tolerance: given nan, expected at least 0"),
         (["--task", "token_classification"], "leave --task token_classification out"),
         (["--output", "."], "which is no export"),
     ],

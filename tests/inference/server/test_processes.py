@@ -59,10 +59,8 @@ def process(*arguments: str, **environment: str) -> Iterator[tuple[subprocess.Po
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--host", "0.0.0.0"], "--host: given 0.0.0.0, expected a token as well"),
+        (["--host", "0.0.0.0"], "--host: given 0.0.0.0, expected a token in RUNWRIGHT_SERVE_TOKEN"),
         (["--workers", "0"], "--workers: given 0, expected at least 1"),
-        (["--token-file", "none.txt"], "--token-file none.txt: cannot be read"),
-        (["--token-file", "short.txt"], "--token-file short.txt: given 5 characters, expected at least 16"),
         (["--port", "70000"], "--port: 127.0.0.1, port 70000 cannot be had"),
         (["--openai"], "--openai: given DistilBertForSequenceClassification, expected a decoder"),
     ],
@@ -72,9 +70,12 @@ def test_mistakes_are_one_line_before_a_model_is_read(
 ) -> None:
     folder = model_folder("sentiment")
     monkeypatch.chdir(tmp_path)
-    Path("short.txt").write_text("token\n")
     assert main(["serve", str(folder), *arguments]) == 2
     assert message in capsys.readouterr().err
+    if "--host" in arguments:
+        monkeypatch.setenv("RUNWRIGHT_SERVE_TOKEN", "token\n")
+        assert main(["serve", str(folder), *arguments]) == 2
+        assert "RUNWRIGHT_SERVE_TOKEN: given 5 characters, expected at least 16" in capsys.readouterr().err
 
 
 def test_a_port_that_another_server_still_reads_its_model_for_is_taken(
@@ -169,10 +170,11 @@ def test_twenty_stops_under_load_lose_no_accepted_request(model_folder: Folders,
 
 
 @pytest.mark.slow
-def test_workers_share_a_port_their_counters_and_the_token(model_folder: Folders, tmp_path: Path) -> None:
-    file = tmp_path / "token.txt"
-    file.write_text(f"{TOKEN}\n")
-    arguments = ["--workers", "2", "--host", "0.0.0.0", "--token-file", str(file)]
+def test_workers_share_a_port_their_counters_and_the_token(
+    model_folder: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNWRIGHT_SERVE_TOKEN", f"{TOKEN}\n")
+    arguments = ["--workers", "2", "--host", "0.0.0.0"]
     with process(str(model_folder("sentiment")), *arguments) as (running, client):
         assert client.get("metrics").status_code == 401
         client.headers["Authorization"] = f"Bearer {TOKEN}"

@@ -1,4 +1,4 @@
-"""The best model in MLflow: described, sent once, registered; test_registry.py loads one."""
+"""The best model in MLflow: described, sent once; test_registry.py loads one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import yaml
 import runwright
 from runwright.store import write_json
 from runwright.tracker.journal import read
-from runwright.tracker.mlflow.tracker import MLflowTracker, sync
+from runwright.tracker.mlflow.tracker import MLflowTracker, connected, register, sync
 from runwright.tracker.mlflow.upload import STATE_NAME, read_state
 from runwright.types import RunInfo
 
@@ -57,7 +57,7 @@ def test_a_model_is_described_and_holds_neither_a_pickle_nor_a_path(
 ) -> None:
     run = make_run()
     make_best(run.folder)
-    log(make_tracker(register_as="demo@best"), run, about())
+    log(make_tracker(), run, about())
     ((model_id, status),) = query(MODELS)
     assert status == 2  # READY
     artifacts = tmp_path / "outputs" / "mlartifacts"
@@ -99,7 +99,9 @@ def test_sending_again_makes_no_second_model_or_version(
 ) -> None:
     run = make_run()
     make_best(run.folder)
-    log(make_tracker(register_as="demo@best"), run, about())
+    log(make_tracker(), run, about())
+    with connected(run.folder, uri=None, output_dir=None) as uploader:
+        assert register(uploader, "demo", alias="best") == register(uploader, "demo", alias="best") == "1"
     before = query(MODELS), query(VERSIONS)
     for key, state in (states := read_state(run.folder)).items():
         if key != "run":
@@ -111,31 +113,13 @@ def test_sending_again_makes_no_second_model_or_version(
     assert len(list((tmp_path / "outputs" / "mlartifacts").rglob("model.safetensors"))) == 1
 
 
-def test_an_alias_goes_to_the_newer_model_and_a_late_upload_does_not_take_it_back(
-    make_run: MakeRun, make_tracker: MakeTracker, make_best: Any, query: Query
-) -> None:
-    first, second = make_run("run-1"), make_run("run-2")
-    for run in (first, second):
-        make_best(run.folder)
-        log(make_tracker(register_as="demo@best"), run, about())
-    alias = "SELECT alias, version FROM registered_model_aliases WHERE name = 'demo'"
-    assert query(alias) == [("best", 2)]
-    assert [version for version, _ in query(VERSIONS)] == [1, 2]
-    for key, state in (states := read_state(first.folder)).items():
-        if key != "run":
-            state["offset"] = 0
-    write_json(first.folder / STATE_NAME, states)
-    sync(first.folder)
-    assert query(alias) == [("best", 2)]
-
-
 @pytest.mark.slow
 def test_a_server_that_was_down_gets_the_model_from_sync(
     make_run: MakeRun, make_tracker: MakeTracker, make_best: Any, server: Any
 ) -> None:
     run = make_run()
     make_best(run.folder)
-    log(make_tracker(uri=server.uri, register_as="demo@best", finish_timeout_seconds=5.0), run, about())
+    log(make_tracker(uri=server.uri, finish_timeout_seconds=5.0), run, about())
     assert [record["model"] for record, _ in read(run.folder / "journal.jsonl") if "model" in record] == [
         "best"
     ]
@@ -145,8 +129,5 @@ def test_a_server_that_was_down_gets_the_model_from_sync(
     stored = server.database.parent / "server-artifacts"
     assert len(list(stored.rglob("model.safetensors"))) == 1
     connection = sqlite3.connect(server.database)
-    assert connection.execute("SELECT alias, version FROM registered_model_aliases").fetchall() == [
-        ("best", 1)
-    ]
     assert connection.execute("SELECT status FROM logged_models").fetchall() == [(2,)]
     connection.close()

@@ -251,7 +251,7 @@ with client_settings():  # mlflow is loaded, so that all come to the new databas
     folder.mkdir(parents=True)
     while len(list((root / "demo").iterdir())) < num_processes:
         time.sleep(0.001)
-tracker = MLflowTracker(uri=None, experiment=None, artifact_uri=None, policy="fail", register_as=None,
+tracker = MLflowTracker(uri=None, experiment=None, artifact_uri=None, policy="fail",
                         system_every_seconds=None, start_timeout_seconds=120.0, finish_timeout_seconds=120.0,
                         upload_every_seconds=0.1)
 config = {"output_dir": str(root)}

@@ -29,7 +29,7 @@ for number in range(num_stores):
         time.sleep(0.001)
     limits = {"start_timeout_seconds": 120.0, "finish_timeout_seconds": 120.0, "upload_every_seconds": 0.1}
     tracker = MLflowTracker(uri=None, experiment=None, artifact_uri=None, policy="fail",
-                            system_every_seconds=None, register_as=None, **limits)
+                            system_every_seconds=None, **limits)
     config = {"output_dir": str(store)}
     tracker.start(RunInfo(run_id=f"id{me}", name="demo", folder=folder, config=config, overrides=()))
     for step in range(num_steps):

@@ -298,7 +298,7 @@ folder = Path(sys.argv[1], "outputs", "demo", "a")
 folder.mkdir(parents=True)
 tracker = MLflowTracker(
     uri=None, experiment=None, artifact_uri=None, policy="spool", start_timeout_seconds=5,
-    finish_timeout_seconds=60, upload_every_seconds=5, system_every_seconds=None, register_as=None,
+    finish_timeout_seconds=60, upload_every_seconds=5, system_every_seconds=None,
 )
 config = {"output_dir": str(folder.parents[1])}
 tracker.start(RunInfo(run_id="a", name="demo", folder=folder, config=config, overrides=()))

@@ -15,7 +15,7 @@ from runwright.config.options import metric_nodes
 from runwright.errors import RunwrightError
 from runwright.metric.bootstrap import make_metric
 from runwright.metric.means import ratio
-from runwright.metric.significance import bootstrap_difference, mcnemar_p, paired_bootstrap
+from runwright.metric.significance import CONFIDENCE, bootstrap_difference, paired_bootstrap
 from runwright.predictions import Ragged, select
 from runwright.runs.folder import CONFIG_FILE, read_config
 from runwright.store import read_json
@@ -189,10 +189,10 @@ def _column(values: list[Any], labels: tuple[str, ...]) -> np.ndarray | None:
     return None
 
 
-PAIRED = "paired bootstrap over rows"
+PAIRED = f"paired bootstrap over rows, {CONFIDENCE:.0%}"
 
 
-def compare_rows(first: Side, second: Side, *, confidence: float) -> tuple[list[Difference], list[str]]:
+def compare_rows(first: Side, second: Side) -> tuple[list[Difference], list[str]]:
     """Tests over the rows that both runs predicted, one run on either side, and notes on the rest."""
     differences: list[Difference] = []
     notes: list[str] = []
@@ -203,9 +203,9 @@ def compare_rows(first: Side, second: Side, *, confidence: float) -> tuple[list[
             continue
         if pairs.num_left_out:
             notes.append(f"{pairs.num_left_out:,} rows of the {split} split are in one only and left out")
-        differences += _compare_means(pairs, (first, second), confidence=confidence)
+        differences += _compare_means(pairs, (first, second))
         tested = {difference.metric for difference in differences}
-        differences += _compare_metrics(pairs, (first, second), tested=tested, confidence=confidence)
+        differences += _compare_metrics(pairs, (first, second), tested=tested)
         tested = {difference.metric for difference in differences}
         recorded = [name for name in metric_names([first]) if second.values(name)]
         # without the metrics of groups
@@ -215,7 +215,7 @@ def compare_rows(first: Side, second: Side, *, confidence: float) -> tuple[list[
     return differences, notes
 
 
-def _compare_means(pairs: Pairs, sides: tuple[Side, Side], *, confidence: float) -> Iterator[Difference]:
+def _compare_means(pairs: Pairs, sides: tuple[Side, Side]) -> Iterator[Difference]:
     """Means over rows: the loss, and the share that is right; not where a run recorded another value."""
     share = "exact_match" if are_answers(pairs.records[0]) else "accuracy"
     right = partial(correctness_of, labels=label_names(sides[0].folder))
@@ -224,18 +224,14 @@ def _compare_means(pairs: Pairs, sides: tuple[Side, Side], *, confidence: float)
         if len(columns) < 2 or not _are_recorded(list(map(_mean, columns)), f"{pairs.split}/{name}", sides):
             continue
         one, other = (column[rows] for column, rows in zip(columns, pairs.positions, strict=True))
-        differences = other[:, 0] - one[:, 0]
-        only_one, only_other = (int(is_right.sum()) for is_right in (differences < 0, differences > 0))
         yield Difference(
             metric=f"{pairs.split}/{name}",
             first=_mean(one),
             second=_mean(other),
-            interval=_difference_of_means(one, other, confidence=confidence),
+            interval=_difference_of_means(one, other),
             less_is_better=name == "loss",
-            method=f"{PAIRED}, {confidence:.0%}",
+            method=PAIRED,
             n=f"{len(one):,} rows",
-            p=None if name == "loss" else mcnemar_p(only_one, only_other),
-            p_method="" if name == "loss" else "McNemar, exact",
         )
 
 
@@ -244,20 +240,20 @@ def _mean(column: np.ndarray) -> float:
     return float(ratio(*column.sum(axis=0), undefined=math.nan))
 
 
-def _difference_of_means(one: np.ndarray, other: np.ndarray, *, confidence: float) -> Interval:
+def _difference_of_means(one: np.ndarray, other: np.ndarray) -> Interval:
     if (one[:, 1] == 1).all() and (other[:, 1] == 1).all():
-        return paired_bootstrap(other[:, 0] - one[:, 0], confidence=confidence)
+        return paired_bootstrap(other[:, 0] - one[:, 0])
 
     def difference(weights: np.ndarray) -> np.ndarray:
         means = [ratio(*(weights @ column).T, undefined=math.nan) for column in (one, other)]
         return means[1] - means[0]
 
     value = _mean(other) - _mean(one)
-    return bootstrap_difference(difference, value, num_rows=len(one), confidence=confidence)
+    return bootstrap_difference(difference, value, num_rows=len(one))
 
 
 def _compare_metrics(
-    pairs: Pairs, sides: tuple[Side, Side], *, tested: Collection[str], confidence: float
+    pairs: Pairs, sides: tuple[Side, Side], *, tested: Collection[str]
 ) -> Iterator[Difference]:
     """The runs' own metrics, computed anew for each resample of rows."""
     labels, other_labels = (label_names(side.folder) for side in sides)
@@ -291,10 +287,9 @@ def _compare_metrics(
                 lambda weights, metric=metric: metric(other, weights) - metric(one, weights),
                 values[1] - values[0],
                 num_rows=num_rows,
-                confidence=confidence,
             ),
             less_is_better=less_is_better(full_name, sides[0]),
-            method=f"{PAIRED}, {confidence:.0%}",
+            method=PAIRED,
             n=f"{num_rows:,} rows",
         )
 

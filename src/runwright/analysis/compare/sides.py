@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from string import ascii_uppercase
 from typing import Any
 
 from runwright.analysis.runs import RunRow, as_text, read_row
@@ -26,7 +25,6 @@ LESS_IS_BETTER = ("loss", "error", "mae", "mse", "rmse", "perplexity", "bits_per
 class Side:
     """One run, or several that differ in their seeds."""
 
-    letter: str
     rows: tuple[RunRow, ...]
 
     @property
@@ -62,8 +60,6 @@ class Difference:
     less_is_better: bool
     method: str
     n: str  # rows, or runs on either side, in words
-    p: float | None = None
-    p_method: str = ""
 
     @property
     def better(self) -> int | None:
@@ -79,15 +75,13 @@ class Difference:
 
 def find_sides(references: Sequence[str], *, output_dir: str | Path) -> list[Side]:
     """One side for each reference: a run, several with commas between them, or `name:NAME`."""
-    if len(references) > len(ascii_uppercase):
-        raise ConfigError(f"given {len(references)} sides, expected at most {len(ascii_uppercase)}")
     sides = []
-    for letter, reference in zip(ascii_uppercase, references, strict=False):
+    for reference in references:
         folders = _find_folders(reference, output_dir)
         rows = [row for folder in folders if (row := read_row(folder))]
         if len(rows) < len(folders):
             raise ConfigError(f"{reference}: given a run whose run.json cannot be read, expected whole ones")
-        sides.append(Side(letter=letter, rows=tuple(rows)))
+        sides.append(Side(rows=tuple(rows)))
     return sides
 
 
@@ -123,7 +117,7 @@ def differing_settings(sides: Sequence[Side]) -> dict[str, list[str]]:
 
 def mixed_settings(side: Side) -> list[str]:
     """Settings other than seeds in which the runs of one side differ: then they are no repetitions."""
-    differing = differing_settings([Side(letter="", rows=(row,)) for row in side.rows])
+    differing = differing_settings([Side(rows=(row,)) for row in side.rows])
     return [key for key in differing if key not in (*SEEDS, "launch.num_processes")]
 
 

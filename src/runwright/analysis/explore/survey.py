@@ -1,10 +1,9 @@
-"""Survey of one split: hashes, lengths, oddities and tokens of its texts, labels, columns, repeated rows."""
+"""Survey of one split: hashes, lengths, oddities and tokens of its texts, labels, ids, repeated rows."""
 
-import json
+import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -13,24 +12,22 @@ import pyarrow as pa
 import pyarrow.compute
 from datasets import Dataset
 
-from runwright.dataset.cleaning.columns import as_text, text_of
+from runwright.dataset.cleaning.columns import text_of
 from runwright.dataset.fingerprint import bare, key_of
 from runwright.dataset.readers.raw import ROW_ID
 from runwright.predictions import evenly_spaced
-from runwright.report.terminal import shorten
-from runwright.tokenizer.statistics import Statistics, measure
 
 pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
 
 BATCH_ROWS = 1000
 MAX_EXAMPLES = 5
-MAX_VALUES = 5  # of a column, the most frequent ones
-MAX_VALUE = 200  # characters
+TOKEN_ROWS = 20_000  # of each split, evenly from the whole, whose tokens are counted
+TOKEN_BATCH = 256  # rows: the encodings of many long texts take memory
 MAX_CHARACTERS = 100_000  # of one text: beyond, its tokens are not worth the time
-MAX_PIECES = 100_000  # different unknown ones: a text may be in a script that the tokenizer does not know
 MAX_CLASSES = 10_000  # more different labels are no classes
+FEW_ROWS = 20  # in so few any values may all be different
+ID_NAME = re.compile(r"(?i)(^|[_ ])(id|uuid|guid|index)$|^Unnamed: 0$")
 NO_VALUE = 0  # in place of a hash
-VERY_LONG = 10_000  # characters
 
 # UTF-8 that was read as Latin-1 or Windows-1252: a leading byte, then trailing ones. Of Latin letters, signs
 # and emoji one is enough; of other characters two in a row, as in any word.
@@ -50,7 +47,6 @@ class Oddity(NamedTuple):
     pattern: str = ""  # of RE2; matches the texts
 
 
-_LINK = r"(https?://|www\.)\S+"
 ODDITIES = (
     Oddity("empty", "are empty", "DropEmpty drops them"),
     Oddity(
@@ -59,7 +55,7 @@ ODDITIES = (
         "dataset.source.encoding is the file's own, or the source is damaged",
         f"\ufffd|{_GARBLED}",
     ),
-    Oddity("tags", "have HTML tags", "RemoveTags removes them", r"</?[A-Za-z][^<>]*>"),
+    Oddity("tags", "have HTML tags", "ReplacePattern removes them", r"</?[A-Za-z][^<>]*>"),
     Oddity(
         "entities",
         "have HTML entities",
@@ -67,47 +63,12 @@ ODDITIES = (
         r"&(#\d{1,6}|#x[0-9a-fA-F]{1,5}|[A-Za-z]{2,8});",
     ),
     Oddity(
-        "links",
-        "are links and nothing else",
-        "FilterPattern with keep: false drops them",
-        rf"^\s*{_LINK}(\s+{_LINK})*\s*$",
-    ),
-    Oddity(
-        "controls",
-        "have control characters",
-        "ReplacePattern removes them",
-        r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]",
-    ),
-    Oddity(
         "invisible",
-        "have invisible characters (zero width, direction marks)",
+        "have invisible characters (control, zero width, direction marks)",
         "ReplacePattern removes them",
-        "[\u200b\u200e\u200f\u202a-\u202e\u2060\ufeff]",
-    ),
-    Oddity(
-        "mixed_alphabets",
-        "mix Latin with Cyrillic or Greek letters within a word",
-        "look-alike letters are other tokens; ReplacePattern makes them the same",
-        r"[A-Za-z][\x{0370}-\x{04ff}]|[\x{0370}-\x{04ff}][A-Za-z]",
-    ),
-    Oddity(
-        "very_long",
-        f"have more than {VERY_LONG:,} characters",
-        "FilterLength drops them; is a quote not closed?",
+        r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x{200b}\x{200e}\x{200f}\x{202a}-\x{202e}\x{2060}\x{feff}]",
     ),
 )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ColumnSurvey:
-    """Counts over the values of one column."""
-
-    kind: str
-    num: int
-    nulls: int
-    distinct: int  # null not counted
-    common: tuple[tuple[str, int], ...]  # the most frequent values, without null
-    numbers: np.ndarray  # [N] float64, the finite ones; empty for a column of other values
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,7 +80,6 @@ class SplitSurvey:
 
     split: str
     num_rows: int
-    columns: dict[str, ColumnSurvey]
     characters: np.ndarray  # [N * text columns] int64
     words: np.ndarray  # [N * text columns] int64
     exact: np.ndarray  # [N] uint64, hashes of the texts; empty without text columns, as the next two are
@@ -127,24 +87,20 @@ class SplitSurvey:
     label_hashes: np.ndarray  # [N] uint64, of all labels of a row; NO_VALUE where there is none
     odd: dict[str, np.ndarray]  # positions of the texts by the name of their oddity
     labels: Counter[str]  # empty where there are more than MAX_CLASSES
-    unlabelled: int
+    numbers: np.ndarray  # [n] float64, finite labels; empty where labels are no numbers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenSurvey:
-    """Counts over a sample of a split's rows, evenly from the whole."""
+    """Tokens of a sample of a split's rows, evenly from the whole."""
 
-    num_rows: int
-    counts: Statistics
     lengths: np.ndarray  # [N] int64, of inputs as a model sees them: with special tokens
+    num_tokens: int  # without special ones
     unknown: Counter[str]  # pieces that became the unknown token
 
-    def cut_by(self, limit: int) -> tuple[float, float]:
-        """Shares of the inputs that are longer than a limit, and of all tokens that lie beyond it."""
-        if not self.lengths.any():
-            return 0.0, 0.0
-        beyond = np.maximum(self.lengths - limit, 0)
-        return float((beyond > 0).mean()), float(beyond.sum() / self.lengths.sum())
+    def cut_by(self, limit: int | None) -> float:
+        """The share of the inputs that are longer than a limit."""
+        return 0.0 if limit is None or not len(self.lengths) else float((self.lengths > limit).mean())
 
 
 class Overlap(NamedTuple):
@@ -166,18 +122,22 @@ def survey(
     label_column: str | None,
     labels_of: Callable[[Any], list[str]],
 ) -> SplitSurvey:
-    """Read texts and labels, then the columns one by one.
+    """Count over texts and labels.
 
     `labels_of` turns a value of the label column into labels, none where it is missing.
     """
     labels: Counter[str] = Counter()
     odd: dict[str, list[np.ndarray]] = defaultdict(list)
+    numbers = [np.empty(0)]
     blocks = [_describe([pa.array([], pa.large_string())], [])]  # arrays of the right types, if no row comes
     names = list(dict.fromkeys(name for name in (*text_columns, label_column) if name))
     for start, batch in batches(rows.select_columns(names)) if text_columns else ():
         texts = [texts_of(batch[name]) for name in text_columns]
-        values = batch[label_column].to_pylist() if label_column else [None] * len(texts[0])
-        blocks.append(_describe(texts, row_labels := list(map(labels_of, values))))
+        values = batch[label_column] if label_column else pa.nulls(len(texts[0]))
+        blocks.append(_describe(texts, row_labels := list(map(labels_of, values.to_pylist()))))
+        if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
+            floats = values.to_numpy(zero_copy_only=False).astype(np.float64)
+            numbers.append(floats[np.isfinite(floats)])
         for name, positions in (item for column in texts for item in find_odd(column).items()):
             odd[name].append(positions + start)
         if len(labels) <= MAX_CLASSES:
@@ -186,10 +146,9 @@ def survey(
     return SplitSurvey(
         split=split,
         num_rows=len(rows),
-        columns={name: survey_column(rows, name) for name in rows.column_names if name != ROW_ID},
         odd={name: np.concatenate(positions) for name, positions in odd.items()},
         labels=labels if len(labels) <= MAX_CLASSES else Counter(),
-        unlabelled=0 if label_column is None else int((joined["label_hashes"] == NO_VALUE).sum()),
+        numbers=np.concatenate(numbers),
         **joined,
     )
 
@@ -207,63 +166,63 @@ def _describe(columns: Sequence[pa.Array], labels: Sequence[list[str]]) -> dict[
     }
 
 
-def survey_column(rows: Dataset, name: str) -> ColumnSurvey:
-    """Count the different values of a column by their hashes."""
-    kind = rows.features.arrow_schema.field(name).type
-    hashes, numbers = [np.empty(0, np.uint64)], [np.empty(0)]
-    for values in (batch[name] for _, batch in batches(rows.select_columns([name]))):
-        hashes.append(hashes_of(value_texts(values)))
-        if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-            floats = values.to_numpy(zero_copy_only=False).astype(np.float64)
-            numbers.append(floats[np.isfinite(floats)])
-    different, first, counts = np.unique(np.concatenate(hashes), return_index=True, return_counts=True)
-    first, counts = first[different != NO_VALUE], counts[different != NO_VALUE]
-    order = np.lexsort((first, -counts))[:MAX_VALUES]
-    top = rows.select_columns([name]).select(first[order], keep_in_memory=True)
-    texts = [shorten(str(text), MAX_VALUE) for _, batch in batches(top) for text in value_texts(batch[name])]
-    return ColumnSurvey(
-        kind=str(kind),
-        num=len(rows),
-        nulls=len(rows) - int(counts.sum()),
-        distinct=len(counts),
-        common=tuple(zip(texts, counts[order].tolist(), strict=True)),
-        numbers=np.concatenate(numbers),
-    )
+def id_columns(rows: Dataset, used: Collection[str | None]) -> Iterator[str]:
+    """Columns beside those in use that are called an id, or whose words or whole numbers all differ."""
+    for name in rows.column_names:
+        if name in used or name == ROW_ID:
+            continue
+        if ID_NAME.search(name) or _all_differ(rows.select_columns([name])):
+            yield name
+
+
+def _all_differ(column: Dataset) -> bool:
+    hashes = []
+    for _, batch in batches(column):
+        (values,) = batch.values()
+        if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+            if pc.any(pc.match_substring(values, " ")).as_py():
+                return False
+        elif not pa.types.is_integer(values.type):
+            return False
+        hashes.append(hashes_of(values.to_pylist()))
+    return len(column) >= FEW_ROWS and len(np.unique(np.concatenate(hashes))) == len(column)
 
 
 def survey_tokens(
-    rows: Dataset, tokenizer: Any, *, text_columns: Sequence[str], separate_texts: bool, max_rows: int
+    rows: Dataset, tokenizer: Any, *, text_columns: Sequence[str], separate_texts: bool
 ) -> TokenSurvey:
-    """Tokenize at most `max_rows` rows, which are taken evenly from the whole split.
+    """Tokenize at most TOKEN_ROWS rows.
 
     The texts of a row are one input together, or with `separate_texts` an input each.
     """
-    positions = evenly_spaced(len(rows), max_rows)
+    positions = evenly_spaced(len(rows), TOKEN_ROWS)
     sample = rows.select_columns(list(text_columns)).select(positions, keep_in_memory=True)
-    lengths: list[int] = []
-    unknown: Counter[str] = Counter()
-
-    def on_text(text: str, encoding: Any) -> None:
-        ids = encoding.ids
-        lengths.append(len(ids))
-        if tokenizer.unk_token_id in ids:
-            for token, (first, last) in zip(ids, encoding.offsets, strict=True):
-                piece = text[first:last][:40]
-                if token == tokenizer.unk_token_id and (piece in unknown or len(unknown) < MAX_PIECES):
-                    unknown[piece] += 1
-
-    columns = ([texts_of(batch[name]).to_pylist() for name in text_columns] for _, batch in batches(sample))
-    texts = (text for batch in columns for row in zip(*batch, strict=True) for text in row)
-    counts = measure(tokenizer, ((text or "")[:MAX_CHARACTERS] for text in texts), on_text=on_text)
-    by_row = np.array(lengths, dtype=np.int64).reshape(-1, len(text_columns))
-    inputs = by_row.ravel() if separate_texts else by_row.sum(axis=1)
+    backend, unknown = tokenizer.backend_tokenizer, Counter[str]()
+    backend.no_truncation()  # with which it may have been saved
+    backend.no_padding()
+    by_row = [np.empty((0, len(text_columns)), np.int64)]
+    for _, batch in batches(sample, size=TOKEN_BATCH):
+        lengths = []
+        for column in (texts_of(batch[name]).to_pylist() for name in text_columns):
+            texts = [(text or "")[:MAX_CHARACTERS] for text in column]
+            encodings = backend.encode_batch(texts, add_special_tokens=False)
+            lengths.append([len(encoding.ids) for encoding in encodings])
+            for text, encoding in zip(texts, encodings, strict=True):
+                if tokenizer.unk_token_id in encoding.ids:
+                    pairs = zip(encoding.ids, encoding.offsets, strict=True)
+                    unknown.update(
+                        text[a:b][:40] for token, (a, b) in pairs if token == tokenizer.unk_token_id
+                    )
+        by_row.append(np.array(lengths, dtype=np.int64).T)
+    tokens = np.concatenate(by_row)
+    inputs = tokens.ravel() if separate_texts else tokens.sum(axis=1)
     special = tokenizer.num_special_tokens_to_add(pair=len(text_columns) > 1 and not separate_texts)
-    return TokenSurvey(num_rows=len(positions), counts=counts, lengths=inputs + special, unknown=unknown)
+    return TokenSurvey(lengths=inputs + special, num_tokens=int(tokens.sum()), unknown=unknown)
 
 
-def batches(rows: Dataset) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(position of the first row, columns as arrays) of 1,000 rows at a time."""
-    tables: Any = rows.with_format("arrow").iter(batch_size=BATCH_ROWS)
+def batches(rows: Dataset, *, size: int = BATCH_ROWS) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(position of the first row, columns as arrays) of so many rows at a time."""
+    tables: Any = rows.with_format("arrow").iter(batch_size=size)
     start = 0
     for table in tables:
         yield start, {name: pa.concat_arrays(table.column(name).chunks) for name in table.column_names}
@@ -276,13 +235,6 @@ def texts_of(values: Any) -> pa.Array:
         return values
     texts = [None if value is None else text_of(value) for value in values.to_pylist()]
     return pa.array(texts, pa.large_string())
-
-
-def value_texts(values: Any) -> list[str | None]:
-    """Any values as text, lists and structures as JSON; None for null."""
-    to_json = partial(json.dumps, ensure_ascii=False, default=str)
-    convert = to_json if pa.types.is_nested(values.type) else as_text
-    return [None if value is None else convert(value) for value in values.to_pylist()]
 
 
 def hashes_of(values: Iterable[Any]) -> np.ndarray:
@@ -357,8 +309,6 @@ def find_odd(texts: pa.Array) -> dict[str, np.ndarray]:
     for oddity in ODDITIES:
         if oddity.name == "empty":  # RE2's white space is that of ASCII
             hits = pc.equal(pc.utf8_trim_whitespace(texts), "")
-        elif oddity.name == "very_long":
-            hits = pc.greater(pc.utf8_length(texts), VERY_LONG)
         else:
             hits = pc.match_substring_regex(texts, oddity.pattern)
         positions = np.flatnonzero(pc.fill_null(hits, False).to_numpy(zero_copy_only=False))  # noqa: FBT003

@@ -1,7 +1,7 @@
 """`runwright verify`: check the promises for a user's own experiment, on a short version of it.
 
 Resume is shown with real processes and real kills.
-`python -m runwright.analysis.verify.verify FOLDER REPORTS ORDER` is one process of the group that measures
+`python -m runwright.analysis.verify.verify FOLDER ORDER` is one process of the group that measures
 parity and evaluation: one of them alone first, then all together.
 """
 
@@ -294,13 +294,11 @@ def _measure(
     write_config(folder, {**config, "launch": config["launch"] | launch})
     num_threads = config["trainer"]["num_threads"] or share_of_cores(num_processes)
     order = json.dumps({"checks": checks, "num_rows": num_rows, "num_threads": num_threads})
-    reports = folder / "reports"
     outcome = run_group(
-        ["runwright.analysis.verify.verify", str(folder), str(reports), order],
-        reports,
-        {"OMP_NUM_THREADS": str(num_threads)},
+        ["runwright.analysis.verify.verify", str(folder), order],
+        folder / "reports",
         num_processes=num_processes,
-        timeout_seconds=SILENT_SECONDS,
+        num_threads=num_threads,
     )
     if outcome.failure:
         code, advice = f"exit code {outcome.code}", outcome.text
@@ -346,6 +344,5 @@ def _print(findings: Sequence[parity.Finding]) -> None:
 
 
 if __name__ == "__main__":
-    run_folder, reports_folder = map(Path, sys.argv[1:3])
-    order = json.loads(sys.argv[3])
-    sys.exit(work(lambda: measure_as_worker(run_folder, **order), reports=reports_folder))
+    order = json.loads(sys.argv[2])
+    sys.exit(work(lambda: measure_as_worker(Path(sys.argv[1]), **order)))

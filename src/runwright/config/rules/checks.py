@@ -17,7 +17,6 @@ from runwright.errors import Mistake, did_you_mean, listed, shown
 Mistakes: TypeAlias = Iterator[Mistake]
 # Of the shipped metrics.
 LESS_IS_BETTER = {"mean_absolute_error", "mean_squared_error", "perplexity", "bits_per_byte", "ter"}
-LESS_IS_BETTER |= {"next_sentence_loss"}
 SPECIAL_TOKENS = 8  # more than any tokenizer puts around a question and a text
 FOCAL = "runwright.task.losses.Focal"
 ROLES = ("pad", "unk", "cls", "sep", "mask", "bos", "eos")
@@ -206,25 +205,7 @@ def config_follows_from_others(config: Any) -> Mistakes:
 
 # --- data sets --------------------------------------------------------------------------------------------
 
-MIX = "runwright.dataset.combine.mix"
 STREAM = "dataset.streaming=true"
-
-
-def parts_are_weighted(parts: Any, weights: Any) -> Mistakes:
-    names = list(as_dict(parts))
-    if isinstance(weights, dict):
-        for name in [name for name in weights if name not in names]:
-            hint, expected = did_you_mean(name, names), f"one of {listed(names)}"
-            yield Mistake(f"weights.{name}", "a weight for no part", expected, hint)
-        for name in [name for name in names if name not in weights]:
-            yield Mistake(f"weights.{name}", "nothing", "the weight of this part")
-
-
-def nothing_is_held_out_of_a_mixture(source: Any, holdout: Any) -> Mistakes:
-    for split, share in as_dict(holdout).items():
-        if source == MIX and share:
-            problem = f"{shown(share)} of a mixture, which may hold a row twice"
-            yield Mistake(f"holdout.{split}", problem, "0", "hold out within the parts")
 
 
 def holdout_leaves_something(holdout: Any) -> Mistakes:
@@ -266,12 +247,10 @@ def splits_have_plain_names(files: Any, splits: Any, holdout: Any, subset: Any) 
             yield Mistake(f"{option}.{split}", "an empty text", "a file, a pattern or a folder")
 
 
-def nothing_is_held_out_of_a_stream(streaming: Any, holdout: Any, source: Any) -> Mistakes:
-    option = "splits" if "splits" in as_dict(source) else "files"
-    splits = {**as_dict(as_dict(source).get("files")), **as_dict(as_dict(source).get("splits"))}
+def nothing_is_held_out_of_a_stream(streaming: Any, holdout: Any, files: Any) -> Mistakes:
     for split, share in as_dict(holdout).items():
-        if streaming is True and share and splits.get(split) is None:
-            problem, hint = f"{shown(share)} with {STREAM}", f"dataset.source.{option}.{split}=…"
+        if streaming is True and share and as_dict(files).get(split) is None:
+            problem, hint = f"{shown(share)} with {STREAM}", f"dataset.source.files.{split}=…"
             expected = "0, or a split of its own: a stream is not read before it is trained on"
             yield Mistake(f"dataset.holdout.{split}", problem, expected, hint)
 

@@ -1,4 +1,4 @@
-"""Base classes of cleaning steps, and passes over all rows: rename, filter, take, store, compare."""
+"""Base classes of cleaning steps, and passes over all rows: rename, filter, take, store."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from datasets import Dataset, Value
+from datasets import Dataset, Value, disable_progress_bars
 from datasets.table import MemoryMappedTable
 
 from runwright import store
 from runwright.dataset.checks import missing_column, row_error
-from runwright.dataset.fingerprint import column_chunks
 from runwright.dataset.readers.raw import readers_code
 from runwright.errors import ConfigError, DataError
 from runwright.types import Splits
 
+disable_progress_bars()  # of datasets: ours shows stages and counts
 FEW_ROWS = 1000  # of a process: fewer are changed faster than it starts
 num_processes: ContextVar[int] = ContextVar("num_processes", default=1)  # that share the rows of a step
 
@@ -181,20 +181,6 @@ def contiguous(rows: Dataset) -> Dataset:
                 writer.write_batch(batch.take(pa.array(positions[first:last].astype(np.int64) - start)))
                 start += batch.num_rows
     return Dataset(MemoryMappedTable.from_file(str(path)), info=rows.info.copy(), fingerprint=name)
-
-
-def count_changed(before: Dataset, after: Dataset) -> int:
-    """The number of rows in which any value differs; all of them where the columns are others."""
-    if before.column_names != after.column_names:
-        return len(after)
-    different = np.zeros(len(before), dtype=bool)
-    for column in before.column_names:
-        chunks = zip(column_chunks(before, column), column_chunks(after, column), strict=True)
-        for (start, old), (_, new) in chunks:
-            if not old.equals(new):
-                unequal = [x != y for x, y in zip(old.to_pylist(), new.to_pylist(), strict=True)]
-                different[start : start + len(old)] |= np.array(unequal)
-    return int(different.sum())
 
 
 def require_columns_somewhere(splits: Splits, columns: Sequence[str]) -> None:

@@ -25,9 +25,6 @@ from runwright.types import NonNegativeInt, Splits
 
 pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
 
-_TAG = re.compile(r"<!--.*?-->|</?[A-Za-z][^<>]*>", re.DOTALL)
-_UNSEEN = re.compile(r"<(script|style)\b[^<>]*>.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
-
 
 class UnescapeHtml(TextStep):
     """`&amp;` becomes `&`, `&#8217;` an apostrophe; what was escaped twice is unescaped twice."""
@@ -113,13 +110,6 @@ class ReplacePattern(TextStep):
 
     def change(self, text: str) -> str:
         return re.sub(self.pattern, self.replacement, text)
-
-
-class RemoveTags(TextStep):
-    """HTML tags, comments, scripts and style sheets become a space; a sign like < before a number stays."""
-
-    def change(self, text: str) -> str:
-        return _TAG.sub(" ", _UNSEEN.sub(" ", text)) if "<" in text else text
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,6 @@ import glob
 import hashlib
 import io
 import lzma
-import re
 import shutil
 import tempfile
 import zipfile
@@ -87,8 +86,7 @@ def _files(split: str, value: str | list[str], root: Path | str) -> list[str]:
     if pickled := [path for path in paths if path_of(path).suffix.lower() in PICKLES]:
         raise DataError(pickle_problem(pickled[0]), file=pickled[0], split=split)
     if doubled := sorted(path for path, count in Counter(paths).items() if count > 1):
-        problem = f"{doubled[0]!r} is named twice; dataset=mixture repeats rows"
-        raise ConfigError(f"dataset.source.files.{split}: {problem}")
+        raise ConfigError(f"dataset.source.files.{split}: {doubled[0]!r} is named twice; leave one out")
     return paths
 
 
@@ -119,21 +117,13 @@ def pickle_problem(name: str) -> str:
 def _missing(path: Path) -> str:
     if path.is_dir():
         return "the folder holds no files"
-    if path.is_symlink() and not path.exists():
-        return f"a link to a file that does not exist ({path.readlink()})"
-    if path.exists():
-        return "neither a file nor a folder"
     if glob.has_magic(str(path)):
         return f"no file matches this pattern (looked in {Path.cwd()})"
-    if variables := re.findall(r"\$\w+|\$\{\w+\}", str(path)):
-        return f"no such file: the environment has no variable {variables[0]}"
     folder = path.parent
     if folder.parent.name == PYTHON_ROWS and store.cache_root() in path.parents:
         again = "runwright.keep_rows(data) writes it again"
         return f"rows that were given in Python as data=…, gone from the cache: with the same rows {again}"
-    if not folder.is_dir():
-        return f"no such file: the folder {str(folder.absolute())!r} does not exist"
-    names = {item.stem: item.name for item in sorted(folder.iterdir())}  # endings make all files look alike
+    names = {item.stem: item.name for item in sorted(folder.glob("*"))}  # endings make all files look alike
     match = nearest(path.stem, names)
     hint = f"did you mean {names[match]!r}? " if match else ""
     moved = "where it is: dataset.source.folder=PATH, or dataset.source.files.SPLIT=PATH"

@@ -12,7 +12,6 @@ from itertools import chain
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
-from datasets import disable_progress_bars
 
 from runwright import store
 from runwright.dataset.cleaning.columns import MapValues
@@ -79,19 +78,14 @@ class ConllReader(Reader):
         usual = 0  # columns of the first line
         least = max(len(numbers), *(number + 1 if number >= 0 else -number for number in numbers))
         for lines in sentences(at, self.encoding, self.comment):
-            by_mark = self.separator and [line.split(self.separator) for line in lines]
-            words = by_mark or [_SPACES.split(line.strip(BLANK)) for line in lines]
+            sep = self.separator
+            words = [line.split(sep) if sep else _SPACES.split(line.strip(BLANK)) for line in lines]
             for number, fields in enumerate(words):
-                usual, problem = usual or len(fields), f"{len(fields)} columns, "
-                if len(fields) < least:
-                    problem += f"dataset.source.columns asks for {least}"
-                elif self.separator is None and len(fields) != usual:
-                    problem += f"lines before have {usual}; for words with spaces separator=tab"
-                else:
-                    continue
-                if any(line.startswith("#") for line in lines[: number + 1]):
-                    problem += "; where lines with # are comments, set 'dataset.source.comment=\"#\"'"
-                raise at.error(f"{problem}: {lines[number]!r:.60}", line=(at.line or 0) + number)
+                usual = usual or len(fields)
+                if len(fields) < least or (sep is None and len(fields) != usual):
+                    problem = f"{len(fields)} columns, expected {max(least, usual)}: {lines[number]!r:.60}; "
+                    problem += "dataset.source.separator=tab for words with spaces, comment for lines of #"
+                    raise at.error(problem, line=(at.line or 0) + number)
             if len(words[0]) >= _CONLLU_COLUMNS:
                 words = [fields for fields in words if not _NO_WORD.fullmatch(fields[0])]
                 if len(words) > 2 and 0 in numbers and [fields[0] for fields in words[:3]] == ["1", "2", "3"]:
@@ -178,11 +172,11 @@ class SquadReader(Reader):
                 "true, or an empty list",
                 column="answers",
             )
-        for option in ("only_titles", "exclude_titles"):
-            for name in [name for name in getattr(self, option).get(split) or () if name not in titles]:
-                problem = f"no article has the title {name!r} of dataset.source.{option}.{split}; "
-                problem += did_you_mean(name, sorted(titles))
-                raise DataError(problem.rstrip("; "), split=split, column="title")
+        named = [*(self.only_titles.get(split) or ()), *(self.exclude_titles.get(split) or ())]
+        if unknown := [name for name in named if name not in titles]:
+            hint = did_you_mean(unknown[0], sorted(titles)) or "see only_titles, exclude_titles"
+            problem = f"no article has the title {unknown[0]!r}; {hint}"
+            raise DataError(problem, split=split, column="title")
         if not first:
             raise DataError("no questions in these files", file=addresses[0], split=split)
         return TEXTS.append(pa.field("answers", ANSWERS)) if True in first else TEXTS
@@ -255,47 +249,34 @@ _MATCHED = {
     "test": ("test_matched.tsv",),
     "test_mismatched": ("test_mismatched.tsv",),
 }
-_ENTAILS = {name: name for name in ("entailment", "not_entailment")}
+_SENTENCES = {"sentence1": "sentence1", "sentence2": "sentence2"}
+_ENTAILMENT = {"premise": "sentence1", "hypothesis": "sentence2"}
+_ENTAILS = ("entailment", "not_entailment")
 
 
 class _Task(NamedTuple):
-    """Columns of a task's files; `classes` maps a value in the file to the class's name."""
+    """Columns of a task's files; its classes stand there by number or name."""
 
     texts: dict[str, str]  # our column: the name in the header
     label: str
-    classes: dict[str, str] | None  # None: the label is a number
+    classes: tuple[str, ...] = ()  # none: the label is a number
     splits: dict[str, tuple[str, ...]] = _SPLITS  # the first file there is
     headerless: tuple[str, ...] = ()  # columns of train and dev files without a header
 
 
-_SENTENCE = {"sentence": "sentence"}
-_SENTENCES = {"sentence1": "sentence1", "sentence2": "sentence2"}
-_ENTAILMENT = {"premise": "sentence1", "hypothesis": "sentence2"}
-_NLI = {name: name for name in ("entailment", "neutral", "contradiction")}
+_COLA = ("source", "label", "judgement", "sentence")
+_SAME, _DUPLICATE = ("not_equivalent", "equivalent"), ("not_duplicate", "duplicate")
 _TASKS = {
-    "cola": _Task(
-        _SENTENCE,
-        "label",
-        {"0": "unacceptable", "1": "acceptable"},
-        headerless=("source", "label", "judgement", "sentence"),
-    ),
-    "sst2": _Task(_SENTENCE, "label", {"0": "negative", "1": "positive"}),
-    "mrpc": _Task(
-        {"sentence1": "#1 String", "sentence2": "#2 String"},
-        "Quality",
-        {"0": "not_equivalent", "1": "equivalent"},
-    ),
-    "stsb": _Task(_SENTENCES, "score", None),
-    "qqp": _Task(
-        {"question1": "question1", "question2": "question2"},
-        "is_duplicate",
-        {"0": "not_duplicate", "1": "duplicate"},
-    ),
-    "mnli": _Task(_ENTAILMENT, "gold_label", _NLI, _MATCHED),
+    "cola": _Task({"sentence": "sentence"}, "label", ("unacceptable", "acceptable"), headerless=_COLA),
+    "sst2": _Task({"sentence": "sentence"}, "label", ("negative", "positive")),
+    "mrpc": _Task(dict(zip(_SENTENCES, ("#1 String", "#2 String"), strict=True)), "Quality", _SAME),
+    "stsb": _Task(_SENTENCES, "score"),
+    "qqp": _Task({"question1": "question1", "question2": "question2"}, "is_duplicate", _DUPLICATE),
+    "mnli": _Task(_ENTAILMENT, "gold_label", ("entailment", "neutral", "contradiction"), _MATCHED),
     "qnli": _Task({"question": "question", "sentence": "sentence"}, "label", _ENTAILS),
     "rte": _Task(_SENTENCES, "label", _ENTAILS),
-    "wnli": _Task(_SENTENCES, "label", {"0": "not_entailment", "1": "entailment"}),
-    "ax": _Task(_ENTAILMENT, "label", None, {"test": ("diagnostic.tsv", "test.tsv")}),
+    "wnli": _Task(_SENTENCES, "label", ("not_entailment", "entailment")),
+    "ax": _Task(_ENTAILMENT, "label", splits={"test": ("diagnostic.tsv", "test.tsv")}),
 }
 
 
@@ -315,16 +296,14 @@ def read_glue(
         return _from_hub(task, hub_name, revision)
     layout = _TASKS[task]
     root = store.local_path(folder)
-    if not root.is_dir():
-        raise DataError(f"no such folder (looked in {root.absolute()})", file=folder)
     paths = {
         split: next((str(root / name) for name in names if (root / name).is_file()), None)
         for split, names in layout.splits.items()
     }
     if not any(paths.values()) or paths.get("train", "") is None:
         names = [names[0] for names in layout.splits.values()]
-        raise DataError(f"the folder has no {names[0]}; expected {', '.join(names)}", file=folder)
-    disable_progress_bars()
+        problem = f"no {names[0]} (looked in {root.absolute()}); expected {', '.join(names)}"
+        raise DataError(problem, file=folder)
     splits: Splits = {}
     for split, path in [(split, path) for split, path in paths.items() if path is not None]:
         names = layout.headerless if split != "test" else ()
@@ -333,23 +312,23 @@ def read_glue(
         header, columns = reader.columns_of(path, split), {**layout.texts, "label": layout.label}
         columns = {ours: name for ours, name in columns.items() if ours != "label" or name in header}
         kinds = {name: "string" for name in columns.values() if name in header}
-        kinds |= {layout.label: "float"} if layout.classes is None and "label" in columns else {}
+        kinds |= {layout.label: "float"} if not layout.classes and "label" in columns else {}
         splits |= renamed(read_files(replace(reader, column_types=kinds), {split: [path]}), columns)
         rows = splits[split].select_columns([*columns, ROW_ID])
         splits[split] = rows.add_column("idx", rows[ROW_ID][:])  # pyright: ignore
-        if "label" in columns and layout.classes is not None:
-            named = MapValues(column="label", values=layout.classes, others="error")
-            splits |= named({split: splits[split]})
+        if "label" in columns and layout.classes:
+            names = {str(number): name for number, name in enumerate(layout.classes)}
+            names |= {name: name for name in layout.classes}
+            splits |= MapValues(column="label", values=names, others="error")({split: splits[split]})
     return splits
 
 
 def _from_hub(task: str, hub_name: str, revision: str | None) -> Splits:
     matched = {"validation": "validation_matched", "test": "test_matched"} if task == "mnli" else {}
     theirs: dict[str, str | None] = {split: matched.get(split, split) for split in _TASKS[task].splits}
-    splits = read_hub(name=hub_name, config=task, splits=theirs, revision=revision, streaming=False)
+    splits = read_hub(name=hub_name, config=task, splits=theirs, revision=revision)
     # stsb's unlabelled test rows have the number -1 there; classes of -1 are left out by the reader.
-    for split in [
-        split for split, rows in splits.items() if task == "stsb" and set(rows["label"][:]) == {-1}
-    ]:
-        splits[split] = splits[split].remove_columns("label")
+    for split, rows in splits.items():
+        if task == "stsb" and set(rows["label"][:]) == {-1}:
+            splits[split] = rows.remove_columns("label")
     return splits

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Dataset, Features, disable_progress_bars
+from datasets import Dataset, Features
 
 from runwright import store
 from runwright.dataset.fingerprint import content_fingerprint
@@ -37,8 +37,6 @@ def read_csv(
     delimiter: str,
     quote: str | None,
     escape: str | None,
-    comment: str | None,
-    decimal: Literal["point", "comma"],
     encoding: str,
     header: bool,
     column_names: list[str] | None,
@@ -59,9 +57,7 @@ def read_csv(
         column_names=tuple(column_names) if column_names else None,
         # the same: doubled, as ever
         escape=None if escape == quote else character_of(escape, "dataset.source.escape", QUOTES),
-        comment=comment,
         column_types=dict(column_types),
-        decimal_comma=decimal == "comma",
     )
     return read_files(reader, files_of_splits(files, folder), streaming=streaming)
 
@@ -114,10 +110,6 @@ class TextReader(Reader):
     encoding: str
     unit: Literal["line", "file"]
     label_from: Literal["folder", "file", "line"] | None
-
-    @property
-    def line_encoding(self) -> str | None:
-        return self.encoding if self.unit == "line" else None
 
     def schemas(self, files: Files, _: str | None, /) -> dict[str, pa.Schema]:
         names = ["text"] if self.label_from is None else ["text", "label"]
@@ -196,10 +188,9 @@ class ParquetReader(Reader):
                     raise DataError(problem, file=address, split=split, column=twice[0])
                 first = result.setdefault(split, schema)
                 if not schema.equals(first, check_metadata=True):
-                    problem = f"columns {_described(schema)} differ from {_described(first)} in "
-                    if schema.equals(first):
-                        problem = "names of classes differ from those in "
-                    raise DataError(problem + PurePosixPath(addresses[0]).name, file=address, split=split)
+                    problem = f"columns {_described(schema)}, or the names of their classes, differ from "
+                    problem += f"{_described(first)} in {PurePosixPath(addresses[0]).name}"
+                    raise DataError(problem, file=address, split=split)
         return result
 
 
@@ -252,7 +243,6 @@ def keep_rows(data: Any) -> dict[str, Path]:
     if odd := [split for split in by_split if not re.fullmatch(r"\w[\w-]*", str(split))]:
         raise ConfigError(f"data: given the split {odd[0]!r}, expected a name such as validation")
     splits = {str(split): _as_rows(rows, split=str(split)) for split, rows in by_split.items()}
-    disable_progress_bars()
 
     def write(folder: Path) -> dict[str, Any]:
         for split, rows in splits.items():

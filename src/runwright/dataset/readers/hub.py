@@ -16,8 +16,8 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,8 +27,6 @@ from datasets import ClassLabel, load_dataset, load_from_disk
 from runwright import store
 from runwright.dataset.readers.addresses import file_state
 from runwright.dataset.readers.raw import RawSplit, kept_rows
-from runwright.dataset.readers.reading import Position, Reader
-from runwright.dataset.readers.streams import RowStream, Sources, files_fingerprint
 from runwright.errors import ConfigError, DataError
 from runwright.types import Splits
 
@@ -37,48 +35,37 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _BATCH_ROWS = 1000
 
 
-def read_hub(
-    *,
-    name: str,
-    config: str | None,
-    splits: dict[str, str | None],
-    revision: str | None,
-    streaming: bool,
-) -> Sources:
+def read_hub(*, name: str, config: str | None, splits: dict[str, str | None], revision: str | None) -> Splits:
     """Rows of the data set `name`, a hub name or a local folder; `splits` holds (our name: its name).
 
     Its name may carry a slice, as in `train[:10%]`. `revision` is a branch, tag or commit; it is resolved
     to a commit, which the rows remember as their origin. Classes, also in lists, become their names; a class
     of -1, which hubs write for unlabelled rows, becomes null, and a column that has nothing else in a split
-    is left out. No code of the data set is ever run. With `streaming`, train is a stream of rows.
+    is left out. No code of the data set is ever run.
     """
     wanted = {ours: theirs for ours, theirs in splits.items() if theirs is not None}
     if not wanted:
         raise ConfigError("dataset.source.splits: no split is chosen; set for example splits.train=train")
-    folder = store.local_path(name)
+    folder, commit = store.local_path(name), None
     if folder.is_dir():
-        files = [str(path) for path in sorted(folder.rglob("*")) if path.is_file()]
-        state: list[Any] = [file_state(path) for path in files]
-        source = _HubReader(name=str(folder.resolve()), config=config, origin=str(folder))
+        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        origin, state = str(folder), [file_state(path) for path in files]
+        name = str(folder.resolve())
     elif name.startswith((".", "/", "~", "$")):
         raise ConfigError(
             f"dataset.source.name: folder {name!r} does not exist (looked in {folder.resolve()})"
         )
     else:
         commit = revision if revision and _COMMIT.fullmatch(revision) else _resolve(name, revision)
-        files, state = [], [[name, commit]]
-        source = _HubReader(name=name, config=config, commit=commit, origin=f"{name}@{commit}")
-    result: Sources = {}
-    if streaming and "train" in wanted:
-        theirs = wanted.pop("train")
-        fingerprint = files_fingerprint(files) if files else store.digest([source.origin, config, theirs])
-        result["train"] = replace(source, streaming=True).stream("train", theirs, fingerprint=fingerprint)
-    if wanted:
-        key = {"reader": "hub", "state": state, "options": [config, wanted]}
-        result |= kept_rows(
-            key, lambda: {ours: source.stream(ours, theirs).raw() for ours, theirs in wanted.items()}
-        )
-    return result
+        origin, state = f"{name}@{commit}", [[name, commit]]
+
+    def read() -> dict[str, RawSplit]:
+        return {
+            ours: _split(name, config, commit, ours=ours, theirs=theirs, origin=origin)
+            for ours, theirs in wanted.items()
+        }
+
+    return kept_rows({"reader": "hub", "state": state, "options": [config, wanted]}, read)
 
 
 def _resolve(name: str, revision: str | None) -> str:
@@ -98,67 +85,41 @@ def _resolve(name: str, revision: str | None) -> str:
     return commit
 
 
-@dataclass(frozen=True, kw_only=True)
-class _HubReader(Reader):
-    """A split of a data set of the hub at one commit, or in a folder."""
+def _split(
+    name: str, config: str | None, commit: str | None, *, ours: str, theirs: str, origin: str
+) -> RawSplit:
+    """A split of a data set of the hub at a commit, or in a folder: classes by name, no hidden ones."""
+    try:
+        # of save_to_disk: one data set, or several by split
+        stored = [path for path in (Path(name, theirs), Path(name)) if (path / "state.json").is_file()]
+        options: Any = {"revision": commit, "cache_dir": str(store.cache_root() / "hub")}
+        rows: Any = load_from_disk(str(stored[0])) if stored else None
+        rows = load_dataset(name, config, split=theirs, **options) if rows is None else rows
+    except Exception as error:
+        of_config = f" of {config!r}" if config else ""
+        problem = f"split {theirs!r}{of_config} cannot be loaded: {_first_line(error)}"
+        raise DataError(problem, file=origin, split=ours) from error
+    if not len(rows):
+        raise DataError(f"split {theirs!r} has no rows", file=origin, split=ours)
+    inner = {name: getattr(kind, "feature", kind) for name, kind in rows.features.items()}
+    classes = {name: kind.names for name, kind in inner.items() if isinstance(kind, ClassLabel)}
+    rows = rows.remove_columns([name for name in classes if all(map(_is_hidden, rows[name][:]))])
+    types: dict[str, pa.DataType] = {field.name: field.type for field in rows.features.arrow_schema}
+    for name in types.keys() & classes.keys():
+        types[name] = pa.list_(pa.string()) if pa.types.is_list(types[name]) else pa.string()
+    schema = pa.schema(types)
 
-    name: str
-    origin: str
-    config: str | None
-    commit: str | None = None
-    streaming: bool = False
-    ours: str = ""
-    theirs: str = ""
-    classes: Mapping[str, list[str]] = field(default_factory=dict)
+    def batches() -> Iterator[pa.RecordBatch]:
+        for table in rows.with_format("arrow").iter(batch_size=_BATCH_ROWS):
+            columns = {name: table.column(name).combine_chunks() for name in types}
+            for name in columns.keys() & classes.keys():
+                values = [_named(value, classes[name]) for value in columns[name].to_pylist()]
+                columns[name] = pa.array(values, types[name])
+            yield pa.RecordBatch.from_arrays(list(columns.values()), schema=schema)
 
-    def open(self) -> Any:
-        cache = None if self.streaming else str(store.cache_root() / "hub")
-        try:
-            for folder in (Path(self.name, self.theirs), Path(self.name)):
-                if (folder / "state.json").is_file():  # of save_to_disk: one data set, or several by split
-                    rows: Any = load_from_disk(str(folder))
-                    return rows.to_iterable_dataset() if self.streaming else rows
-            options: Any = {"split": self.theirs, "revision": self.commit, "streaming": self.streaming}
-            return load_dataset(self.name, self.config, cache_dir=cache, **options)
-        except Exception as error:
-            of_config = f" of {self.config!r}" if self.config else ""
-            how = "read as a stream" if self.streaming else "loaded"
-            problem = f"split {self.theirs!r}{of_config} cannot be {how}: {_first_line(error)}"
-            raise DataError(problem, file=self.origin, split=self.ours) from error
-
-    def stream(self, ours: str, theirs: str, *, fingerprint: str = "") -> RowStream:
-        """The rows of a split; a stream has them all, else columns of hidden labels are left out."""
-        reader = replace(self, ours=ours, theirs=theirs)
-        rows = reader.open()
-        features = rows.features or rows._resolve_features().features
-        if features is None or (not self.streaming and not len(rows)):
-            raise DataError(f"split {theirs!r} has no rows", file=self.origin, split=ours)
-        inner = {name: getattr(kind, "feature", kind) for name, kind in features.items()}
-        classes = {name: kind.names for name, kind in inner.items() if isinstance(kind, ClassLabel)}
-        schema = features.arrow_schema
-        for name in classes:
-            number = schema.get_field_index(name)
-            if not self.streaming and all(map(_is_hidden, rows[name][:])):
-                schema = schema.remove(number)
-                continue
-            kind = pa.list_(pa.string()) if hasattr(features[name], "feature") else pa.string()
-            schema = schema.set(number, pa.field(name, kind))
-        return RowStream(
-            files=[self.origin],
-            schema=schema.remove_metadata(),
-            reader=replace(reader, classes=classes),
-            about={"split": f"split {theirs}" if self.config is None else f"{self.config}, split {theirs}"},
-            fingerprint=fingerprint,
-            split=ours,
-        )
-
-    def rows(self, at: Position, names: Sequence[str], /) -> Iterator[tuple[Any, ...]]:
-        # The library has no other way to a row of a stream than to read those before it.
-        for table in self.open().skip(at.row).with_format("arrow").iter(batch_size=_BATCH_ROWS):
-            columns = {name: table.column(name).to_pylist() for name in table.column_names}
-            for name in columns.keys() & self.classes.keys():
-                columns[name] = [_named(value, self.classes[name]) for value in columns[name]]
-            yield from zip(*(columns.get(name, [None] * table.num_rows) for name in names), strict=True)
+    split = f"split {theirs}" if config is None else f"{config}, split {theirs}"
+    about = {"files": [(origin, len(rows))], "split": split}
+    return RawSplit(schema=schema, batches=batches(), about=about)
 
 
 def _first_line(error: Exception) -> str:
@@ -207,15 +168,12 @@ def read_vader(
         raise ConfigError(
             f"dataset.source.domains: expected some of {list(_FILES)}, each once, got {domains}"
         )
-    if archive:
-        content = _verified(store.local_path(archive))
-    else:
-        kept = store.cache_root() / "archives" / ARCHIVE
-        with store.locked(kept):
-            if not kept.is_file() or store.file_sha256(kept) != SHA256:
-                _log.info("fetching the VADER text (2.4 MB) through pip, once")
-                _download(kept)
-            content = _verified(kept)
+    kept = store.local_path(archive) if archive else store.cache_root() / "archives" / ARCHIVE
+    with nullcontext() if archive else store.locked(kept):
+        if not archive and not (kept.is_file() and store.file_sha256(kept) == SHA256):
+            _log.info("fetching the VADER text (2.4 MB) through pip, once")
+            _download(kept)
+        content = _verified(kept)
     key = {"reader": "vader", "sha256": SHA256, "options": [domains, negative_at_most, positive_at_least]}
     return kept_rows(key, lambda: {"train": _read(content, domains, negative_at_most, positive_at_least)})
 
@@ -241,11 +199,11 @@ def _download(archive: Path) -> None:
             )
             (Path(folder) / ARCHIVE).replace(archive)
         except (OSError, subprocess.SubprocessError) as error:
-            output = str(getattr(error, "stderr", None) or error).strip().splitlines()
-            first = next((line for line in output if "error" in line.lower()), output[0])
-            advice = "check pip's index settings, or get the source archive of vaderSentiment 3.3.2 elsewhere"
-            problem = f"pip could not fetch this archive ({first.strip()[:300]}); {advice}"
-            raise DataError(f"{problem} and set dataset.source.archive to its path", file=ARCHIVE) from error
+            output = str(getattr(error, "stderr", None) or error).strip().splitlines()[-1]
+            advice = "check pip's index settings, or set dataset.source.archive to the path of a copy"
+            raise DataError(
+                f"pip could not fetch this archive ({output[:300]}); {advice}", file=ARCHIVE
+            ) from error
 
 
 def _verified(path: Path) -> bytes:

@@ -47,26 +47,25 @@ class Where(NamedTuple):
     line: int | None = None  # from 1, where the row begins; None: the file has no lines
 
 
-_on_rows: ContextVar[Callable[[int], object] | None] = ContextVar("_on_rows", default=None)
+_on_rows: ContextVar[Callable[[int], object]] = ContextVar("_on_rows", default=lambda _: None)
 _num_rows: ContextVar[int] = ContextVar("_num_rows", default=0)
 
 
 @contextmanager
 def reporting_rows(on_rows: Callable[[int], object]) -> Iterator[None]:
     """Call the function with the number of rows that were read or encoded since the start of the block."""
-    tokens = _on_rows.set(on_rows), _num_rows.set(0)
+    _num_rows.set(0)
+    token = _on_rows.set(on_rows)
     try:
         yield
     finally:
-        _on_rows.reset(tokens[0])
-        _num_rows.reset(tokens[1])
+        _on_rows.reset(token)
 
 
 def report_rows(num_rows: int) -> None:
     """Count rows that were read, or encoded, for whoever asked for it."""
     _num_rows.set(_num_rows.get() + num_rows)
-    if on_rows := _on_rows.get():
-        on_rows(_num_rows.get())
+    _on_rows.get()(_num_rows.get())
 
 
 def kept_rows(key: Mapping[str, Any], read: Callable[[], Mapping[str, RawSplit]]) -> Splits:
@@ -149,8 +148,7 @@ def notes_of(source: Any) -> list[str]:
         about = about_of(rows) if isinstance(rows, Dataset) else getattr(rows, "about", {})
         for note in about.get("notes", ()):
             notes.setdefault(note, []).append(split)
-    of_rows = [f"{', '.join(splits)}: {note}" for note, splits in notes.items()]
-    return [*getattr(source, "notes", ()), *of_rows]
+    return [f"{', '.join(splits)}: {note}" for note, splits in notes.items()]
 
 
 def left_out_of(rows: Dataset) -> dict[str, DataError]:

@@ -55,11 +55,6 @@ class Reader:
     leaves_out = False  # a column with a value that does not fit the others is left out, not refused
     types_of = "other rows are; whole numbers hold 64 bits"  # why a column has its type, for errors
 
-    @property
-    def line_encoding(self) -> str | None:
-        """The encoding of files that are read by lines."""
-        return getattr(self, "encoding", None)
-
     def schemas(self, files: Files, sampled: str | None, /) -> dict[str, pa.Schema]:
         """The columns of each split; of the split `sampled` only the first rows count."""
         raise NotImplementedError
@@ -84,13 +79,14 @@ class Reader:
 
     def notes(self, split: str, address: str, _: pa.Schema, /) -> Iterator[str]:
         """Notes on what is read as something else than it may be meant, from the beginning of a file."""
-        if self.line_encoding in (None, "utf-8-sig"):
+        encoding = getattr(self, "encoding", "utf-8-sig")
+        if encoding == "utf-8-sig":
             return
         with open_bytes(address, split=split) as stream:
             content = stream.read(_NOTED_BYTES)
         content = content if len(content) < _NOTED_BYTES else content.rpartition(b"\n")[0]
         if not content.isascii() and _decoded(content, "utf-8"):
-            yield f"the text is UTF-8, and read as {self.line_encoding}: see dataset.source.encoding"
+            yield f"the text is UTF-8, and read as {encoding}: see dataset.source.encoding"
 
 
 def lines_of(at: Position, encoding: str) -> Iterator[str]:

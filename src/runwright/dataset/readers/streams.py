@@ -63,7 +63,6 @@ class RowStream:
     schema: pa.Schema
     reader: Reader
     fingerprint: str = ""  # tells other data, not the same data elsewhere; of train that is not kept
-    types_of: str | None = None  # why columns have their types, for errors; None: as the reader says
     about: Mapping[str, Any] = field(default_factory=dict)  # more about the sources, see `raw.py`
     split: str = "train"
     limit: int | None = None  # rows
@@ -175,7 +174,8 @@ class RowStream:
 
         number, value = next((number, value) for number, value in enumerate(values) if not fits(value))
         kind = str(column.type).replace("double", "float64")
-        problem = f"{value!r:.80} is not {kind}, as {self.types_of or self.reader.types_of}"
+        why = SAMPLED_TYPES if self.fingerprint else self.reader.types_of
+        problem = f"{value!r:.80} is not {kind}, as {why}"
         if reading.holds_half_character(value):
             problem = f"{value!a:.80}: {reading.HALF_CHARACTER}"
         file, row = position_in(taken.origins, taken.first_id + number)
@@ -199,9 +199,10 @@ def read_files(reader: Reader, files: Files, *, streaming: bool = False) -> Sour
         asked.append(reader)
         return {}
     sampled = "train" if streaming and "train" in files else None
-    if sampled and reader.line_encoding and not reading.ends_lines_with_one_byte(reader.line_encoding):
+    encoding = getattr(reader, "encoding", None) if getattr(reader, "unit", "line") == "line" else None
+    if sampled and encoding and not reading.ends_lines_with_one_byte(encoding):
         raise ConfigError(
-            f"dataset.source.encoding: given {reader.line_encoding!r} with dataset.streaming=true; expected "
+            f"dataset.source.encoding: given {encoding!r} with dataset.streaming=true; expected "
             "an encoding in which a line ends with one byte: convert the file to UTF-8"
         )
 
@@ -219,9 +220,7 @@ def read_files(reader: Reader, files: Files, *, streaming: bool = False) -> Sour
     if sampled is None:
         return dict(kept_rows(key, lambda: {split: rows.raw() for split, rows in streams().items()}))
     others = streams()
-    train = replace(
-        others.pop(sampled), fingerprint=files_fingerprint(files[sampled]), types_of=SAMPLED_TYPES
-    )
+    train = replace(others.pop(sampled), fingerprint=files_fingerprint(files[sampled]))
     key["types"] = [str(rows.schema) for rows in others.values()]
     stored = kept_rows(key, lambda: {split: rows.raw() for split, rows in others.items()}) if others else {}
     return {sampled: train, **stored}

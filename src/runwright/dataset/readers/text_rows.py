@@ -29,6 +29,9 @@ _DECIMAL = re.compile(
 _TYPES = {"string": pa.large_string(), "int": pa.int64(), "float": pa.float64()}
 _HIDDEN = 0xDC00  # plus the code of a character that is escaped, while lines are split: in no decoded text
 _DECIMAL_COMMA = str.maketrans(",.", ".,")
+_DIALECT = (
+    'check delimiter, quote (null: an ordinary character) and dataset.source.escape (backslash: \\" is one)'
+)
 _NOTED_ROWS = 1000  # looked at for notes on how they were read
 
 
@@ -41,16 +44,8 @@ def character_of(text: Any, option: str, names: Mapping[str, str]) -> Any:
     return character
 
 
-def _escaped(text: str) -> str:
-    """The option to set where a text shows a quote after a backslash."""
-    return 'the row shows \\": set dataset.source.escape=backslash' if '\\"' in text else ""
-
-
 def other_dialect(names: Sequence[str]) -> str:
     """The option to set where the names in a header show that it is read in another format than its own."""
-    for mark in ("#", "sep="):
-        if names[0].startswith(mark):
-            return f"the first line holds no names: set 'dataset.source.comment=\"{mark}\"'"
     counts = {names[0].count(DELIMITERS[name]): name for name in ("pipe", "comma", "semicolon", "tab")}
     if len(names) == 1 and max(counts):
         return f"the only column looks like several: set dataset.source.delimiter={counts[max(counts)]}"
@@ -70,44 +65,33 @@ class CsvReader(Reader):
     header: bool = True
     column_names: tuple[str, ...] | None = None
     escape: str | None = None  # makes a quote, a delimiter or itself an ordinary character
-    comment: str | None = None  # what lines begin with that hold no row
     lenient: bool = False  # pass over rows with too few fields, ignore fields too many
     column_types: Mapping[str, Any] = a_field(default_factory=dict)  # string, int or float, of some columns
-    decimal_comma: bool = False  # numbers are written 3,5
 
     def fields(self, at: Position) -> Iterator[list[str]]:
-        """The fields of each record, the header too; blank lines and comments are passed over.
+        """The fields of each record, the header too; blank lines are passed over.
 
         Sets `at.line` to the first line of the record.
         """
         csv.field_size_limit(MAX_FIELD_CHARACTERS)  # of the process: others may have set another
         quoting: Any = {"quoting": csv.QUOTE_NONE} if self.quote is None else {"quotechar": self.quote}
-        escape = self.escape and re.compile(re.escape(self.escape) + "(.)")
         marks = (self.quote, self.escape, self.delimiter)
         hidden = {mark: chr(_HIDDEN + ord(mark)) for mark in marks if mark}
         shown = {ord(code): mark for mark, code in hidden.items()}
-        first, line, is_new = 0, "", True
-        head: list[str] = []
-
-        def prepared() -> Iterator[str]:
-            nonlocal first, line, is_new
-            for line in lines_of(at, self.encoding):
-                if is_new and self.comment and line.startswith(self.comment):
-                    continue
-                first, is_new = at.num_lines if is_new else first, False
-                yield escape.sub(lambda found: hidden.get(found[1], found[0]), line) if escape else line
-
+        lines = lines_of(at, self.encoding)
+        if escape := self.escape and re.compile(re.escape(self.escape) + "(.)"):
+            lines = (escape.sub(lambda found: hidden.get(found[1], found[0]), line) for line in lines)
+        first, head = at.num_lines + 1, list[str]()
         try:
-            for fields in csv.reader(prepared(), delimiter=self.delimiter, strict=True, **quoting):
-                at.line, is_new = first, True
+            for fields in csv.reader(lines, delimiter=self.delimiter, strict=True, **quoting):
+                at.line, first = first, at.num_lines + 1
                 if fields and escape:  # \N is null where exports of databases escape
                     fields = ["" if text == f"{self.escape}N" else text.translate(shown) for text in fields]
                 if fields:
                     head = head or fields
                     yield fields
         except csv.Error as error:
-            hint = _escaped(line) or (other_dialect(head) if head else "")
-            hint = hint or "where quotes are ordinary characters, set quote to null"
+            hint = (head and other_dialect(head)) or _DIALECT
             raise at.error(f"{error}; {hint}", line=at.num_lines) from error
 
     def rows(self, at: Position, names: Sequence[str], /) -> Iterator[list[str]]:
@@ -122,19 +106,17 @@ class CsvReader(Reader):
             elif len(fields) >= len(names) and (self.lenient or not any(fields[len(names) :])):
                 yield fields[: len(names)]
             elif not self.lenient:
-                text = " | ".join(fields)
-                hint = _escaped(text) or other_dialect(names)
-                if not hint and len(fields) == len(names) + 1 and fields[0].strip("'\"").isdecimal():
+                hint = other_dialect(names) or _DIALECT
+                if len(fields) == len(names) + 1 and fields[0].strip("'\"").isdecimal():
                     hint = f"rows are numbered: set dataset.source.column_names=[row,{','.join(names)}]"
-                text = text if len(text) <= 80 else text[:77] + "..."
                 problem = f"the row has {len(fields)} fields, expected {len(names)} ({', '.join(names)}): "
-                raise at.error(f"{problem}{text!r}; {hint or 'check delimiter and quote'}")
+                raise at.error(f"{problem}{' | '.join(fields)!r:.80}; {hint}")
 
     def array(self, values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         """An empty number is null, an empty string stays a string."""
         if pa.types.is_large_string(kind):
             return pa.array(values, pa.large_string())
-        strings = pa.array(map(self._number, values), pa.large_string())
+        strings = pa.array(values, pa.large_string())
         return pc.cast(pc.if_else(pc.equal(strings, ""), None, strings), kind)
 
     def schemas(self, files: Files, sampled: str | None, /) -> dict[str, pa.Schema]:
@@ -158,15 +140,12 @@ class CsvReader(Reader):
         for at, batch in batches_to_learn(files, sampled, lambda at: self.rows(at, names[at.split or ""])):
             for name, values in zip(names[at.split or ""], zip(*batch, strict=True), strict=True):
                 if any(values):
-                    kinds[name] = _narrowest([*map(self._number, values)], kinds.get(name, "int"))
+                    kinds[name] = _narrowest(values, kinds.get(name, "int"))
         types = {name: _TYPES[kind] for name, kind in (kinds | dict(self.column_types)).items()}
         return {
             split: pa.schema([(name, types.get(name, _TYPES["string"])) for name in columns])
             for split, columns in names.items()
         }
-
-    def _number(self, text: str) -> str:
-        return text.translate(_DECIMAL_COMMA) if self.decimal_comma else text
 
     def columns_of(self, address: str, split: str = "", /) -> tuple[str, ...]:
         """The names given, or those in the first line; raises DataError where they are not distinct."""
@@ -195,8 +174,8 @@ class CsvReader(Reader):
             if texts and all(len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" for text in texts):
                 yield f"values of {name!r} keep their quotes ({texts[0]:.40}): see dataset.source.quote"
             numbers = [text.translate(_DECIMAL_COMMA) for text in texts]
-            if not self.decimal_comma and numbers != texts and _narrowest(numbers, "int") == "float":
-                yield f"{name!r} is text ({texts[0]:.40}), not numbers: see dataset.source.decimal"
+            if numbers != texts and _narrowest(numbers, "int") == "float":
+                yield f"{name!r} is text ({texts[0]:.40}), not numbers: see ReplacePattern and CastColumns"
 
 
 def _narrowest(values: Sequence[str], kind: str) -> str:
@@ -260,7 +239,7 @@ class JsonReader(Reader):
         for address in files[sampled] if sampled else ():
             with open_bytes(address, split=sampled) as stream:
                 is_list = stream.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
-            if is_list or self.field is not None:
+            if is_list:
                 raise ConfigError(
                     f"dataset.streaming: {address} is one JSON value, which can only be read as a whole; "
                     "write it as JSON Lines (an object on each line), or set dataset.streaming=false"

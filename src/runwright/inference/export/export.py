@@ -35,15 +35,13 @@ def export(
     form: Literal["onnx", "safetensors", "torch"] = "onnx",
     precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32",
     opset: int | None = None,
-    tolerance: float | None = None,
 ) -> Path:
-    """Write the export and print how it compares; its folder. `tolerance` stands instead of the file's.
+    """Write the export and print how it compares; its folder.
 
     Raises ConfigError for a model that cannot be exported, RunwrightError for an export whose answers are
     others; nothing is left of either.
     """
     limits, folder = _limits(precision), source if isinstance(source, Path) else None
-    limits |= {} if tolerance is None else {"metric": tolerance, "outputs": tolerance}
     home = folder / "exports" if folder else Path("outputs", "exports", Path(source.name).name)
     output = output or home / (form if precision == "fp32" else f"{form}_{precision}")
     is_other = output.exists() and not (output / folders.EXPORT_FILE).is_file()
@@ -73,13 +71,12 @@ def _limits(precision: str) -> dict[str, float]:
     """The limits of a precision; a file of the project comes first."""
     file = find_conf_folders().find("export.yaml")
     assert file is not None  # it is shipped
+    names = "metric", "agreement", "outputs"
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))[precision]
-        return {name: float(values[name]) for name in ("metric", "agreement", "outputs")}
+        return {name: float(values[name]) for name in names}
     except (LookupError, TypeError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(
-            f"{file}: expected metric, agreement and outputs of {precision}, as numbers"
-        ) from error
+        raise ConfigError(f"{file}: expected {listed(names)} of {precision}, as numbers") from error
 
 
 def _write_model(
@@ -114,8 +111,8 @@ def _check(run: FinishedRun, exported: FinishedRun, source: Path | None, about: 
     if any(row.passed is False for row in rows) or not any(row.passed for row in rows):
         names = listed([row.name for row in rows if row.passed is False]) or "nothing to compare"
         raise RunwrightError(
-            f"runwright export: beyond the tolerance: {names}; nothing is left of it. --tolerance and "
-            "conf/export.yaml say what is allowed"
+            f"runwright export: beyond the tolerance: {names}; nothing is left of it. conf/export.yaml says "
+            "what is allowed"
         )
     rates = [one.samples_per_second if one.seconds else None for one in speeds]
     about |= {"compared": [row._asdict() for row in rows], "samples_per_second": rates, "bytes": sizes}

@@ -13,12 +13,12 @@ from torch import Tensor
 from runwright import build
 from runwright.errors import ConfigError, DataError
 from runwright.inference.export.graphs import Plain, sample
-from runwright.inference.load import FinishedRun
+from runwright.inference.load import FinishedRun, examples_of
 from runwright.predictions import Ragged
 from runwright.report.terminal import number_text, print_table, result_console, table_of
 from runwright.runs.data_identity import DATA_FILE
 from runwright.runs.outputs import evaluate_split
-from runwright.store import cache_root, read_json
+from runwright.store import read_json
 from runwright.task.base import model_inputs
 from runwright.trainer.options import choose_splits
 from runwright.types import Speed
@@ -54,9 +54,8 @@ def compare(
     outputs = [*_compare_outputs(run, export, limits, exact=exact)]  # which warms both up
     if data is None or split is None or folder is None:
         return outputs
-    rows, task, cache = data.splits[split], run.task, cache_root() / "examples"
-    key, metrics = {"rows": rows._fingerprint}, build.build_metrics(run.config, task=task)
-    examples = build.encode_rows(run.config, rows, task, run.tokenizer, split=split, key=key, folder=cache)
+    rows, metrics = data.splits[split], build.build_metrics(run.config, task=run.task)
+    examples = examples_of(run, rows, split)
     before, after = (
         evaluate_split(
             replace(one, metrics=metrics), split, model=one.model, task=one.task, examples=examples, rows=rows

@@ -15,9 +15,8 @@ from typing import Any
 from starlette.exceptions import HTTPException
 
 from runwright.generation.strategies import Sample
-from runwright.inference.load import FinishedRun, beside, choose_columns, choosing, predict_records
+from runwright.inference.load import FinishedRun, beside, predict_records
 from runwright.inference.stream import encoded, stream_text
-from runwright.types import Hypotheses
 
 PIECE_RECORDS = 64  # of one request, before others have their turn
 BATCH_RECORDS = 256  # of all requests, that are computed together
@@ -33,7 +32,6 @@ class Piece:
     records: Sequence[Row]
     first: int  # number of the first one in its request
     all_scores: bool = False
-    hypotheses: Hypotheses | None = None
     write: Callable[[str], object] | None = None  # gets the text of the only record as it is generated
     rows: asyncio.Future[list[Row]] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
@@ -83,9 +81,7 @@ class Batcher:
             count = 0
             while piece is not None:
                 alone = self.draws or piece.write
-                together.setdefault(piece if alone else (piece.hypotheses, piece.all_scores), []).append(
-                    piece
-                )
+                together.setdefault(piece if alone else piece.all_scores, []).append(piece)
                 count += len(piece.records)
                 if count >= BATCH_RECORDS or self.queue.empty():
                     break
@@ -107,9 +103,9 @@ class Batcher:
         return self._answers(pieces[:half]) + self._answers(pieces[half:])
 
     def _predicted(self, pieces: Sequence[Piece]) -> list[Answer]:
-        first, run = pieces[0], choosing(self.run, pieces[0].hypotheses)
+        first, run = pieces[0], self.run
         if first.write:
-            text = stream_text(run, encoded(run, first.records[0], choose_columns(run)), first.write)
+            text = stream_text(run, encoded(run, first.records[0]), first.write)
             return [[beside(first.records[0], {"predicted": text})]]
         records = [record for piece in pieces for record in piece.records]
         # The number matters to one piece alone: it draws by it, and names a wrong record by it.

@@ -18,8 +18,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from runwright.errors import RunwrightError
-from runwright.inference.load import FinishedRun, choose_columns, choosing
-from runwright.inference.named import hypotheses_of
+from runwright.inference.load import FinishedRun
 from runwright.inference.predict import require_masks
 from runwright.inference.records import as_records, texts_of
 from runwright.inference.server.batching import MAX_WAITING, Batcher, Row
@@ -32,16 +31,13 @@ from runwright.task.text import as_texts
 from runwright.version import __version__
 
 HERE = Path(__file__).parent
-MAX_RECORDS = 1000  # of one request; with classes of its own a record counts once for each
+MAX_RECORDS = 1000  # of one request
 
 
 class Options(BaseModel, extra="forbid"):
     """What a request may ask for besides the rows."""
 
     all_scores: bool = False  # the score of every class
-    labels: str | None = None  # A,B,C: classes for a model of entailment to choose from
-    hypothesis: str | None = None  # what a class says of a text
-    multi_label: bool = False  # none, one or several classes
 
 
 class Service:
@@ -53,7 +49,7 @@ class Service:
         self.streams = writes_one_text(run)
         self.mask = run.tokenizer.mask_token if isinstance(run.task, MaskedLanguageModeling) else ""
         text = f"An example {self.mask or 'text'}."
-        self.example: Row = {names[-1]: text for names in choose_columns(run).values()}
+        self.example: Row = {names[-1]: text for names in run.columns.values()}
         self.answer: Row = {}
         self.registry = prometheus.CollectorRegistry()
         if shares := "PROMETHEUS_MULTIPROC_DIR" in os.environ:  # with other workers
@@ -91,9 +87,8 @@ class Service:
     async def predict(self, request: Request, options: Annotated[Options, Query()]) -> Response:
         """Answer a text, a record with texts by name, or a list of them as `runwright predict` does.
 
-        `all_scores` adds the score of every class. `labels` (A,B,C) are classes for a model of entailment,
-        with a sentence for them and whether a text may have several. Accept: text/event-stream gets a
-        generated text as it is written.
+        `all_scores` adds the score of every class. Accept: text/event-stream gets a generated text as it is
+        written.
 
         400: no JSON. 401, 403: no token, or asked by another site. 408: too slow. 413: too many bytes or
         records. 422: no texts for this model. 503: too many records wait. 504: no answer in time.
@@ -115,22 +110,18 @@ class Service:
         except ValueError as error:
             raise HTTPException(400, f"the body is no JSON: {error}") from error
         values = value if isinstance(value, list) else [value]
-        hypotheses = hypotheses_of(options.labels, options.hypothesis, multi_label=options.multi_label)
-        if (count := len(values) * (len(hypotheses.labels) if hypotheses else 1)) > MAX_RECORDS:
-            what = "records times classes" if hypotheses else "records"
-            raise HTTPException(413, f"given {count:,} {what}, expected at most {MAX_RECORDS:,}")
-        columns = choose_columns(choosing(self.run, hypotheses))
-        records = [*as_records(values, columns)]
+        if len(values) > MAX_RECORDS:
+            raise HTTPException(413, f"given {len(values):,} records, expected at most {MAX_RECORDS:,}")
+        records = [*as_records(values, self.run.columns)]
         if self.mask:
-            texts = (texts_of(record, columns, row=row) for row, record in enumerate(records))
+            texts = (texts_of(record, self.run.columns, row=row) for row, record in enumerate(records))
             require_masks(self.run, [as_texts(row.values())[0] for row in texts], quiet=True)
         accept = request.headers.get("accept", "")
         if "text/event-stream" in accept:
             return await self._stream(records)
         is_page = "text/html" in accept  # the page's script asks so
-        asked: Any = {"all_scores": options.all_scores or is_page, "hypotheses": hypotheses}
         async with asyncio.timeout(self.seconds):
-            rows = await self.batcher.rows(records, **asked)
+            rows = await self.batcher.rows(records, all_scores=options.all_scores or is_page)
         if is_page:
             return HTMLResponse("".join(map(_html, rows)))
         return Response(_json(rows if isinstance(value, list) else rows[0]), media_type="application/json")

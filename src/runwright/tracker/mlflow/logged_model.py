@@ -1,4 +1,4 @@
-"""A run's best model as a logged model of MLflow: described, sent once, registered where that is asked for.
+"""A run's best model as a logged model of MLflow: described and sent once.
 
 `mlflow.pyfunc.save_model` writes the folder of a model from code: a script and the artifacts that it reads,
 no pickle. It would copy artifacts twice, the first time to the system's temporary folder, so that the weights
@@ -73,18 +73,6 @@ def send_model(
         if outputs is None or all(output.model_id != model.model_id for output in outputs.model_outputs):
             client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=record["about"]["step"])])
         client.finalize_logged_model(model.model_id, "READY")
-    if record.get("register_as"):
-        name, _, alias = record["register_as"].partition("@")
-        try:
-            version = make_version(client, record, name, run_id=run_id, experiment_id=experiment_id)
-            now = at_alias(client, name, alias) if alias else None
-            if now and int(now.tags.get(KEY_TAG, "/0").rpartition("/")[2]) > record["t"]:  # a late upload
-                logger.warning("the alias %s of %s stays where it is: at a model that is newer", alias, name)
-            elif alias:
-                client.set_registered_model_alias(name, alias, version)
-        except MlflowException as error:
-            client.get_run(run_id)  # raises where nothing answers: then it is tried again
-            logger.warning("MLflow does not register the model as %s: %s", record["register_as"], error)
 
 
 def _find_model(client: MlflowClient, key: str, experiment_id: str) -> LoggedModel | None:

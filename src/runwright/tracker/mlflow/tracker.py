@@ -43,7 +43,6 @@ class MLflowTracker(JournalTracker):
     start_timeout_seconds: PositiveFloat
     finish_timeout_seconds: PositiveFloat
     upload_every_seconds: PositiveFloat
-    register_as: str | None  # name in the model registry, with @alias or without
 
     def __post_init__(self) -> None:
         super().__post_init__()
