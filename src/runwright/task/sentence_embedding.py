@@ -67,7 +67,6 @@ class SentenceEmbedding(Task):
         normalize: bool,
         objective: Objective,
         scale: PositiveFloat,
-        symmetric: bool,
         margin: float,
         max_length: PositiveInt,
     ) -> None:
@@ -81,7 +80,6 @@ class SentenceEmbedding(Task):
         self.normalize = normalize
         self.objective = objective
         self.scale = scale
-        self.symmetric = symmetric
         self.margin = margin
         of_scores = {"contrastive": contrastive, "cosine_embedding": cosine_embedding}
         self._loss_of_scores = of_scores.get(objective, cosine_regression)  # of pairs, [N]
@@ -191,7 +189,7 @@ class SentenceEmbedding(Task):
 
     def _loss_of_whole_batch(self, outputs: Tensor) -> LossSum:
         """In-batch negatives over the vectors [N, K, D] of the whole global batch."""
-        total = in_batch_negatives(outputs, scale=self.scale, symmetric=self.symmetric)
+        total = in_batch_negatives(outputs, scale=self.scale)
         return LossSum(total=total, count=float(len(outputs)))
 
     def predictions(self, outputs: Tensor, batch: Batch) -> Embedded:
@@ -269,21 +267,15 @@ def pool(states: Tensor, attention_mask: Tensor, *, how: Pooling) -> Tensor:
     return (states * weights).sum(dim=1) / weights.sum(dim=1)
 
 
-def in_batch_negatives(vectors: Tensor, *, scale: float, symmetric: bool) -> Tensor:
+def in_batch_negatives(vectors: Tensor, *, scale: float) -> Tensor:
     """Sum of cross-entropies in nats: which of all positives and negatives belongs to each anchor.
 
     Multiple negatives ranking (Henderson et al. 2017, section 4.4), InfoNCE with a temperature of 1/scale.
-    Symmetric: the mean of that and of which of all anchors belongs to each positive.
     """
-    anchors, positives = vectors[:, 0], vectors[:, 1]
-    candidates = torch.cat([positives, *vectors[:, 2:].unbind(dim=1)])
-    similarity = scale * anchors @ candidates.T  # [N, N], or [N, 2 N] with negatives
-    right = torch.arange(len(anchors), device=vectors.device)
-    forth = F.cross_entropy(similarity, right, reduction="sum")
-    if not symmetric:
-        return forth
-    back = F.cross_entropy(similarity[:, : len(anchors)].T, right, reduction="sum")
-    return (forth + back) / 2
+    candidates = torch.cat(vectors[:, 1:].unbind(dim=1))
+    similarity = scale * vectors[:, 0] @ candidates.T  # [N, N], or [N, 2 N] with negatives
+    right = torch.arange(len(vectors), device=vectors.device)
+    return F.cross_entropy(similarity, right, reduction="sum")
 
 
 def triplet(vectors: Tensor, *, margin: float) -> Tensor:

@@ -77,9 +77,7 @@ class TokenClassification(Task):
         tags_column: str,
         tag_names: list[str] | None,
         scheme: Scheme,
-        repair: bool,
         train_on: Literal["first", "all"],
-        aggregation: Literal["first", "average", "max"],
         max_length: PositiveInt,
         overlap: int,
         label_smoothing: OpenFraction,
@@ -97,9 +95,7 @@ class TokenClassification(Task):
         )
         self.tag_names = tuple(tag_names or ())
         self.scheme: Scheme = scheme
-        self.repair = repair
         self.train_on = train_on
-        self.aggregation = aggregation
         self.overlap = overlap
         self.label_smoothing = label_smoothing
         self.weights_option: Any = class_weights
@@ -120,14 +116,8 @@ class TokenClassification(Task):
         options = {"names": self.label_names, "column": self.tags_column, "problem": self.problem}
         self.class_weights = learn_class_weights(self.weights_option, tags["train"], **options)
         self.use_learned()
-        notes = notes_of(said, splits)
-        notes += filter(None, [tag_schemes.scheme_note(self.label_names, self.scheme)])
-        names = [[self.label_names[tag] for tag in row] for row in tags["train"] or () if not self.repair]
-        spans = [len(find_spans(row, scheme=self.scheme, repair=True)) for row in names]
-        legal = [len(find_spans(row, scheme=self.scheme, repair=False)) for row in names]
-        if ignored := sum(spans) - sum(legal):
-            notes.append(f"train: task.repair=false ignores {ignored:,} of {sum(spans):,} spans")
-        self.notes = notes
+        note = tag_schemes.scheme_note(self.label_names, self.scheme)
+        self.notes = [*notes_of(said, splits), *([note] if note else [])]
 
     def use_learned(self) -> None:
         """Make the objective and the span types of the tags."""
@@ -221,9 +211,8 @@ class TokenClassification(Task):
         results = zip(order, words_of_pieces.rows(), scores.rows(), tags, confidence, strict=True)
         for row, row_words, row_scores, row_tags, row_confidence in results:
             words, starts = np.unique(row_words, return_index=True)
-            if len(words):
-                of_words = _scores_of_words(row_scores, starts, self.aggregation)
-                row_tags[words], row_confidence[words] = of_words.argmax(axis=1), of_words.max(axis=1)
+            of_words = row_scores[starts]  # a word has the tag of its first piece
+            row_tags[words], row_confidence[words] = of_words.argmax(axis=1), of_words.max(axis=1)
             for run in shared_pieces(texts[row], words_by_row[row], set(words.tolist())):
                 first = int(row_tags[run.start])
                 tag = meanings[first]
@@ -272,7 +261,7 @@ class TokenClassification(Task):
     def _spans(self, rows: Sequence[Sequence[int]]) -> Ragged:
         """[N] rows of spans [S, 3] int64 from the tags of each row."""
         names = [[self.label_names[tag] for tag in row] for row in rows]
-        spans = [find_spans(row, scheme=self.scheme, repair=self.repair) for row in names]
+        spans = [find_spans(row, scheme=self.scheme) for row in names]
         numbers = [[(span.start, span.end, self.types.index(span.type)) for span in row] for row in spans]
         return Ragged.of(numbers, dtype=np.int64, width=3)
 
@@ -317,14 +306,3 @@ class TokenClassification(Task):
         counts = count_spans(predictions).sum(axis=0)
         counts = np.pad(counts, ((0, 0), (0, len(self.types) - counts.shape[1])))
         return {"spans": count_report(self.types, *counts, kind="type")}
-
-
-def _scores_of_words(scores: np.ndarray, firsts: np.ndarray, aggregation: str) -> np.ndarray:
-    """Probabilities of words [W, C] from those of their pieces, which are neighbours."""
-    if aggregation == "average":
-        lengths = np.diff([*firsts, len(scores)])
-        return np.add.reduceat(scores, firsts, axis=0) / lengths[:, None]
-    if aggregation == "max":
-        words = zip(firsts, np.split(scores, firsts[1:]), strict=True)
-        return scores[[first + int(pieces.max(axis=1).argmax()) for first, pieces in words]]
-    return scores[firsts]
