@@ -24,7 +24,6 @@ from runwright.task.sentence_embedding import (
     cosine,
     cosine_embedding,
     cosine_regression,
-    find_candidates,
     in_batch_negatives,
     pool,
     rank,
@@ -234,8 +233,7 @@ def test_ranks_and_losses_in_blocks_are_those_of_the_whole_table(count: int, see
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(embeddings, "MIN_QUERIES", 4)
         patch.setattr(embeddings, "MAX_SIMILARITIES", 3)
-        candidates = find_candidates(queries, own)
-        ranks, losses = rank(asked, corpus[candidates.first_rows], candidates, scale=2.0)
+        ranks, losses = rank(np.stack([asked, corpus], axis=1), queries, own, scale=2.0)
     for i in range(count):
         others = {own[j] for j in range(count)} - {own[j] for j in range(count) if queries[j] == queries[i]}
         similarity = {text: float(asked[i] @ vectors[1][text]) for text in {*others, own[i]}}

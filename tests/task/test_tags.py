@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -195,8 +194,6 @@ def test_a_text_of_words_keeps_its_characters() -> None:
         ["Ana  lives, here"],
         [[(0, 3), (5, 11), (12, 16)]],
     )
-    at_spaces = replace(reader(), at_spaces=True).words({"text": ["Ana, [1]"]})
-    assert at_spaces == (["Ana, [1]"], [[(0, 4), (5, 8)]])
     assert reader().words({"text": ["[1]"]})[0] == ["[1]"]  # no list of words, but a text
 
 

@@ -220,10 +220,9 @@ class SentenceEmbedding(Task):
         if self.problem == "similarity":
             return replace(predictions, vectors=None)
         order = positions_of(predictions.example_ids, rows)
-        anchors, positives = (rows[name] for name in self.row_texts[:2])
-        candidates = find_candidates([anchors[row] for row in order], [positives[row] for row in order])
-        corpus = vectors[candidates.first_rows, 1]
-        ranks, losses = rank(vectors[:, 0], corpus, candidates, scale=self.scale)
+        columns = (rows[name][:] for name in self.row_texts[:2])
+        anchors, positives = ([column[row] for row in order] for column in columns)
+        ranks, losses = rank(vectors, anchors, positives, scale=self.scale)
         losses = losses if predictions.losses is None else predictions.losses
         return replace(predictions, vectors=None, ranks=ranks, losses=losses)
 
@@ -317,49 +316,30 @@ def cosine_regression(vectors: Tensor, scores: Tensor, *, margin: float = 0.0) -
     return (cosine(vectors) - scores.to(vectors)).square()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Candidates:
-    """The distinct texts that are searched, and how queries relate to them."""
+def rank(
+    vectors: np.ndarray, queries: Sequence[Hashable], texts: Sequence[Hashable], *, scale: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ranks from 1, [N] int64, of the second texts of vectors [N, K, D] among all distinct ones, and losses.
 
-    first_rows: np.ndarray  # [M] int64, a row in which each occurs
-    right: np.ndarray  # [N] int64, the candidate of each query
-    hidden: np.ndarray  # [H, 2] int64, sorted: (query, candidate) pairs that are right too, of other rows
-
-
-def find_candidates(queries: Sequence[Hashable], positives: Sequence[Hashable]) -> Candidates:
-    """Each positive once; for a query the other positives of equal queries are hidden."""
+    By inner product; other texts of equal queries take no part. As many stand before the right one as are not
+    clearly less similar: equal vectors win nothing. A loss in nats is the cross-entropy of the right one.
+    """
     numbers: dict[Hashable, int] = {}
-    right = np.array([numbers.setdefault(text, len(numbers)) for text in positives], dtype=np.int64)
-    _, first_rows = np.unique(right, return_index=True)
+    right = np.array([numbers.setdefault(text, len(numbers)) for text in texts], dtype=np.int64)
+    corpus = vectors[np.unique(right, return_index=True)[1], 1]
     of_query: dict[Hashable, set[int]] = {}
     for query, number in zip(queries, right.tolist(), strict=True):
         of_query.setdefault(query, set()).add(number)
-    others = (sorted(of_query[query] - {int(right[row])}) for row, query in enumerate(queries))
-    hidden = [(row, other) for row, of_row in enumerate(others) for other in of_row]
-    pairs = np.array(hidden, dtype=np.int64).reshape(-1, 2)
-    return Candidates(first_rows=first_rows, right=right, hidden=pairs)
-
-
-def rank(
-    queries: np.ndarray, corpus: np.ndarray, candidates: Candidates, *, scale: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Ranks from 1, [N] int64, by inner product of queries [N, D] with the corpus [M, D], and losses [N].
-
-    As many stand before the right candidate as are not clearly less similar: equal vectors win nothing. The
-    loss in nats is the cross-entropy of the right one among all candidates.
-    """
-    ranks, losses = np.empty(len(queries), dtype=np.int64), np.empty(len(queries))
+    ranks, losses = np.empty(len(right), dtype=np.int64), np.empty(len(right))
     size = max(MIN_QUERIES, MAX_SIMILARITIES // max(1, len(corpus)))
-    for start in range(0, len(queries), size):
+    for start in range(0, len(right), size):
         block = slice(start, start + size)
-        right, vectors = candidates.right[block], queries[block]
-        of_right = np.einsum("nd,nd->n", vectors.astype(np.float64), corpus[right].astype(np.float64))
+        anchors, goals = vectors[block, 0], corpus[right[block]]
+        of_right = np.einsum("nd,nd->n", anchors.astype(np.float64), goals.astype(np.float64))
         limit = of_right - TOLERANCE * np.maximum(1.0, np.abs(of_right))
-        similarity = vectors @ corpus.T
-        similarity[np.arange(len(right)), right] = -np.inf
-        first, end = np.searchsorted(candidates.hidden[:, 0], [start, start + len(right)])
-        hidden = candidates.hidden[first:end]
-        similarity[hidden[:, 0] - start, hidden[:, 1]] = -np.inf
+        similarity = anchors @ corpus.T
+        for row, query in enumerate(queries[block]):
+            similarity[row, [*of_query[query]]] = -np.inf
         ranks[block] = 1 + (~(similarity < limit[:, None])).sum(axis=1)
         others: Any = logsumexp(scale * similarity.astype(np.float64), axis=1)
         losses[block] = np.logaddexp(scale * of_right, others) - scale * of_right

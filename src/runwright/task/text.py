@@ -1,6 +1,5 @@
 """From texts to token ids: truncated with the loss counted, cut into windows, padded; and to words."""
 
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -253,13 +252,13 @@ _WORD = regex.compile(
 )
 
 
-def split_words(text: str, *, at_spaces: bool = False) -> list[Span]:
+def split_words(text: str) -> list[Span]:
     """Spans of the words of a text: runs of letters and digits, and each other character but spaces.
 
     Of scripts that put no space between words each letter is one. Numbers keep their points and
-    commas, and every character the marks that combine with it. Or words are what spaces separate.
+    commas, and every character the marks that combine with it.
     """
-    return [match.span() for match in (re.finditer(r"\S+", text) if at_spaces else _WORD.finditer(text))]
+    return [match.span() for match in _WORD.finditer(text)]
 
 
 def shared_pieces(text: str, words: Sequence[Span], begun: Collection[int]) -> list[range]:

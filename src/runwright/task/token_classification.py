@@ -1,7 +1,7 @@
 """A tag for each word of a text: names, parts of speech, chunks."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -19,7 +19,7 @@ from runwright.task import text as windows
 from runwright.task.base import Task
 from runwright.task.labels import learn_class_weights
 from runwright.task.losses import SingleLabel, loss_of_task
-from runwright.task.tags import AT_SPACES, RowReader, learn_tags, read_tags
+from runwright.task.tags import RowReader, learn_tags, read_tags
 from runwright.task.text import IGNORED, Said, notes_of, positions_of, shared_pieces, word_of_pieces
 from runwright.types import Batch, Example, LossSum, OpenFraction, PositiveFloat, PositiveInt, Splits
 
@@ -62,11 +62,10 @@ class TokenClassification(Task):
     auto_class = "AutoModelForTokenClassification"
     prediction_type = PiecePredictions
     token_fields: ClassVar = {"words": -1, "labels": IGNORED}
-    learned = ("label_names", "class_weights", "at_spaces")
+    learned = ("label_names", "class_weights")
     cuts_windows = True
     class_weights: tuple[float, ...] | None = None  # [C]
     by_piece = False  # records to predict get a tag for each piece
-    at_spaces = False  # words of a text are what spaces separate
 
     def __init__(
         self,
@@ -87,12 +86,8 @@ class TokenClassification(Task):
         self.words_column = words_column
         self.columns = (words_column,)
         self.tags_column = tags_column
-        self.reader = RowReader(
-            words_column=words_column,
-            text_column=text_column,
-            tags_column=tags_column,
-            scheme=scheme,
-        )
+        columns = {"words_column": words_column, "text_column": text_column, "tags_column": tags_column}
+        self.reader = RowReader(**columns, scheme=scheme)
         self.tag_names = tuple(tag_names or ())
         self.scheme: Scheme = scheme
         self.train_on = train_on
@@ -105,14 +100,13 @@ class TokenClassification(Task):
         return (self.reader.input_column(names if self.reader.text_column in names else [*self.columns]),)
 
     def fit(self, splits: Splits) -> None:
-        """Learn tags, weights and how texts are split; every tag is checked."""
+        """Learn tags and weights; every tag is checked."""
         self.label_names = self.tag_names or learn_tags(self.reader, splits["train"])
         said: dict[str, Said] = {split: {} for split in splits}
         tags = {
             split: read_tags(self.reader, rows, self.label_names, split=split, said=said[split])
             for split, rows in splits.items()
         }
-        self.at_spaces = AT_SPACES in said["train"]
         options = {"names": self.label_names, "column": self.tags_column, "problem": self.problem}
         self.class_weights = learn_class_weights(self.weights_option, tags["train"], **options)
         self.use_learned()
@@ -127,7 +121,6 @@ class TokenClassification(Task):
             loss_function=loss_of_task(self.loss_option),
         )
         self.types = tag_schemes.span_types(self.label_names, self.scheme)
-        self.reader = replace(self.reader, at_spaces=self.at_spaces)
 
     def read_labels(self, rows: Dataset, *, split: str) -> list[list[int]] | None:
         return read_tags(self.reader, rows, self.label_names, split=split)
