@@ -12,7 +12,6 @@ from runwright.report.page.charts import (
     lengths_chart,
     loss_chart,
     matrix_chart,
-    threshold_chart,
     training_charts,
 )
 from runwright.report.page.document import Page, Section, render
@@ -57,18 +56,3 @@ def test_correlation_agrees_with_scipy_and_is_undefined_without_variation() -> N
 
 def test_no_texts_have_no_plot() -> None:
     assert lengths_chart({"train": np.zeros(0, int)}, max_length=8) is classes_chart({}, ()) is None
-
-
-THRESHOLDS = [
-    {"threshold": -1.0, "f1": 0.5, "answered": 0.0, "best": False, "used": True},
-    {"threshold": 2.0, "f1": 0.75, "answered": 1.0, "best": True, "used": False},
-]
-
-
-def test_every_metric_is_drawn_over_thresholds_and_both_rows_are_marked() -> None:
-    chart = threshold_chart("Metrics at each threshold", THRESHOLDS)
-    assert {line["name"]: (line["x"], line["y"]) for line in chart.data["series"]} == {
-        "f1": ([-1.0, 2.0], [0.5, 0.75]),
-        "answered": ([-1.0, 2.0], [0.0, 1.0]),
-    }
-    assert chart.data["marks"] == [{"x": 2.0, "text": "best"}, {"x": -1.0, "text": "used"}]

@@ -23,9 +23,6 @@ MAX_BINS = 60
 MAX_LINES = 24
 MAX_PANELS = 12
 
-THRESHOLD = "threshold"  # a table with such a column is drawn
-MARKS = ("best", "used")  # its columns that mark a row
-
 
 def loss_chart(curves: Mapping[str, Curve], *, best_step: int | None) -> Chart | None:
     """Loss of training steps, smoothed, and of evaluations; None without any."""
@@ -178,21 +175,6 @@ def matrix_chart(
         data={"names": [str(name) for name in names], "cells": cells},
         whole=12 < len(names) <= NAMED_CLASSES,
     )
-
-
-def threshold_chart(title: str, rows: Sequence[Mapping[str, Any]]) -> Chart:
-    """Every other column of a table over its column `threshold`, with the rows marked best and used."""
-    names = [name for name in rows[0] if name not in (THRESHOLD, *MARKS)]
-    thresholds = [row[THRESHOLD] for row in rows]
-    series = [{"name": name, "x": thresholds, "y": [row[name] for row in rows]} for name in names]
-    marked = [(mark, row) for mark in MARKS for row in rows if row.get(mark)]
-    marks = [{"x": row[THRESHOLD], "text": mark} for mark, row in marked]
-    about = "; ".join(
-        f"{mark} at {row[THRESHOLD]:.3g}: " + ", ".join(f"{name} {row[name]:.3f}" for name in names)
-        for mark, row in marked
-    )
-    data = {"series": series, "x": THRESHOLD, "marks": marks, "zero": True}
-    return Chart(kind="curves", title=title, about=about, data=data)
 
 
 def group_charts(

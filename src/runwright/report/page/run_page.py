@@ -34,7 +34,7 @@ def run_page(record: RunRecord) -> str:
     sections = [
         Section("metrics", "Metrics", _metrics(record)),
         Section("curves", "Curves", [curves]),
-        Section("predictions", "Predictions", [[*predictions, *_thresholds(record)], *_classes(record)]),
+        Section("predictions", "Predictions", [predictions, *_classes(record)]),
         Section("samples", "Generated texts", list(_samples(record))),
         Section("examples", "Worst examples", [_worst_examples(record)]),
         Section("data", "Data", list(_data(record))),
@@ -127,15 +127,6 @@ def _prediction_chart(record: RunRecord, split: str, rows: list[dict[str, Any]])
         predicted, expected = np.array([[positions[value] for value in pair] for pair in pairs]).T
         return charts.matrix_chart(split, predicted, expected, list(positions))
     return None
-
-
-def _thresholds(record: RunRecord) -> Iterator[Chart]:
-    for name, rows in record.tables.items():
-        if rows and charts.THRESHOLD in rows[0]:
-            of_rows = [{column: as_number(text) for column, text in row.items()} for row in rows]
-            marks = [{mark: row.get(mark) == "True" for mark in charts.MARKS} for row in rows]
-            numbers = [values | marked for values, marked in zip(of_rows, marks, strict=True)]
-            yield charts.threshold_chart(name.replace("_", " ").capitalize(), numbers)
 
 
 def _classes(record: RunRecord) -> Iterator[Table]:
