@@ -190,11 +190,11 @@ class LabelEncoder:
         name = label_name(value)
         if is_missing(value):
             problem = "the label is empty"
-        elif name in self._ids:
-            return self._ids[name]
         elif not isinstance(value, Hashable) or isinstance(value, bytes | tuple):
             problem = f"expected one class, given {value!r:.60}; a row with several of them needs "
             problem += "task.problem=multi_label and a list"
+        elif name in self._ids:
+            return self._ids[name]
         else:
             hidden = "where -1 means that there is no label, DropValues drops such rows"
             hint = hidden if name == "-1" else did_you_mean(name, self.names)
