@@ -140,10 +140,11 @@ def test_every_word_keeps_its_tag_through_windows_and_back(
 )
 def test_windows_speak_for_every_piece_once(num_pieces: int, size: int, data: st.DataObject) -> None:
     overlap = data.draw(st.integers(min_value=0, max_value=size - 1))
-    cuts = cut_windows(num_pieces, size=size, overlap=overlap)
-    owned = [place for cut in cuts for place in range(cut.own_start, cut.own_end)]
+    cuts = cut_windows(range(num_pieces), size=size, overlap=overlap)
+    owned = [place for _, own in cuts for place in own]
     assert owned == list(range(num_pieces))
-    assert all(cut.start <= cut.own_start <= cut.own_end <= cut.end <= cut.start + size for cut in cuts)
+    assert all(len(window) <= size for window, _ in cuts)
+    assert all(window.start <= own.start <= own.stop <= window.stop for window, own in cuts)
 
 
 def test_training_on_all_pieces_repeats_the_tag_of_the_word(tokenizer: Any) -> None:
