@@ -47,16 +47,17 @@ class RowReader:
         A text in the column of words is split at spaces alone. Raises DataError for a word that is no text.
         """
         column = self.input_column(getattr(rows, "column_names", rows))
-        if column != self.words_column:
-            texts = as_texts(rows[column][:])
-            return texts, [split_words(text) for text in texts]
+        are_words = column == self.words_column
         pairs: list[tuple[str, list[Span]]] = []
         for row, value in enumerate(rows[column][:]):
             where: dict[str, Any] = {"split": split, "row": row, "column": column}
-            read = read_written(value)
-            if isinstance(read, list | tuple):
+            read = read_written(value) if are_words else value
+            if isinstance(read, list | tuple):  # records to predict may have words in the column of texts
                 pairs.append(join_words(_cells(read, "word", where)))
                 say(said, f"{column}: {WRITTEN}", row, if_=read is not value)
+            elif not are_words:
+                (text,) = as_texts([value])
+                pairs.append((text, split_words(text)))
             elif isinstance(value, str) and not looks_written(value):
                 pairs.append((value, [match.span() for match in re.finditer(r"\S+", value)]))
                 say(said, f"{column}: a text is split at spaces", row)
