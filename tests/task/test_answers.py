@@ -63,13 +63,13 @@ def test_a_question_without_an_answer_needs_a_threshold(answers: Any, more: dict
     ("answers", "message"),
     [
         ({"text": ["Ida"]}, "has no answer_start and occurs 2 times"),
-        ("Eva", "has no answer_start and occurs 0 times in the context; task.misplaced_answers=mend keeps"),
+        ("Eva", "has no answer_start and occurs 0 times in the context; task.misplaced_answers=mend"),
         ("{c: d}", "occurs 0 times"),
         (None, "expected {text"),
         (5, "expected {text"),
         (
             {"text": "Ida", "answer_start": 15},
-            "there is 'ot '; it is at 18, which task.misplaced_answers=mend",
+            "there is 'ot '; it occurs 2 times in the context; task.misplaced_answers=mend",
         ),
     ],
 )

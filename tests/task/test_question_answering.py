@@ -294,8 +294,8 @@ def judged(margins: Sequence[float], best: Sequence[float], answerable: Sequence
         scores=Ragged(np.zeros(num), np.ones(num, dtype=np.int64)),
         no_answer_scores=np.array(margins, dtype=np.float64),
         answerable=np.array(answerable),
-        best_exact=np.array(best, dtype=np.float64),
-        best_f1=np.array(best, dtype=np.float64),
+        exact=np.array(best, dtype=np.float64),
+        f1=np.array(best, dtype=np.float64),
     )
 
 

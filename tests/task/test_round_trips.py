@@ -145,8 +145,7 @@ def test_every_entity_comes_back(kind: str, words: list[str], data: st.DataObjec
     tags = [data.draw(st.sampled_from(names)) for _ in words]
     task = TokenClassification(
         tokenizer, words_column="words", text_column="text", tags_column="tags", tag_names=names,
-        scheme="bio", repair=True, train_on="first",
-        aggregation=data.draw(st.sampled_from(["first", "average", "max"])),
+        scheme="bio", train_on="first",
         max_length=data.draw(st.integers(6, 24)), overlap=data.draw(st.integers(0, 30)), label_smoothing=0.0,
         class_weights=None,
     )  # fmt: skip

@@ -24,7 +24,6 @@ from runwright.task.sentence_embedding import (
     cosine,
     cosine_embedding,
     cosine_regression,
-    find_candidates,
     in_batch_negatives,
     pool,
     rank,
@@ -50,7 +49,7 @@ def make(tokenizer: Any) -> Callable[..., Any]:
             "problem": "similarity", "text_column": "first", "text_pair_column": "second",
             "negative_column": None, "label_column": "score", "label_min": 0.0, "label_max": 5.0,
             "pooling": "mean", "normalize": True, "objective": "cosine_regression", "scale": 20.0,
-            "symmetric": False, "margin": 0.5, "max_length": 8,
+            "margin": 0.5, "max_length": 8,
         }  # fmt: skip
         return SentenceEmbedding(tokenizer, **defaults | options)
 
@@ -118,17 +117,14 @@ def test_each_text_is_encoded_once_and_cut_on_its_own(make: Callable[..., Any]) 
 
 
 @pytest.mark.parametrize("num_texts", [2, 3])
-@pytest.mark.parametrize("symmetric", [False, True])
-def test_in_batch_negatives_by_hand(num_texts: int, symmetric: bool) -> None:
+def test_in_batch_negatives_by_hand(num_texts: int) -> None:
     torch.manual_seed(0)
     vectors = torch.randn(4, num_texts, 6, dtype=torch.float64)
     total = 0.0
     for i in range(4):
-        forth = [3.0 * vectors[i, 0] @ vectors[j, k] for k in range(1, num_texts) for j in range(4)]
-        back = [3.0 * vectors[j, 0] @ vectors[i, 1] for j in range(4)]
-        losses = [math.log(sum(math.exp(each) for each in side)) - float(side[i]) for side in (forth, back)]
-        total += sum(losses) / 2 if symmetric else losses[0]
-    found = in_batch_negatives(vectors, scale=3.0, symmetric=symmetric)
+        side = [3.0 * vectors[i, 0] @ vectors[j, k] for k in range(1, num_texts) for j in range(4)]
+        total += math.log(sum(math.exp(each) for each in side)) - float(side[i])
+    found = in_batch_negatives(vectors, scale=3.0)
     assert float(found) == pytest.approx(total, rel=1e-12)
 
 
@@ -170,7 +166,7 @@ class ListExamples:
     "options",
     [
         {"objective": "in_batch_negatives"},
-        {"objective": "in_batch_negatives", "symmetric": True, "negative_column": "third"},
+        {"objective": "in_batch_negatives", "negative_column": "third"},
         {"objective": "in_batch_negatives", "normalize": False, "scale": 1.0, "pooling": "max"},
         {"objective": "triplet", "negative_column": "third"},
         {"objective": "cosine_regression", "pooling": "cls"},
@@ -237,8 +233,7 @@ def test_ranks_and_losses_in_blocks_are_those_of_the_whole_table(count: int, see
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(embeddings, "MIN_QUERIES", 4)
         patch.setattr(embeddings, "MAX_SIMILARITIES", 3)
-        candidates = find_candidates(queries, own)
-        ranks, losses = rank(asked, corpus[candidates.first_rows], candidates, scale=2.0)
+        ranks, losses = rank(np.stack([asked, corpus], axis=1), queries, own, scale=2.0)
     for i in range(count):
         others = {own[j] for j in range(count)} - {own[j] for j in range(count) if queries[j] == queries[i]}
         similarity = {text: float(asked[i] @ vectors[1][text]) for text in {*others, own[i]}}

@@ -222,41 +222,32 @@ def test_classes_that_may_be_meant_otherwise_are_pointed_out(make_task: Any) -> 
 def test_ids_are_refused_where_the_names_of_classes_came_out_of_train(make_task: Any, form: type) -> None:
     test = splits([form(0), form(1)])["train"]
     data = splits(["none", "hate"])
-    with pytest.raises(DataError, match=r"'hate', 'none'; train has names.*MapValues.*task\.label_names="):
+    with pytest.raises(DataError, match=r"unknown label .*hate.*none"):
         make_task().fit(data | {"validation": test})
     task, later = make_task(), make_task()
     task.fit(data)
     later.load_state_dict(json.loads(json.dumps(task.state_dict())))
-    with pytest.raises(DataError, match="train has names"):
+    with pytest.raises(DataError, match="unknown label"):
         later.read_labels(test, split="test")
     named = make_task(label_names=["none", "hate"])
     named.fit(data)
     assert named.read_labels(test, split="test") == [0, 1]
 
 
-@pytest.mark.parametrize(
-    ("labels", "option"),
-    [
-        (["1 0 1", "0 1 0"], r"'task\.label_separator=\" \"'"),
-        (["1;0;1", "0;1;0"], r"'task\.label_separator=\";\"'"),
-        (["101", "010"], r"cells \[1, 0, 1\]"),
-        ([101, 110, 100], r"cells \[1, 0, 1\]"),
-    ],
-)
+@pytest.mark.parametrize("labels", [["1 0 1", "0 1 0"], ["1;0;1", "0;1;0"], ["101", "010"], [101, 110, 100]])
 @pytest.mark.parametrize("names", [None, ["a", "b", "c"]])
 def test_numbers_for_each_class_in_one_text_are_no_class(
-    make_task: Any, labels: list[Any], option: str, names: list[str] | None
+    make_task: Any, labels: list[Any], names: list[str] | None
 ) -> None:
-    with pytest.raises(DataError, match=option + r".*task\.label_names"):
+    with pytest.raises(DataError, match=r"such as \[1, 0, 1\], or set .*task\.label_names"):
         make_task("multi_label", label_names=names).fit(splits(labels))
     for classes in (["10", "11"], ["1", "0"], ["101", "20"]):
         make_task("multi_label").fit(splits(classes))
 
 
-def test_decimal_numbers_as_classes_are_said_and_so_is_a_class_with_one_row(make_task: Any) -> None:
+def test_decimal_numbers_as_classes_are_said(make_task: Any) -> None:
     task, data = make_task(), splits([1.1] * 10 + [1.2], place=[2.0] * 11)
     task.fit(data)
-    assert task.notes == ["classes with a single row of train: '1.2'"]
     (note,) = task.label_notes(data)
     assert note.startswith("'label' is read as decimal numbers: 1.1 and 1.10,")
     assert "++dataset.source.column_types.label=string" in note

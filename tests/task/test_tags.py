@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -42,24 +41,22 @@ def tags_of(text: str, marks: Any, **options: Any) -> str:
 
 
 @settings(deadline=None)
-@given(
-    tags=st.lists(st.sampled_from(BIOES), max_size=8), scheme=st.sampled_from(SCHEMES), repair=st.booleans()
-)
-def test_other_letters_make_the_spans_that_bioes_makes(tags: list[str], scheme: Scheme, repair: bool) -> None:
+@given(tags=st.lists(st.sampled_from(BIOES), max_size=8), scheme=st.sampled_from(SCHEMES))
+def test_other_letters_make_the_spans_that_bioes_makes(tags: list[str], scheme: Scheme) -> None:
     letters = {meaning: letter for letter, meaning in LETTERS[scheme].items()}
     others = [tag if tag == "O" else letters[tag[0]] + tag[1:] for tag in tags]
-    spans = find_spans(tags, scheme="bioes", repair=repair)  # those of seqeval, see test_token_classification
-    assert find_spans(others, scheme=scheme, repair=repair) == spans
+    spans = find_spans(tags, scheme="bioes")  # those of seqeval, see test_token_classification
+    assert find_spans(others, scheme=scheme) == spans
 
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(["O", "I-a", "E-a", "I-b", "E-b"]), min_size=1, max_size=8))
 def test_spans_that_say_where_they_end_are_those_of_seqeval(tags: list[str]) -> None:
-    from seqeval.scheme import IOE2, Entities
+    from seqeval.metrics.sequence_labeling import get_entities
 
-    strict = [(each.tag, each.start, each.end) for each in Entities([tags], scheme=IOE2).entities[0]]
-    found = find_spans(tags, scheme="ioe", repair=False)
-    assert [(span.type, span.start, span.end) for span in found] == strict
+    expected = [(kind, first, last + 1) for kind, first, last in get_entities(tags)]
+    found = find_spans(tags, scheme="ioe")
+    assert [(span.type, span.start, span.end) for span in found] == expected
 
 
 @pytest.mark.parametrize(
@@ -68,7 +65,7 @@ def test_spans_that_say_where_they_end_are_those_of_seqeval(tags: list[str]) -> 
 )
 def test_tags_written_otherwise_are_the_same_spans(begin: str, inside: str, outside: str) -> None:
     tags = [begin, inside, outside, begin]
-    found = find_spans(tags, scheme="bio", repair=True)
+    found = find_spans(tags, scheme="bio")
     assert [tuple(span) for span in found] == [(0, 2, "per"), (3, 4, "per")]
     rows = Dataset.from_dict({"words": [["w"] * 4, ["w"]], "tags": [tags, [outside]]})
     assert learn_tags(reader(), rows) == (outside, begin, inside)
@@ -76,7 +73,7 @@ def test_tags_written_otherwise_are_the_same_spans(begin: str, inside: str, outs
 
 
 def test_tags_without_types_are_spans_of_one_type() -> None:
-    found = find_spans(["B", "I", "O", "B"], scheme="bio", repair=False)
+    found = find_spans(["B", "I", "O", "B"], scheme="bio")
     assert [tuple(span) for span in found] == [(0, 2, "span"), (3, 4, "span")]
 
 
@@ -197,8 +194,6 @@ def test_a_text_of_words_keeps_its_characters() -> None:
         ["Ana  lives, here"],
         [[(0, 3), (5, 11), (12, 16)]],
     )
-    at_spaces = replace(reader(), at_spaces=True).words({"text": ["Ana, [1]"]})
-    assert at_spaces == (["Ana, [1]"], [[(0, 4), (5, 8)]])
     assert reader().words({"text": ["[1]"]})[0] == ["[1]"]  # no list of words, but a text
 
 

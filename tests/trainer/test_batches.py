@@ -131,7 +131,7 @@ def test_padding_of_examples_of_several_texts_is_that_of_their_batches(tokenizer
     task = SentenceEmbedding(
         tokenizer, problem="retrieval", text_column="a", text_pair_column="b", negative_column=None,
         label_column=None, label_min=0.0, label_max=1.0, pooling="mean", normalize=True,
-        objective="in_batch_negatives", scale=20.0, symmetric=False, margin=0.5, max_length=64,
+        objective="in_batch_negatives", scale=20.0, margin=0.5, max_length=64,
     )  # fmt: skip
     short, long = ["good"] * 12, [" ".join(["film"] * (n % 5 + 1)) for n in range(12)]
     encoded = task.encode({"row_id": list(range(12)), "a": short, "b": long})

@@ -22,8 +22,8 @@ EXAMPLES = """examples:
       dataset=csv dataset.source.files.test=reviews.csv
 
 Overrides are put on top of the run's own. They may change dataset, metric,
-generation, and of the task how predictions are judged: threshold, repair,
-aggregation, no_answer_threshold, max_answer_length, n_best, normalization,
+generation, and of the task how predictions are judged: threshold,
+no_answer_threshold, max_answer_length, n_best, normalization,
 misplaced_answers, positive_label. All else is the run's. The run itself is not
 changed: results go to its evaluations/ folder.
 A model by name (folder, package:NAME/folder or a hub's owner/name) has no data:

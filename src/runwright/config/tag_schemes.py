@@ -95,10 +95,6 @@ def scheme_note(tags: Iterable[str], scheme: str) -> str | None:
     return None
 
 
-# Letters of a whole span in schemes that do not say both where it begins and where it ends.
-_LEGAL = {"bio": "BI*", "ioe": "I*E", "plain": "I+"}
-
-
 class TagSpan(NamedTuple):
     """Words `start` to `end` - 1 are of this type."""
 
@@ -112,15 +108,13 @@ def span_types(names: Sequence[str], scheme: Scheme) -> list[str]:
     return sorted({tag.type for name in names if (tag := read_tag(name, scheme)) is not None})
 
 
-def find_spans(tags: Sequence[str], *, scheme: Scheme, repair: bool) -> list[TagSpan]:
-    """The spans of one sentence, by the rules of the CoNLL evaluation script.
+def find_spans(tags: Sequence[str], *, scheme: Scheme) -> list[TagSpan]:
+    """The spans of one sentence, by the rules of the CoNLL evaluation script, seqeval's default mode.
 
-    Tjong Kim Sang and De Meulder 2003, "Introduction to the CoNLL-2003 Shared Task". `repair`: a tag that
-    continues nothing begins a span, and a span that is not ended ends where it ends, as in seqeval's default
-    mode; otherwise such a span is none, as in its strict mode.
+    Tjong Kim Sang and De Meulder 2003, "Introduction to the CoNLL-2003 Shared Task". A tag that continues
+    nothing begins a span, and a span that is not ended ends where its last tag is.
     """
     spans: list[TagSpan] = []
-    letters: list[str] = []  # of each span, from its first to its last tag
     is_open = False
     for position, each in enumerate(tags):
         tag = read_tag(each, scheme)
@@ -129,10 +123,7 @@ def find_spans(tags: Sequence[str], *, scheme: Scheme, repair: bool) -> list[Tag
             continue
         if is_open and tag.letter in "IE" and spans[-1].type == tag.type:
             spans[-1] = spans[-1]._replace(end=position + 1)
-            letters[-1] += tag.letter
         else:
             spans.append(TagSpan(position, position + 1, tag.type))
-            letters.append(tag.letter)
         is_open = tag.letter not in "ES"
-    legal = _LEGAL.get(scheme, r"BI*E|S")
-    return [span for span, read in zip(spans, letters, strict=True) if repair or re.fullmatch(legal, read)]
+    return spans

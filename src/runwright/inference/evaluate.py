@@ -45,7 +45,7 @@ FILES = "dataset.source.files."
 TAKEN = ("dataset", "metric", "generation")
 # Options of tasks that change only how a model's scores become predictions, and how these are judged.
 JUDGING = (
-    *("threshold", "repair", "aggregation", "no_answer_threshold", "max_answer_length", "n_best"),
+    *("threshold", "no_answer_threshold", "max_answer_length", "n_best"),
     *("normalization", "misplaced_answers", "positive_label"),
 )
 

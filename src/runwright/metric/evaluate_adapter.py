@@ -276,7 +276,7 @@ def _record(kind: str, inputs: dict[str, Any]) -> Any:
             types = span_types(names, "bio")
             for side, prefix in (("predicted", ""), ("expected", "expected_")):
                 rows = columns[side]
-                spans = [find_spans(row, scheme="bio", repair=True) for row in rows]
+                spans = [find_spans(row, scheme="bio") for row in rows]
                 numbers = [[(span.start, span.end, types.index(span.type)) for span in row] for row in spans]
                 columns[f"{prefix}spans"] = Ragged.of(numbers, dtype=np.int64, width=3)
                 columns[side] = Ragged.of([list(map(names.index, row)) for row in rows], dtype=np.int64)

@@ -74,20 +74,17 @@ SOUGHT = "an answer without answer_start is taken from where it occurs"
 
 def _pairs(value: Any, start: Any, where: Mapping[str, Any]) -> list[tuple[str, int | None]]:
     """Texts with their starts, where known: of one text with its start, of texts or records."""
-    columns: Mapping[str, Any] = {"text": value, "answer_start": start}
+    texts, starts = value, start
     if isinstance(value, Mapping):
-        columns = value
-    elif isinstance(value, list | tuple) and all(isinstance(each, Mapping) for each in value):
-        columns = {name: [each.get(name) for each in value] for name in columns}
-    texts, starts = columns.get("text"), columns.get("answer_start")
-    if isinstance(texts, str):
-        texts, starts = [texts], starts if isinstance(starts, list | tuple) else [starts]
-    starts = [None] * len(texts) if isinstance(texts, list | tuple) and starts is None else starts
-    if not isinstance(texts, list | tuple) or not isinstance(starts, list | tuple):
-        problem = "expected {text: [...], answer_start: [...]}, empty lists where there is no answer; "
-        raise DataError(f"{problem}given {value!r:.60}", **where)
-    if len(texts) != len(starts):
-        raise DataError(f"expected as many answer_start as text, given {value!r:.80}", **where)
+        texts, starts = value.get("text"), value.get("answer_start")
+    elif isinstance(value, list | tuple) and value and all(isinstance(each, Mapping) for each in value):
+        texts, starts = ([each.get(name) for each in value] for name in ("text", "answer_start"))
+    texts = [texts] if isinstance(texts, str) else texts
+    if isinstance(texts, list | tuple) and not isinstance(starts, list | tuple):
+        starts = [starts] * len(texts) if starts is None or len(texts) == 1 else []
+    if not isinstance(texts, list | tuple) or len(texts) != len(starts):
+        problem = "expected {text: [...], answer_start: [...]}, as many answer_start as text, empty lists "
+        raise DataError(f"{problem}where there is no answer; given {value!r:.80}", **where)
     pairs: list[tuple[str, int | None]] = []
     for text, each in zip(texts, starts, strict=True):
         each = int(each) if isinstance(each, float) and each.is_integer() else each
@@ -106,12 +103,11 @@ def _span(text: str, start: int | None, context: str, misplaced: str, where: Map
     nearest = min(places, key=lambda place: abs(place - (start or 0)), default=-1)
     if misplaced == "mend" or (start is None and len(places) == 1):
         return trimmed(context, nearest, nearest + len(text)) if places else UNKNOWN
-    problem = f"is not at answer_start {start}: there is {there!r:.60}"
+    problem = f"is not at answer_start {start}: there is {there!r:.60}; it occurs"
     if start is None:
-        problem = f"has no answer_start and occurs {len(places)} times in the context"
-    hint = f"it is at {nearest}, which " if places else ""
-    hint += f"task.misplaced_answers=mend {'takes' if places else 'keeps such answers for evaluation alone'}"
-    raise DataError(f"the answer {text!r:.60} {problem}; {hint}", **where)
+        problem = "has no answer_start and occurs"
+    hint = "task.misplaced_answers=mend takes the nearest, and keeps an answer without any for evaluation"
+    raise DataError(f"the answer {text!r:.60} {problem} {len(places)} times in the context; {hint}", **where)
 
 
 def tokens_of(answer: Span, offsets: Sequence[Span]) -> Span | None:
@@ -134,8 +130,6 @@ class AnswerResults(PerExample):
     answerable: np.ndarray | None = None  # [N] bool
     exact: np.ndarray | None = None  # [N] float64, of what is predicted
     f1: np.ndarray | None = None  # [N] float64
-    best_exact: np.ndarray | None = None  # [N] float64, of the best span, were it the answer
-    best_f1: np.ndarray | None = None
 
     @property
     def margins(self) -> np.ndarray:
@@ -145,12 +139,12 @@ class AnswerResults(PerExample):
 
 
 def best_threshold(results: AnswerResults) -> float | None:
-    """The margin above which to give no answer for the best F1, as SQuAD 2.0's evaluation looks for it.
+    """The margin above which to give no answer for the best F1, as SQuAD 2.0's evaluation finds it.
 
-    It lies between two margins that differ. Of equals the one with the best exact match, then the least. None
-    without labels or without any span.
+    In the results every question has an answer. The threshold lies between two margins that differ; of equals
+    it is the one with the best exact match, then the least. None without labels or without any span.
     """
-    exact, f1, answerable, margins = results.best_exact, results.best_f1, results.answerable, results.margins
+    exact, f1, answerable, margins = results.exact, results.f1, results.answerable, results.margins
     if exact is None or f1 is None or answerable is None or not np.isfinite(margins).any():
         return None
     order = np.argsort(margins, kind="stable")

@@ -26,7 +26,6 @@ ANSWER = "assistant"
 CHAT = {"messages", "role", "content"}
 PAIR = {"prompt", "response"}
 MARKS_ANSWERS = re.compile(r"\{%-?\s*generation\s*-?%\}")
-TOO_LONG = "or set task.too_long: drop leaves such rows out, cut_turns the oldest turns of a chat"
 
 
 class InstructionTuning(GeneratingTask):
@@ -50,7 +49,7 @@ class InstructionTuning(GeneratingTask):
         system: str | None,
         chat_template: str | None,
         max_length: PositiveInt,
-        too_long: Literal["refuse", "drop", "cut_turns"],
+        too_long: Literal["refuse", "drop"],
     ) -> None:
         super().__init__(tokenizer, text_columns=(), max_length=max_length)
         for name, form in forms.items():
@@ -186,17 +185,12 @@ class InstructionTuning(GeneratingTask):
     def _example(self, chat: list[Message]) -> Example | None:
         """An example without its id; None for a chat that is too long, where such rows are left out."""
         ids, answers = self._tokens(chat)
-        full_length = len(ids)
-        while len(ids) > self.max_length:
+        if len(ids) > self.max_length:
             if self.too_long == "drop" and is_answered(chat):
                 return None
-            shorter = without_oldest(chat) if self.too_long == "cut_turns" else None
-            if shorter is None:
-                limit = f"task.max_length={self.max_length} and an answer is never cut"
-                raise DataError(f"{len(ids)} tokens, but {limit}; raise it, {TOO_LONG}")
-            chat = shorter
-            ids, answers = self._tokens(chat)
-        example: Example = {"input_ids": ids, "full_length": full_length, "prompt_length": len(ids)}
+            problem = f"{len(ids)} tokens, but task.max_length={self.max_length} and an answer is never cut"
+            raise DataError(f"{problem}; raise it, or set task.too_long=drop")
+        example: Example = {"input_ids": ids, "full_length": len(ids), "prompt_length": len(ids)}
         if not is_answered(chat):
             return example
         start = max((i for i in range(1, len(ids)) if answers[i] and not answers[i - 1]), default=0)
@@ -220,13 +214,10 @@ class InstructionTuning(GeneratingTask):
 
     def example_notes(self, examples: Any, *, split: str, num_rows: int) -> list[str]:
         """Sentences on rows that were too long, and on a template whose answers do not end."""
-        notes, dropped = [], num_rows - len(examples)
-        cut = int((examples.column("full_length") > self.max_length).sum())
-        what = f"of {num_rows:,} rows are longer than task.max_length={self.max_length}"
-        if dropped:
+        notes = []
+        if dropped := num_rows - len(examples):
+            what = f"of {num_rows:,} rows are longer than task.max_length={self.max_length}"
             notes.append(f"{split}: {dropped:,} {what} and left out (task.too_long=drop)")
-        if cut:
-            notes.append(f"{split}: {cut:,} {what} and lost their oldest turns (task.too_long=cut_turns)")
         labels = examples.fetch([0])[0].get("labels", [self.tokenizer.eos_token_id])
         last = [label for label in labels if label != IGNORED][-1]
         if last != self.tokenizer.eos_token_id:
@@ -320,14 +311,6 @@ def naming_the_template() -> Iterator[None]:
     except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError) as error:
         reason = str(error).strip() or type(error).__name__
         raise DataError(f"the chat template fails: {reason.splitlines()[0]}") from error
-
-
-def without_oldest(chat: Sequence[Message]) -> list[Message] | None:
-    """The chat without its oldest prompt and the answers to it; None where there is no other prompt."""
-    start = int(chat[0]["role"] == "system")
-    is_answer = [message["role"] == ANSWER for message in chat]
-    rest = next((i for i in range(start + 1, len(chat)) if is_answer[i - 1] and not is_answer[i]), 0)
-    return [*chat[:start], *chat[rest:]] if rest else None
 
 
 def answer_spans(chat: Sequence[Message], text: str, tokenizer: Any) -> list[tuple[int, int]]:

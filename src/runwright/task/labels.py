@@ -58,7 +58,7 @@ MAX_NUMBER = 1e18  # its squared error is finite in float32
 MAX_CLASSES_FROM_DATA = 2000  # more distinct values than this are an id or a text, not a class
 SEPARATORS = ";|,\t/ "  # that may stand between the classes of a row
 FLAGS = {"0": False, "False": False, "false": False, "1": True, "True": True, "true": True}
-_VECTOR = re.compile(r"[01](?:([ ,;|/\t])[01](?:\1[01])*|[01]+)")  # 0 or 1 for each class in a text
+_VECTOR = re.compile(r"[01](?:[ ,;|/\t]?[01])+")  # 0 or 1 for each class in a text
 UNSEEN = 0.5  # added to each count, so that a class without a row has a finite logarithm
 
 
@@ -175,9 +175,9 @@ class LabelEncoder:
 
     def __init__(self, names: Sequence[str], *, ordered: bool = True) -> None:
         self.names = tuple(names)
-        self._ids = {label_name(name): index for index, name in enumerate(self.names)}
-        self._num_ids = 0 if any(map(_is_number, self.names)) else len(self.names)
-        self._ordered = ordered
+        takes_ids = ordered and not any(map(_is_number, names))
+        self._ids = {str(index): index for index in range(len(names)) if takes_ids}
+        self._ids |= {label_name(name): index for index, name in enumerate(names)}
 
     def named(self, value: Any) -> str:
         """The class name of a value; the value as text where it is no class."""
@@ -188,7 +188,6 @@ class LabelEncoder:
     def encode(self, value: Any, **where: Any) -> int:
         """The class id; raises DataError, with split, row and column, for a value that is no class."""
         name = label_name(value)
-        is_id = name.isdecimal() and int(name) < self._num_ids
         if is_missing(value):
             problem = "the label is empty"
         elif not isinstance(value, Hashable) or isinstance(value, bytes | tuple):
@@ -196,16 +195,11 @@ class LabelEncoder:
             problem += "task.problem=multi_label and a list"
         elif name in self._ids:
             return self._ids[name]
-        elif is_id and self._ordered:
-            return int(name)
         else:
-            shown = ", ".join(map(repr, self.names[:8])) + (", …" if len(self.names) > 8 else "")
-            problem = f"unknown label {value!r}; the {len(self.names)} classes are {shown}; "
             hidden = "where -1 means that there is no label, DropValues drops such rows"
-            problem += hidden if name == "-1" else did_you_mean(name, self.names)
-            if is_id:
-                problem += "train has names, which tell no ids: dataset.cleaning MapValues makes ids names, "
-                problem += "or train with task.label_names=[…], the names in the order of the ids"
+            hint = hidden if name == "-1" else did_you_mean(name, self.names)
+            classes = f"the {len(self.names)} classes are {listed(map(repr, self.names))}"
+            problem = f"unknown label {value!r}; {classes}; {hint}"
         raise DataError(problem.rstrip("; "), **where)
 
 
@@ -226,12 +220,12 @@ def vector_width(rows: Sequence[Sequence[Any]]) -> int:
     return width if width > 1 and all(label_name(item) in FLAGS for row in rows for item in row) else 0
 
 
-def vector_text(values: Iterable[Any]) -> re.Match[str] | None:
-    """The first of values that are as long and all written 1 0 1 or 101, with the mark between as group 1."""
+def vector_text(values: Iterable[Any]) -> str | None:
+    """The first of values that are as long and all written like 1 0 1 or 101, if they are."""
     texts = [label_name(value) for value in values if not is_missing(value)]
     # 10 and 11 alone are more likely two classes
     is_vector = len({*map(len, texts)}) == 1 and (len(texts[0]) > 2 or any(text[0] == "0" for text in texts))
-    return _VECTOR.fullmatch(texts[0]) if is_vector and all(map(_VECTOR.fullmatch, texts)) else None
+    return texts[0] if is_vector and all(map(_VECTOR.fullmatch, texts)) else None
 
 
 def split_labels(value: Any, separator: str) -> list[Any]:

@@ -93,8 +93,9 @@ class QuestionAnswering(Task):
 
     def tune(self, predictions: SpanPredictions, rows: Any) -> None:
         """Take the threshold with the best F1 over these rows."""
+        before, self.threshold = self.threshold, np.inf  # every question gets its best span
         best = answers.best_threshold(self.assemble(predictions, rows))
-        self.threshold = self.threshold if best is None else best
+        self.threshold = before if best is None else best
 
     @property
     def head(self) -> Head:
@@ -250,11 +251,10 @@ class QuestionAnswering(Task):
             return results
         expected = [labels[row].texts for row in order]
         judged: dict[str, Any] = {}
-        for prefix, answer in (("", results.predicted.tolist()), ("best_", best)):
-            for name, judge in (("exact", text_exact_match), ("f1", text_f1)):
-                pairs = zip(answer, expected, strict=True)
-                values = [judge(text, wanted, rules=self.rules) for text, wanted in pairs]
-                judged[prefix + name] = np.array(values, dtype=np.float64)
+        for name, judge in (("exact", text_exact_match), ("f1", text_f1)):
+            pairs = zip(results.predicted.tolist(), expected, strict=True)
+            values = [judge(text, wanted, rules=self.rules) for text, wanted in pairs]
+            judged[name] = np.array(values, dtype=np.float64)
         return replace(
             results,
             expected=objects(expected),

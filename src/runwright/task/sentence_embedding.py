@@ -67,7 +67,6 @@ class SentenceEmbedding(Task):
         normalize: bool,
         objective: Objective,
         scale: PositiveFloat,
-        symmetric: bool,
         margin: float,
         max_length: PositiveInt,
     ) -> None:
@@ -81,7 +80,6 @@ class SentenceEmbedding(Task):
         self.normalize = normalize
         self.objective = objective
         self.scale = scale
-        self.symmetric = symmetric
         self.margin = margin
         of_scores = {"contrastive": contrastive, "cosine_embedding": cosine_embedding}
         self._loss_of_scores = of_scores.get(objective, cosine_regression)  # of pairs, [N]
@@ -191,7 +189,7 @@ class SentenceEmbedding(Task):
 
     def _loss_of_whole_batch(self, outputs: Tensor) -> LossSum:
         """In-batch negatives over the vectors [N, K, D] of the whole global batch."""
-        total = in_batch_negatives(outputs, scale=self.scale, symmetric=self.symmetric)
+        total = in_batch_negatives(outputs, scale=self.scale)
         return LossSum(total=total, count=float(len(outputs)))
 
     def predictions(self, outputs: Tensor, batch: Batch) -> Embedded:
@@ -222,10 +220,9 @@ class SentenceEmbedding(Task):
         if self.problem == "similarity":
             return replace(predictions, vectors=None)
         order = positions_of(predictions.example_ids, rows)
-        anchors, positives = (rows[name] for name in self.row_texts[:2])
-        candidates = find_candidates([anchors[row] for row in order], [positives[row] for row in order])
-        corpus = vectors[candidates.first_rows, 1]
-        ranks, losses = rank(vectors[:, 0], corpus, candidates, scale=self.scale)
+        columns = (rows[name][:] for name in self.row_texts[:2])
+        anchors, positives = ([column[row] for row in order] for column in columns)
+        ranks, losses = rank(vectors, anchors, positives, scale=self.scale)
         losses = losses if predictions.losses is None else predictions.losses
         return replace(predictions, vectors=None, ranks=ranks, losses=losses)
 
@@ -269,21 +266,15 @@ def pool(states: Tensor, attention_mask: Tensor, *, how: Pooling) -> Tensor:
     return (states * weights).sum(dim=1) / weights.sum(dim=1)
 
 
-def in_batch_negatives(vectors: Tensor, *, scale: float, symmetric: bool) -> Tensor:
+def in_batch_negatives(vectors: Tensor, *, scale: float) -> Tensor:
     """Sum of cross-entropies in nats: which of all positives and negatives belongs to each anchor.
 
     Multiple negatives ranking (Henderson et al. 2017, section 4.4), InfoNCE with a temperature of 1/scale.
-    Symmetric: the mean of that and of which of all anchors belongs to each positive.
     """
-    anchors, positives = vectors[:, 0], vectors[:, 1]
-    candidates = torch.cat([positives, *vectors[:, 2:].unbind(dim=1)])
-    similarity = scale * anchors @ candidates.T  # [N, N], or [N, 2 N] with negatives
-    right = torch.arange(len(anchors), device=vectors.device)
-    forth = F.cross_entropy(similarity, right, reduction="sum")
-    if not symmetric:
-        return forth
-    back = F.cross_entropy(similarity[:, : len(anchors)].T, right, reduction="sum")
-    return (forth + back) / 2
+    candidates = torch.cat(vectors[:, 1:].unbind(dim=1))
+    similarity = scale * vectors[:, 0] @ candidates.T  # [N, N], or [N, 2 N] with negatives
+    right = torch.arange(len(vectors), device=vectors.device)
+    return F.cross_entropy(similarity, right, reduction="sum")
 
 
 def triplet(vectors: Tensor, *, margin: float) -> Tensor:
@@ -325,49 +316,30 @@ def cosine_regression(vectors: Tensor, scores: Tensor, *, margin: float = 0.0) -
     return (cosine(vectors) - scores.to(vectors)).square()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Candidates:
-    """The distinct texts that are searched, and how queries relate to them."""
+def rank(
+    vectors: np.ndarray, queries: Sequence[Hashable], texts: Sequence[Hashable], *, scale: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ranks from 1, [N] int64, of the second texts of vectors [N, K, D] among all distinct ones, and losses.
 
-    first_rows: np.ndarray  # [M] int64, a row in which each occurs
-    right: np.ndarray  # [N] int64, the candidate of each query
-    hidden: np.ndarray  # [H, 2] int64, sorted: (query, candidate) pairs that are right too, of other rows
-
-
-def find_candidates(queries: Sequence[Hashable], positives: Sequence[Hashable]) -> Candidates:
-    """Each positive once; for a query the other positives of equal queries are hidden."""
+    By inner product; other texts of equal queries take no part. As many stand before the right one as are not
+    clearly less similar: equal vectors win nothing. A loss in nats is the cross-entropy of the right one.
+    """
     numbers: dict[Hashable, int] = {}
-    right = np.array([numbers.setdefault(text, len(numbers)) for text in positives], dtype=np.int64)
-    _, first_rows = np.unique(right, return_index=True)
+    right = np.array([numbers.setdefault(text, len(numbers)) for text in texts], dtype=np.int64)
+    corpus = vectors[np.unique(right, return_index=True)[1], 1]
     of_query: dict[Hashable, set[int]] = {}
     for query, number in zip(queries, right.tolist(), strict=True):
         of_query.setdefault(query, set()).add(number)
-    others = (sorted(of_query[query] - {int(right[row])}) for row, query in enumerate(queries))
-    hidden = [(row, other) for row, of_row in enumerate(others) for other in of_row]
-    pairs = np.array(hidden, dtype=np.int64).reshape(-1, 2)
-    return Candidates(first_rows=first_rows, right=right, hidden=pairs)
-
-
-def rank(
-    queries: np.ndarray, corpus: np.ndarray, candidates: Candidates, *, scale: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Ranks from 1, [N] int64, by inner product of queries [N, D] with the corpus [M, D], and losses [N].
-
-    As many stand before the right candidate as are not clearly less similar: equal vectors win nothing. The
-    loss in nats is the cross-entropy of the right one among all candidates.
-    """
-    ranks, losses = np.empty(len(queries), dtype=np.int64), np.empty(len(queries))
+    ranks, losses = np.empty(len(right), dtype=np.int64), np.empty(len(right))
     size = max(MIN_QUERIES, MAX_SIMILARITIES // max(1, len(corpus)))
-    for start in range(0, len(queries), size):
+    for start in range(0, len(right), size):
         block = slice(start, start + size)
-        right, vectors = candidates.right[block], queries[block]
-        of_right = np.einsum("nd,nd->n", vectors.astype(np.float64), corpus[right].astype(np.float64))
+        anchors, goals = vectors[block, 0], corpus[right[block]]
+        of_right = np.einsum("nd,nd->n", anchors.astype(np.float64), goals.astype(np.float64))
         limit = of_right - TOLERANCE * np.maximum(1.0, np.abs(of_right))
-        similarity = vectors @ corpus.T
-        similarity[np.arange(len(right)), right] = -np.inf
-        first, end = np.searchsorted(candidates.hidden[:, 0], [start, start + len(right)])
-        hidden = candidates.hidden[first:end]
-        similarity[hidden[:, 0] - start, hidden[:, 1]] = -np.inf
+        similarity = anchors @ corpus.T
+        for row, query in enumerate(queries[block]):
+            similarity[row, [*of_query[query]]] = -np.inf
         ranks[block] = 1 + (~(similarity < limit[:, None])).sum(axis=1)
         others: Any = logsumexp(scale * similarity.astype(np.float64), axis=1)
         losses[block] = np.logaddexp(scale * of_right, others) - scale * of_right

@@ -1,6 +1,5 @@
 """Classes or a number for a text or a pair of texts: single-label, multi-label and regression."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,14 +11,13 @@ from torch import Tensor
 
 from runwright import types
 from runwright.dataset.checks import missing_column
-from runwright.errors import DataError, listed
+from runwright.errors import DataError
 from runwright.task import labels
 from runwright.task.base import Task
 from runwright.task.losses import MultiLabel, Objective, Regression, SingleLabel, loss_of_task
 from runwright.task.text import encode_texts
 from runwright.types import Batch, Example, Fraction, OpenFraction, PositiveFloat, PositiveInt, Splits
 
-FEW_ROWS = 10  # of the largest class: with fewer, a class with a single row is nothing to point out
 PROBLEM_TYPES = {  # transformers' names, stored in the saved model
     "single_label": "single_label_classification",
     "multi_label": "multi_label_classification",
@@ -83,10 +81,6 @@ class SequenceClassification(Task):
             self.names_ordered = bool(self.names_option or labels.names_in(feature))
             self.label_names = self.names_option or self._names_from(splits["train"], values)
         targets = {name: self.read_labels(rows, split=name) for name, rows in splits.items()}["train"] or []
-        counts = Counter(labels.each_label(targets) if self.label_names else ())
-        alone = [repr(self.label_names[index]) for index, count in sorted(counts.items()) if count == 1]
-        if alone and max(counts.values()) >= FEW_ROWS:
-            self.notes = [f"classes with a single row of train: {listed(alone)}"]
         if self.group_column:
             values = {str(value) for rows in splits.values() for value in rows[self.group_column]}
             self.group_names = tuple(sorted(values))
@@ -155,9 +149,8 @@ class SequenceClassification(Task):
             raise DataError(problem, split="train", column=self.label_column)
         text = labels.vector_text(values) if are_sets and not width else None
         if text and not {*map(labels.label_name, values)} <= {"", *self.names_option}:
-            write = f"'task.label_separator=\"{text[1]}\"'" if text[1] else f"cells [{', '.join(text[0])}]"
-            problem = f"{text[0]!r} reads as numbers, 0 or 1, one for each class: write {write}, and "
-            problem += "task.label_names=[…], the names of the classes in their order"
+            problem = f"{text!r} reads as a 0 or 1 for each class: write lists such as [1, 0, 1], or set "
+            problem += "task.label_separator, and task.label_names=[…], the names in their order"
             raise DataError(problem, split="train", column=self.label_column)
         return "vector" if width or len(self.label_columns) > 1 else ""
 

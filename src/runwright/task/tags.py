@@ -3,6 +3,7 @@
 Spans of characters beside a text, as annotation tools export them, are turned into tags of words.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +34,6 @@ class RowReader:
     text_column: str
     tags_column: str
     scheme: Scheme
-    at_spaces: bool = False  # words of texts are what spaces separate; False: see `split_words`
 
     def input_column(self, names: Iterable[str]) -> str:
         """The column to read words from: of words, or where there is none of texts."""
@@ -46,27 +46,24 @@ class RowReader:
 
         A text in the column of words is split at spaces alone. Raises DataError for a word that is no text.
         """
-        texts: list[str] = []
-        spans: list[list[Span]] = []
         column = self.input_column(getattr(rows, "column_names", rows))
         are_words = column == self.words_column
+        pairs: list[tuple[str, list[Span]]] = []
         for row, value in enumerate(rows[column][:]):
             where: dict[str, Any] = {"split": split, "row": row, "column": column}
-            read = read_written(value)
-            is_list = isinstance(read, list | tuple)
-            if is_list and (are_words or read is value or all(isinstance(word, str) for word in read or [0])):
-                text, words = join_words(_cells(read, "word", where))
+            read = read_written(value) if are_words else value
+            if isinstance(read, list | tuple):  # records to predict may have words in the column of texts
+                pairs.append(join_words(_cells(read, "word", where)))
                 say(said, f"{column}: {WRITTEN}", row, if_=read is not value)
-            elif are_words and (looks_written(value) or not isinstance(value, str)):
-                raise _no_list(value, "word", where)
-            else:
+            elif not are_words:
                 (text,) = as_texts([value])
-                at_spaces = are_words or self.at_spaces
-                words = split_words(text, at_spaces=at_spaces)
-                say(said, AT_SPACES, row, if_=at_spaces)
-            texts.append(text)
-            spans.append(words)
-        return texts, spans
+                pairs.append((text, split_words(text)))
+            elif isinstance(value, str) and not looks_written(value):
+                pairs.append((value, [match.span() for match in re.finditer(r"\S+", value)]))
+                say(said, f"{column}: a text is split at spaces", row)
+            else:
+                raise _no_list(value, "word", where)
+        return [text for text, _ in pairs], [words for _, words in pairs]
 
     def tags(
         self, rows: Dataset, *, split: str, names: Sequence[str] | None = None, said: Said | None = None
@@ -100,9 +97,6 @@ class RowReader:
                 say(said, f"{column}: {WRITTEN}", row, if_=value is not values[row])
             lists.append(tags)
         return lists
-
-
-AT_SPACES = "a text of words is split at spaces"
 
 
 def _no_list(value: Any, kind: str, where: Mapping[str, Any]) -> DataError:

@@ -1,9 +1,8 @@
 """From texts to token ids: truncated with the loss counted, cut into windows, padded; and to words."""
 
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import regex
@@ -156,27 +155,19 @@ def special_tokens(tokenizer: Any, *, num_texts: int = 1) -> list[list[int]]:
     return [ids[start + 1 : end] for start, end in pairwise(borders)]
 
 
-class Window(NamedTuple):
-    """Pieces `start` to `end` - 1 of a row; its predictions count for `own_start` to `own_end` - 1."""
-
-    start: int
-    end: int
-    own_start: int
-    own_end: int
-
-
-def cut_windows(num_pieces: int, *, size: int, overlap: int) -> list[Window]:
-    """Windows of at most `size` pieces, each beginning `size - overlap` after the one before.
+def cut_windows(pieces: range, *, size: int, overlap: int) -> list[tuple[range, range]]:
+    """Windows of at most `size` pieces, each `size - overlap` after the one before, and what they speak for.
 
     In an overlap the border lies in the middle, so every piece is judged where it has the most context.
     """
     assert 0 <= overlap < size, (overlap, size)
-    starts = [0]
-    while starts[-1] + size < num_pieces:
+    starts = [pieces.start]
+    while starts[-1] + size < pieces.stop:
         starts.append(starts[-1] + size - overlap)
-    ends = [min(start + size, num_pieces) for start in starts]
-    borders = [0, *((ends[i] + starts[i + 1]) // 2 for i in range(len(starts) - 1)), num_pieces]
-    return [Window(*cut) for cut in zip(starts, ends, borders[:-1], borders[1:], strict=True)]
+    ends = [min(start + size, pieces.stop) for start in starts]
+    middles = ((end + start) // 2 for end, start in zip(ends[:-1], starts[1:], strict=True))
+    borders = [pieces.start, *middles, pieces.stop]
+    return [*zip(map(range, starts, ends), map(range, borders[:-1], borders[1:]), strict=True)]
 
 
 def window_examples(
@@ -200,11 +191,12 @@ def window_examples(
     before = [token for token in range(first) if parts[token] is not None]
     head, tail = sorted({*range(first)} - {*before[max_before:]}), range(end, len(parts))
     size = max(1, max_length - len(head) - len(tail))
-    for number, cut in enumerate(cut_windows(end - first, size=size, overlap=min(overlap, size - 1))):
-        tokens = [*head, *range(first + cut.start, first + cut.end), *tail]
+    cut = cut_windows(range(first, end), size=size, overlap=min(overlap, size - 1))
+    for number, (window, own) in enumerate(cut):
+        tokens = [*head, *window, *tail]
         example: Example = {name: [values[token] for token in tokens] for name, values in fields.items()}
         example |= {"example_id": window_id(row_id, number), "full_length": len(parts)}
-        yield tokens, range(first + cut.own_start, first + cut.own_end), example
+        yield tokens, own, example
 
 
 def window_id(row_id: int, window: int) -> int:
@@ -253,13 +245,13 @@ _WORD = regex.compile(
 )
 
 
-def split_words(text: str, *, at_spaces: bool = False) -> list[Span]:
+def split_words(text: str) -> list[Span]:
     """Spans of the words of a text: runs of letters and digits, and each other character but spaces.
 
     Of scripts that put no space between words each letter is one. Numbers keep their points and
-    commas, and every character the marks that combine with it. Or words are what spaces separate.
+    commas, and every character the marks that combine with it.
     """
-    return [match.span() for match in (re.finditer(r"\S+", text) if at_spaces else _WORD.finditer(text))]
+    return [match.span() for match in _WORD.finditer(text)]
 
 
 def shared_pieces(text: str, words: Sequence[Span], begun: Collection[int]) -> list[range]:

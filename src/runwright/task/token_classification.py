@@ -1,7 +1,7 @@
 """A tag for each word of a text: names, parts of speech, chunks."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -19,7 +19,7 @@ from runwright.task import text as windows
 from runwright.task.base import Task
 from runwright.task.labels import learn_class_weights
 from runwright.task.losses import SingleLabel, loss_of_task
-from runwright.task.tags import AT_SPACES, RowReader, learn_tags, read_tags
+from runwright.task.tags import RowReader, learn_tags, read_tags
 from runwright.task.text import IGNORED, Said, notes_of, positions_of, shared_pieces, word_of_pieces
 from runwright.types import Batch, Example, LossSum, OpenFraction, PositiveFloat, PositiveInt, Splits
 
@@ -62,11 +62,10 @@ class TokenClassification(Task):
     auto_class = "AutoModelForTokenClassification"
     prediction_type = PiecePredictions
     token_fields: ClassVar = {"words": -1, "labels": IGNORED}
-    learned = ("label_names", "class_weights", "at_spaces")
+    learned = ("label_names", "class_weights")
     cuts_windows = True
     class_weights: tuple[float, ...] | None = None  # [C]
     by_piece = False  # records to predict get a tag for each piece
-    at_spaces = False  # words of a text are what spaces separate
 
     def __init__(
         self,
@@ -77,9 +76,7 @@ class TokenClassification(Task):
         tags_column: str,
         tag_names: list[str] | None,
         scheme: Scheme,
-        repair: bool,
         train_on: Literal["first", "all"],
-        aggregation: Literal["first", "average", "max"],
         max_length: PositiveInt,
         overlap: int,
         label_smoothing: OpenFraction,
@@ -89,17 +86,11 @@ class TokenClassification(Task):
         self.words_column = words_column
         self.columns = (words_column,)
         self.tags_column = tags_column
-        self.reader = RowReader(
-            words_column=words_column,
-            text_column=text_column,
-            tags_column=tags_column,
-            scheme=scheme,
-        )
+        columns = {"words_column": words_column, "text_column": text_column, "tags_column": tags_column}
+        self.reader = RowReader(**columns, scheme=scheme)
         self.tag_names = tuple(tag_names or ())
         self.scheme: Scheme = scheme
-        self.repair = repair
         self.train_on = train_on
-        self.aggregation = aggregation
         self.overlap = overlap
         self.label_smoothing = label_smoothing
         self.weights_option: Any = class_weights
@@ -109,25 +100,18 @@ class TokenClassification(Task):
         return (self.reader.input_column(names if self.reader.text_column in names else [*self.columns]),)
 
     def fit(self, splits: Splits) -> None:
-        """Learn tags, weights and how texts are split; every tag is checked."""
+        """Learn tags and weights; every tag is checked."""
         self.label_names = self.tag_names or learn_tags(self.reader, splits["train"])
         said: dict[str, Said] = {split: {} for split in splits}
         tags = {
             split: read_tags(self.reader, rows, self.label_names, split=split, said=said[split])
             for split, rows in splits.items()
         }
-        self.at_spaces = AT_SPACES in said["train"]
         options = {"names": self.label_names, "column": self.tags_column, "problem": self.problem}
         self.class_weights = learn_class_weights(self.weights_option, tags["train"], **options)
         self.use_learned()
-        notes = notes_of(said, splits)
-        notes += filter(None, [tag_schemes.scheme_note(self.label_names, self.scheme)])
-        names = [[self.label_names[tag] for tag in row] for row in tags["train"] or () if not self.repair]
-        spans = [len(find_spans(row, scheme=self.scheme, repair=True)) for row in names]
-        legal = [len(find_spans(row, scheme=self.scheme, repair=False)) for row in names]
-        if ignored := sum(spans) - sum(legal):
-            notes.append(f"train: task.repair=false ignores {ignored:,} of {sum(spans):,} spans")
-        self.notes = notes
+        note = tag_schemes.scheme_note(self.label_names, self.scheme)
+        self.notes = [*notes_of(said, splits), *([note] if note else [])]
 
     def use_learned(self) -> None:
         """Make the objective and the span types of the tags."""
@@ -137,7 +121,6 @@ class TokenClassification(Task):
             loss_function=loss_of_task(self.loss_option),
         )
         self.types = tag_schemes.span_types(self.label_names, self.scheme)
-        self.reader = replace(self.reader, at_spaces=self.at_spaces)
 
     def read_labels(self, rows: Dataset, *, split: str) -> list[list[int]] | None:
         return read_tags(self.reader, rows, self.label_names, split=split)
@@ -221,9 +204,8 @@ class TokenClassification(Task):
         results = zip(order, words_of_pieces.rows(), scores.rows(), tags, confidence, strict=True)
         for row, row_words, row_scores, row_tags, row_confidence in results:
             words, starts = np.unique(row_words, return_index=True)
-            if len(words):
-                of_words = _scores_of_words(row_scores, starts, self.aggregation)
-                row_tags[words], row_confidence[words] = of_words.argmax(axis=1), of_words.max(axis=1)
+            of_words = row_scores[starts]  # a word has the tag of its first piece
+            row_tags[words], row_confidence[words] = of_words.argmax(axis=1), of_words.max(axis=1)
             for run in shared_pieces(texts[row], words_by_row[row], set(words.tolist())):
                 first = int(row_tags[run.start])
                 tag = meanings[first]
@@ -272,7 +254,7 @@ class TokenClassification(Task):
     def _spans(self, rows: Sequence[Sequence[int]]) -> Ragged:
         """[N] rows of spans [S, 3] int64 from the tags of each row."""
         names = [[self.label_names[tag] for tag in row] for row in rows]
-        spans = [find_spans(row, scheme=self.scheme, repair=self.repair) for row in names]
+        spans = [find_spans(row, scheme=self.scheme) for row in names]
         numbers = [[(span.start, span.end, self.types.index(span.type)) for span in row] for row in spans]
         return Ragged.of(numbers, dtype=np.int64, width=3)
 
@@ -317,14 +299,3 @@ class TokenClassification(Task):
         counts = count_spans(predictions).sum(axis=0)
         counts = np.pad(counts, ((0, 0), (0, len(self.types) - counts.shape[1])))
         return {"spans": count_report(self.types, *counts, kind="type")}
-
-
-def _scores_of_words(scores: np.ndarray, firsts: np.ndarray, aggregation: str) -> np.ndarray:
-    """Probabilities of words [W, C] from those of their pieces, which are neighbours."""
-    if aggregation == "average":
-        lengths = np.diff([*firsts, len(scores)])
-        return np.add.reduceat(scores, firsts, axis=0) / lengths[:, None]
-    if aggregation == "max":
-        words = zip(firsts, np.split(scores, firsts[1:]), strict=True)
-        return scores[[first + int(pieces.max(axis=1).argmax()) for first, pieces in words]]
-    return scores[firsts]

@@ -370,7 +370,7 @@ def make_task(problem: str) -> Any:
     if problem == "tags":
         tags = TokenClassification(
             tokenizer, words_column="words", text_column="text", tags_column="tags", tag_names=None,
-            scheme="plain", repair=True, train_on="first", aggregation="first", max_length=40, overlap=4,
+            scheme="plain", train_on="first", max_length=40, overlap=4,
             label_smoothing=0.1, class_weights=None,
         )  # fmt: skip
         tags.load_state_dict({"label_names": ["O", "x", "y", "z"], "class_weights": None})
@@ -407,7 +407,7 @@ def make_task(problem: str) -> Any:
         return SentenceEmbedding(
             tokenizer, problem="retrieval", text_column="text", text_pair_column="pair",
             negative_column="other", label_column=None, label_min=0.0, label_max=1.0, pooling="mean",
-            normalize=True, objective="in_batch_negatives", scale=20.0, symmetric=True, margin=0.5,
+            normalize=True, objective="in_batch_negatives", scale=20.0, margin=0.5,
             max_length=40,
         )  # fmt: skip
     if problem == "answers":
