@@ -82,8 +82,11 @@ def _pairs(value: Any, start: Any, where: Mapping[str, Any]) -> list[tuple[str, 
     texts = [texts] if isinstance(texts, str) else texts
     if isinstance(texts, list | tuple) and not isinstance(starts, list | tuple):
         starts = [starts] * len(texts) if starts is None or len(texts) == 1 else []
-    lists = isinstance(texts, list | tuple) and isinstance(starts, list | tuple)
-    if not lists or len(texts) != len(starts):
+    if (
+        not isinstance(texts, list | tuple)
+        or not isinstance(starts, list | tuple)
+        or len(texts) != len(starts)
+    ):
         problem = "expected {text: [...], answer_start: [...]}, as many answer_start as text, empty lists "
         raise DataError(f"{problem}where there is no answer; given {value!r:.80}", **where)
     pairs: list[tuple[str, int | None]] = []
