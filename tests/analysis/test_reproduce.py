@@ -122,14 +122,6 @@ def test_one_changed_row_is_named_and_where_it_first_showed(
     assert f"different, first at step {found['step']} (loss " in said
 
 
-def test_another_seed_is_named(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["reproduce", "latest", "--set", "seed=1"]) == 1
-    said = capsys.readouterr().out
-    assert "different, first at step 1 (data " in said
-    assert "config: seed 0 → 1" in said
-    assert "config: seeds.dropout 0 → 1" in said
-
-
 def test_an_edited_source_file_is_named(home: Path, run_forked: Run) -> None:
     file = home / "repro_lab" / "words.py"
     file.write_text(file.read_text().replace("[: self.length]", "[1 : self.length]"))

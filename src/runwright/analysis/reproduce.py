@@ -3,7 +3,7 @@
 import copy
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,14 +14,14 @@ from runwright.analysis.steps import LOSS, Comparison, compare, comparison_table
 from runwright.config.redaction import reveal
 from runwright.config.targets import check
 from runwright.dataset.fingerprint import row_changes
-from runwright.errors import ConfigError, RunwrightError, listed, raise_if_any, shown
+from runwright.errors import ConfigError, RunwrightError, listed, raise_if_any
 from runwright.launch.start import start
 from runwright.report.page.document import value_text
 from runwright.runs.data_identity import recorded_rows
-from runwright.runs.folder import CONFIG_FILE, create, read_config, read_run, read_saved, update_status
+from runwright.runs.folder import CONFIG_FILE, create, read_run, read_saved, update_status
 from runwright.runs.record import MODELS_FILE, PROVENANCE_FILE
-from runwright.runs.resume import differences, recorded_overrides, with_overrides
-from runwright.store import flatten, read_json, write_json
+from runwright.runs.resume import recorded_overrides
+from runwright.store import read_json, write_json
 
 # Named first: packages that compute the numbers.
 NUMERIC = ("torch", "transformers", "tokenizers", "numpy", "accelerate", "datasets", "safetensors", "peft")
@@ -64,7 +64,6 @@ def _unequal(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 FILE_NAME = "reproduction.json"
 Verdict = Literal["identical", "within tolerance", "different"]
 UNDETERMINED = "nothing that is recorded: a nondeterministic operation (on a GPU: trainer.deterministic=true)"
-IGNORED = ("name", "output_dir", "tracker.", "launch.grace_seconds", "launch.timeout_seconds")  # settings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,10 +85,10 @@ class Reproduction:
         return f"{self.verdict}, first at {self.first}, because {causes or UNDETERMINED}"
 
 
-def reproduce(folder: Path, overrides: Sequence[str] = (), *, allow_shadow: bool = False) -> Reproduction:
+def reproduce(folder: Path) -> Reproduction:
     """Run the configuration of a run again, in a new folder, and compare the two.
 
-    Overrides change it first. Raises ConfigError where the run has not finished.
+    Raises ConfigError where the run has not finished.
     """
     record = read_run(folder)
     if record["status"] != "FINISHED":
@@ -97,8 +96,9 @@ def reproduce(folder: Path, overrides: Sequence[str] = (), *, allow_shadow: bool
             f"{folder}: given a run that is {record['status']}, expected one that has finished; resume it "
             f"first: runwright train --resume {folder}"
         )
-    config = configuration(folder, overrides, allow_shadow=allow_shadow)
-    other = create(config, overrides=[*recorded_overrides(folder), *overrides], command=sys.argv)
+    config = _pinned(read_saved(folder), read_json(folder / PROVENANCE_FILE))
+    raise_if_any(check(reveal(config)))
+    other = create(config, overrides=recorded_overrides(folder), command=sys.argv)
     update_status(other, "CREATED", reproduces=record["run_id"])
     code = start(resolved=other / CONFIG_FILE)
     if code:
@@ -106,16 +106,6 @@ def reproduce(folder: Path, overrides: Sequence[str] = (), *, allow_shadow: bool
     reproduction = _judge(folder, other)
     write_json(other / FILE_NAME, {**asdict(reproduction), "text": str(reproduction)})
     return reproduction
-
-
-def configuration(folder: Path, overrides: Sequence[str], *, allow_shadow: bool) -> dict[str, Any]:
-    """The run's configuration with overrides on top, on as many threads and processes as it had."""
-    config = read_saved(folder)
-    if overrides:
-        config, _ = with_overrides(folder, overrides, allow_shadow=allow_shadow)
-    pinned = _pinned(config, read_json(folder / PROVENANCE_FILE))
-    raise_if_any(check(reveal(pinned)))
-    return pinned
 
 
 def _pinned(config: Mapping[str, Any], provenance: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,17 +121,11 @@ def _pinned(config: Mapping[str, Any], provenance: Mapping[str, Any]) -> dict[st
 def _changes(folder: Path, other: Path) -> list[str]:
     """Differences between what two runs recorded."""
     recorded, provenance = (read_json(run / PROVENANCE_FILE) for run in (folder, other))
-    pinned, config = _pinned(read_config(folder / CONFIG_FILE), recorded), read_config(other / CONFIG_FILE)
-    old, new = (
-        {key: value for key, value in flatten(settings).items() if not key.startswith(IGNORED)}
-        for settings in (pinned, config)
-    )
     rows = row_changes(recorded_rows(folder), recorded_rows(other))
     texts = [f"{split}: {text}" for split, text in rows.items()]
     resumed = read_run(folder).get("data_changes", [])  # the run was resumed on other rows
     texts += [f"the first run's changed at step {c['step']}: {'; '.join(c['changes'])}" for c in resumed]
     return [
-        *(f"config: {k} {shown(a)} → {shown(b)}" for k, (a, b) in differences(old, new).items()),
         *(f"data: {text}" for text in texts),
         *model_changes(read_json(folder / MODELS_FILE), read_json(other / MODELS_FILE)),
         *(surrounding_changes(recorded, provenance) if recorded and provenance else ()),
@@ -169,9 +153,8 @@ def _judge(folder: Path, other: Path) -> Reproduction:
 
 def _is_close(folder: Path, other: Path) -> bool:
     """Return True for the same data and every metric of every step within the tolerance."""
-    (ledger, curves), (other_ledger, other_curves) = read_record(folder), read_record(other)
-    one, two = flatten(curves), flatten(other_curves)
-    if ledger != other_ledger or one.keys() != two.keys() or LOSS not in curves:
+    (ledger, one), (other_ledger, two) = read_record(folder), read_record(other)
+    if ledger != other_ledger or one.keys() != two.keys() or not any(name == LOSS for _, name in one):
         return False
     return all(
         math.isclose(value, two[key], rel_tol=TOLERANCE, abs_tol=TOLERANCE)

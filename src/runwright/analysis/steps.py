@@ -8,7 +8,6 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -21,7 +20,9 @@ LOSS = "train/loss"
 BEST = "best model"
 SHOWN_DIGITS = 12  # of a hash
 NOTHING = "nothing in common"
-Curves = dict[str, dict[int, float]]  # by name and step
+OTHERS = "other metrics"
+Key = tuple[float, str]  # a step, infinite for the best model, and a name
+Record = Mapping[Key, float | str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,27 +51,41 @@ def compare(one: Path, other: Path) -> list[Comparison]:
 
     Runs may log and save at different intervals: what both have is compared, and where each one ends.
     """
-    (ledger, curves), (other_ledger, other_curves) = read_record(one), read_record(other)
-    losses = curves.pop(LOSS, {}), other_curves.pop(LOSS, {})
+    data, losses, others = zip(*map(_record_by_kind, (one, other)), strict=True)
+    weights = _weights(one), _weights(other)
+    common = [{key: side[key] for key in weights[0].keys() & weights[1].keys()} for side in weights]
     return [
-        _compare_steps("data", _shorten(ledger), _shorten(other_ledger)),
-        _compare_steps("loss", *losses),
-        _compare_curves(curves, other_curves),
-        _compare_weights(one, other),
+        _compare("data", *data),
+        _compare("loss", *losses),
+        _compare(OTHERS, *others),
+        _compare("weights", *common),
     ]
 
 
-def read_record(folder: Path) -> tuple[dict[int, str], Curves]:
-    """The batch ledger and the curves in a run's journal, without clocks and rates."""
-    ledger: dict[int, str] = {}
-    curves: Curves = {}
+def read_record(folder: Path) -> tuple[dict[Key, str], dict[Key, float]]:
+    """The batch ledger and the metrics in a run's journal, without clocks and rates."""
+    ledger: dict[Key, str] = {}
+    metrics: dict[Key, float] = {}
     for record, _ in read(folder / FILE_NAME):
         if "ledger" in record:
-            ledger[record["s"]] = record["ledger"]
+            ledger[record["s"], ""] = record["ledger"]
         for name, value in record.get("m", {}).items():
             if not name.startswith(UNREPEATABLE):
-                curves.setdefault(name, {})[record["s"]] = float(value)
-    return ledger, curves
+                metrics[record["s"], name] = float(value)
+    return ledger, metrics
+
+
+def _record_by_kind(folder: Path) -> tuple[Record, Record, Record]:
+    ledger, metrics = read_record(folder)
+    losses = {key: metrics.pop(key) for key in [*metrics] if key[1] == LOSS}
+    return {key: text[:SHOWN_DIGITS] for key, text in ledger.items()}, losses, metrics
+
+
+def _weights(folder: Path) -> Record:
+    hashes: dict[float, str] = {**weight_hashes(folder)}
+    if best := best_hash(folder):
+        hashes[math.inf] = best
+    return {(step, ""): text[:SHOWN_DIGITS] for step, text in hashes.items()}
 
 
 def weight_hashes(folder: Path) -> dict[int, str]:
@@ -99,54 +114,20 @@ def comparison_table(comparisons: Iterable[Comparison], *, names: tuple[str, str
     return table_of(headings, rows, wraps=headings)
 
 
-def _compare_steps(what: str, one: Mapping[int, Any], other: Mapping[int, Any]) -> Comparison:
-    where, values = _first_difference(one, other)
-    ends = max(one, default=0), max(other, default=0)
-    if not where and ends[0] != ends[1]:
+def _compare(what: str, one: Record, other: Record) -> Comparison:
+    """The first common step with other values, which are compared by all of their digits: NaN equals NaN."""
+    common = sorted(one.keys() & other.keys())
+    ends = [max((step for step, _ in side), default=0) for side in (one, other)]
+    first = next((key for key in common if str(one[key]) != str(other[key])), None)
+    where, values = "", ("", "")
+    if first is not None:
+        where = f"step {first[0]}" if math.isfinite(first[0]) else BEST
+        values = f"{first[1]} {one[first]}" if what == OTHERS else str(one[first]), str(other[first])
+    elif ends[0] != ends[1]:
         where, values = "the end", (f"step {ends[0]}", f"step {ends[1]}")
-    common = len(one.keys() & other.keys())
-    num_unmatched = sum(step <= min(ends) for step in one.keys() ^ other.keys())
-    compared = f"{common:,} steps" if common else NOTHING
+    num_unmatched = len({step for step, _ in one.keys() ^ other.keys() if step <= min(ends)})
+    steps = {step for step, _ in common}
+    num_steps = len(steps - {math.inf})
+    compared = ", ".join([f"{num_steps:,} steps"] * (num_steps > 0) + [BEST] * (math.inf in steps)) or NOTHING
     compared += f"; {num_unmatched:,} are in one only" * (num_unmatched > 0)
     return Comparison(what=what, compared=compared, where=where, values=values, num_unmatched=num_unmatched)
-
-
-def _first_difference(one: Mapping[int, Any], other: Mapping[int, Any]) -> tuple[str, tuple[str, str]]:
-    """The first common step with other values, which are compared by all of their digits: NaN equals NaN."""
-    for step in sorted(one.keys() & other.keys()):
-        values = str(one[step]), str(other[step])
-        if values[0] != values[1]:
-            return f"step {step}", values
-    return "", ("", "")
-
-
-def _compare_curves(one: Curves, other: Curves) -> Comparison:
-    """All curves that both have; of those that differ, the one that does so first."""
-    comparisons = [_compare_steps(name, one[name], other[name]) for name in sorted(one.keys() & other.keys())]
-    compared = f"{len(comparisons)} curves" if comparisons else NOTHING
-    if lacking := sorted(one.keys() ^ other.keys()):
-        compared += f"; in one only: {', '.join(lacking[:3])}{' …' if len(lacking) > 3 else ''}"
-    different = [curve for curve in comparisons if not curve.is_equal]
-    first = min(different, key=lambda curve: curve.step, default=None)
-    return Comparison(
-        what="other metrics",
-        compared=compared,
-        where=first.where if first else "",
-        values=(f"{first.what} {first.values[0]}", first.values[1]) if first else ("", ""),
-        num_unmatched=sum(curve.num_unmatched for curve in comparisons),
-    )
-
-
-def _compare_weights(one: Path, other: Path) -> Comparison:
-    hashes = _shorten(weight_hashes(one)), _shorten(weight_hashes(other))
-    best = best_hash(one), best_hash(other)
-    where, values = _first_difference(*hashes)
-    if not where and best[0] and best[1] and best[0] != best[1]:
-        where, values = BEST, (best[0][:SHOWN_DIGITS], best[1][:SHOWN_DIGITS])
-    count = len(hashes[0].keys() & hashes[1].keys())
-    compared = [f"{count} checkpoint{'s' * (count > 1)}"] * (count > 0) + [BEST] * all(best)
-    return Comparison(what="weights", compared=", ".join(compared) or NOTHING, where=where, values=values)
-
-
-def _shorten(hashes: Mapping[int, str]) -> dict[int, str]:
-    return {step: value[:SHOWN_DIGITS] for step, value in hashes.items()}
