@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from runwright.analysis.explore import survey
-from runwright.analysis.explore.explore import Columns, Exploration, task_columns
 from runwright.analysis.explore.findings import find, visible
 from runwright.analysis.explore.show import page, print_exploration
+from runwright.analysis.explore.survey import Columns, Exploration, find_noise, task_columns
 from runwright.cli.main import main
 from runwright.dataset.fingerprint import bare
 from runwright.task.base import Task
@@ -34,11 +34,15 @@ def sentences(data, **options):
     return [finding.what for finding in find(explored(data, **options))]
 
 
+def noisy(data, columns):
+    return find_noise(explored(data, columns).surveys["train"])[0].tolist()
+
+
 @settings(deadline=None, max_examples=40)
 @given(train=TEXTS, test=TEXTS)
 def test_duplicates_and_leaks_are_counted_as_by_hand(make_data, train, test):
     found = explored(make_data(train={"text": train}, test={"text": test}))
-    rows = {(o.split, o.other, o.kind): o.rows for o in found.overlaps}
+    rows = {(split, other, kind): len(positions) for split, other, kind, positions in found.overlaps()}
     exact = {"train": len(train) - len(set(train)), "test": len(test) - len(set(test))}
     for split, texts in (("train", train), ("test", test)):
         near = len(texts) - len(set(map(bare, texts)))
@@ -48,10 +52,12 @@ def test_duplicates_and_leaks_are_counted_as_by_hand(make_data, train, test):
     nearly = sum(bare(text) in set(map(bare, train)) for text in test)
     assert rows.get(("test", "train", "exact"), 0) == leaked
     assert rows.get(("test", "train", "near"), 0) == nearly - leaked
-    for overlap in found.overlaps:
-        for mine, theirs in overlap.examples:
-            one, other = found.text(overlap.split, mine), found.text(overlap.other, theirs)
-            assert one == other if overlap.kind == "exact" else bare(one) == bare(other)
+    texts = {"train": train, "test": test}
+    for split, other, kind, positions in found.overlaps():
+        form = str if kind == "exact" else bare
+        for position in positions.tolist():
+            before = texts[other][: position if split == other else None]
+            assert form(texts[split][position]) in map(form, before)
 
 
 @settings(deadline=None, max_examples=40)
@@ -59,12 +65,12 @@ def test_duplicates_and_leaks_are_counted_as_by_hand(make_data, train, test):
 def test_label_noise_is_counted_as_by_hand(make_data, rows):
     found = explored(make_data(train={"text": [t for t, _ in rows], "label": [y for _, y in rows]}))
     noisy = {text for text, _ in rows if len({y for t, y in rows if t == text}) > 1}
-    expected = [(len(noisy), sum(text in noisy for text, _ in rows))] if noisy else []
-    assert [(noise.texts, noise.rows) for noise in found.noise] == expected
-    for noise in found.noise:
-        for one, other in noise.examples:
-            assert rows[one][0] == rows[other][0]
-            assert rows[one][1] != rows[other][1]
+    positions, pairs = find_noise(found.surveys["train"])
+    assert positions.tolist() == [position for position, (text, _) in enumerate(rows) if text in noisy]
+    assert sorted(rows[one][0] for one, _ in pairs) == sorted(noisy)
+    for one, other in pairs.tolist():
+        assert rows[one][0] == rows[other][0]
+        assert rows[one][1] != rows[other][1]
 
 
 def test_labels_and_lengths_are_counted(make_data):
@@ -144,7 +150,7 @@ def test_pairs_are_one_input_and_one_key(make_data, tokenizer):
     data = make_data(train={"one": ["a", "a"], "two": ["b", "c"]})
     found = explored(data, columns, tokenizer=tokenizer)
     assert found.tokens["train"].lengths.tolist() == [len(tokenizer("a", "b")["input_ids"])] * 2
-    assert found.overlaps == []
+    assert list(found.overlaps()) == []
     assert found.text("train", 1) == "a ¦ c"
 
 
@@ -346,7 +352,7 @@ def test_texts_of_their_own_are_cut_on_their_own_and_windows_never(make_data, to
 def test_the_order_of_several_labels_and_a_missing_one_are_no_noise(make_data):
     several = Columns(text_columns=("text",), label_column="label", label_separator=",")
     rows = {"text": ["a", "a", "b", "b"], "label": ["4,27", "27,4", "x", None]}
-    assert explored(make_data(train=rows), several).noise == []
+    assert not noisy(make_data(train=rows), several)
     listed = {"text": ["a", "a"], "label": [["4", "27"], ["27", "4"]]}
-    assert explored(make_data(train=listed), several).noise == []
-    assert len(explored(make_data(train=listed)).noise) == 1  # tags of words have an order
+    assert not noisy(make_data(train=listed), several)
+    assert noisy(make_data(train=listed), COLUMNS) == [0, 1]  # tags of words have an order

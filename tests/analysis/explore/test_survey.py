@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 
 from runwright.analysis.explore.survey import (
     MAX_CLASSES,
+    Columns,
     find_noise,
-    first_equal,
     hashes_of,
     id_columns,
     quantile,
+    repeated,
     survey,
 )
 
@@ -26,10 +27,7 @@ def hashes(numbers):
 def surveyed(rows):
     return survey(
         Dataset.from_dict({"text": [str(key) for key, _ in rows], "label": [label for _, label in rows]}),
-        split="train",
-        text_columns=["text"],
-        label_column="label",
-        labels_of=lambda label: [] if label is None else [label],
+        Columns(text_columns=("text",), label_column="label"),
     )
 
 
@@ -66,24 +64,24 @@ def test_ids_are_told_from_texts_and_measurements():
 
 
 @given(keys=KEYS, others=KEYS)
-def test_the_first_equal_row_is_known(keys, others):
-    across = first_equal(hashes(keys), hashes(others), is_within=False)
-    assert across.tolist() == [others.index(key) if key in others else -1 for key in keys]
-    within = first_equal(hashes(keys), hashes(keys), is_within=True)
-    assert within.tolist() == [first if (first := keys.index(key)) < n else -1 for n, key in enumerate(keys)]
+def test_a_repeated_row_is_one_that_came_before_or_in_the_other_split(keys, others):
+    one = hashes(keys)
+    assert repeated(one, hashes(others)).tolist() == [key in others for key in keys]
+    assert repeated(one, one).tolist() == [keys.index(key) < n for n, key in enumerate(keys)]
 
 
 @settings(deadline=None, max_examples=50)
 @given(rows=st.lists(st.tuples(st.integers(0, 5), st.sampled_from([None, "x", "y", "z"])), max_size=60))
 def test_the_first_label_of_a_text_and_the_first_other_one_are_known(rows):
-    expected = []
+    expected, noisy = [], set()
     for key in dict.fromkeys(key for key, _ in rows):
         own = [n for n, (other, label) in enumerate(rows) if other == key and label is not None]
         others = [n for n in own if rows[n][1] != rows[own[0]][1]]
-        expected += [(others[0], own[0])] if others else []
-    noise = next(find_noise(surveyed(rows)), None)
-    assert (list(noise.examples) if noise else []) == sorted(expected)[:5]
-    assert (noise.texts if noise else 0) == len(expected)
+        expected += [[own[0], others[0]]] if others else []
+        noisy |= {key} if others else set()
+    positions, pairs = find_noise(surveyed(rows))
+    assert sorted(pairs.tolist()) == sorted(expected)
+    assert positions.tolist() == [n for n, (key, _) in enumerate(rows) if key in noisy]
 
 
 def test_labels_that_are_nearly_all_different_are_no_classes():

@@ -5,12 +5,12 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from runwright.analysis.explore.explore import Exploration
-from runwright.analysis.explore.survey import MAX_EXAMPLES, ODDITIES, id_columns, quantile
+from runwright.analysis.explore.survey import ODDITIES, Exploration, find_noise, firsts, id_columns, quantile
 from runwright.errors import listed
 from runwright.report.page.document import Cell, Table
 from runwright.report.terminal import shorten
 
+MAX_EXAMPLES = 5
 MAX_LABELS = 1000  # rows of the table of labels
 QUANTILES = {"median": 0.5, "95 %": 0.95, "99 %": 0.99, "longest": 1}
 NUMBERS = {"mean": np.mean, "deviation": np.std, "lowest": np.min, "median": np.median, "highest": np.max}
@@ -91,9 +91,8 @@ def find(exploration: Exploration) -> list[Finding]:
 
 
 def _overlaps(exploration: Exploration) -> Iterator[Finding]:
-    for overlap in exploration.overlaps:
-        split, other, rows = overlap.split, overlap.other, exploration.surveys[overlap.split].num_rows
-        near = "nearly " if overlap.kind == "near" else ""
+    for split, other, kind, positions in exploration.overlaps():
+        survey, near = exploration.surveys[split], "nearly " * (kind == "near")
         step = "DropNearDuplicates" if near else "DropDuplicates"
         leaks = other == "train" != split
         if split == other:
@@ -101,33 +100,39 @@ def _overlaps(exploration: Exploration) -> Iterator[Finding]:
         else:
             what = f"are {near}the same as a row of {other}"
             hint = f"{step} with across: true takes them out of train" if leaks else ""
-        count = f"{overlap.rows:,} of {rows:,} rows of {split} ({percent(overlap.rows, rows)})"
-        examples = tuple(exploration.text(split, position) for position, _ in overlap.examples)
+        share = percent(len(positions), survey.num_rows)
+        count = f"{len(positions):,} of {survey.num_rows:,} rows of {split} ({share})"
+        different = positions[firsts(survey.exact[positions])]
         level = "problem" if leaks and not near else "look"
-        yield Finding(level, f"{PLACE} {what}", hint, examples, count)
+        yield Finding(level, f"{PLACE} {what}", hint, _texts(exploration, split, different), count)
+
+
+def _texts(exploration: Exploration, split: str, positions: np.ndarray) -> tuple[str, ...]:
+    return tuple(exploration.text(split, position) for position in positions[:MAX_EXAMPLES].tolist())
 
 
 def _noise(exploration: Exploration) -> Iterator[Finding]:
-    for noise in exploration.noise:
-        examples = [
-            f"{exploration.label(noise.split, first)} and {exploration.label(noise.split, other)}: "
-            f"{exploration.text(noise.split, first)}"
-            for other, first in noise.examples
-        ]
-        count = f"{noise.texts:,} texts of {noise.split} ({noise.rows:,} rows)"
-        hint = "no model can be right about all of them"
-        yield Finding("problem", f"{PLACE} come with different labels", hint, tuple(examples), count)
+    for split, survey in exploration.surveys.items():
+        rows, pairs = find_noise(survey)
+        examples = tuple(
+            f"{' and '.join(exploration.label(split, position) for position in pair)}: "
+            f"{exploration.text(split, pair[0])}"
+            for pair in pairs[:MAX_EXAMPLES].tolist()
+        )
+        if examples:
+            what, hint = f"{PLACE} come with different labels", "no model can be right about all of them"
+            yield Finding(
+                "problem", what, hint, examples, f"{len(pairs):,} texts of {split} ({len(rows):,} rows)"
+            )
 
 
 def _odd(exploration: Exploration) -> Iterator[Finding]:
     for oddity in ODDITIES:
         for split, survey in exploration.surveys.items():
-            rows = survey.odd.get(oddity.name)
-            if rows is not None:
-                shown = rows[:MAX_EXAMPLES].tolist() if oddity.name != "empty" else []
+            if (rows := survey.odd.get(oddity.name)) is not None:
                 count = f"{len(rows):,} texts of {split} ({percent(len(rows), len(survey.characters))})"
                 level = "problem" if oddity.name in {"empty", "garbled"} else "look"
-                examples = tuple(exploration.text(split, position) for position in shown)
+                examples = _texts(exploration, split, rows) if oddity.name != "empty" else ()
                 yield Finding(level, f"{PLACE} {oddity.says}", oddity.hint, examples, count)
 
 

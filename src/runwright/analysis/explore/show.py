@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.text import Text
 
 from runwright import build
-from runwright.analysis.explore.explore import Exploration, task_columns
 from runwright.analysis.explore.findings import Finding, find, tables, visible
+from runwright.analysis.explore.survey import Exploration, task_columns
 from runwright.config.compose import checked, compose
 from runwright.config.targets import GROUPS
 from runwright.dataset.checks import describe, missing_column

@@ -1,8 +1,9 @@
-"""Survey of one split: hashes, lengths, oddities and tokens of its texts, labels, ids, repeated rows."""
+"""Splits of a data set as a run would see them: hashes, lengths, oddities and tokens of texts, and labels."""
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -13,14 +14,18 @@ import pyarrow.compute
 from datasets import Dataset
 
 from runwright.dataset.cleaning.columns import text_of
-from runwright.dataset.fingerprint import bare, key_of
+from runwright.dataset.fingerprint import bare, column_chunks, key_of
+from runwright.dataset.load import LoadedData
 from runwright.dataset.readers.raw import ROW_ID
+from runwright.errors import DataError
 from runwright.predictions import evenly_spaced
+from runwright.report.terminal import shorten
+from runwright.task import labels
+from runwright.task.tags import are_marks, read_marks
 
 pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
 
 BATCH_ROWS = 1000
-MAX_EXAMPLES = 5
 TOKEN_ROWS = 20_000  # of each split, evenly from the whole, whose tokens are counted
 TOKEN_BATCH = 256  # rows: the encodings of many long texts take memory
 MAX_CHARACTERS = 100_000  # of one text: beyond, its tokens are not worth the time
@@ -44,11 +49,11 @@ class Oddity(NamedTuple):
     name: str
     says: str  # "N texts of SPLIT …"
     hint: str
-    pattern: str = ""  # of RE2; matches the texts
+    pattern: str  # of RE2; matches the texts
 
 
 ODDITIES = (
-    Oddity("empty", "are empty", "DropEmpty drops them"),
+    Oddity("empty", "are empty", "DropEmpty drops them", r"^[\s\v\p{Z}\x1c-\x1f\x{85}]*$"),
     Oddity(
         "garbled",
         "look garbled, as read in the wrong encoding",
@@ -72,13 +77,55 @@ ODDITIES = (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Columns:
+    """The columns of texts and labels, and how a task reads them."""
+
+    text_columns: tuple[str, ...]
+    label_column: str | None = None
+    label_separator: str | None = None  # between several labels of one row
+    label_names: tuple[str, ...] = ()  # of the ids, where the task or the column has them
+    are_numbers: bool = False  # labels are values to predict, not classes
+    separate_texts: bool = False  # each text is an input; False: those of a row are one together
+    max_length: int | None = None  # tokens of an input; None where a long one becomes several
+
+    def labels_of(self, value: Any) -> list[str]:
+        """The labels in a cell by name: sorted for a separator, of words in their order."""
+        names, separator = self.label_names, self.label_separator
+        named = labels.LabelEncoder(names).named if names else labels.label_name
+        with suppress(DataError):
+            if are_marks(marks := labels.read_written(value)):
+                return [kind for _, _, kind, _ in read_marks(marks, {})]
+        if separator is not None:
+            several = labels.split_labels(value, separator)
+            if names and labels.vector_width([several]) == len(names):
+                several = labels.read_vector(several, len(names))
+            return sorted(map(named, several))
+        if isinstance(value, list):
+            return list(map(named, value))
+        return [] if labels.is_missing(value) else [named(value)]
+
+
+def task_columns(task: Any, rows: Any) -> Columns:
+    """The columns of a task in some rows; labels that are texts, or are not there, are left out."""
+    label = None if task.generates else getattr(task, "tags_column", task.label_column)
+    return Columns(
+        text_columns=task.texts_in([name for name in rows.column_names if name != ROW_ID]),
+        label_column=label if label in rows.column_names else None,
+        label_separator=task.label_separator if task.problem == "multi_label" else None,
+        label_names=getattr(task, "names_option", ()) or labels.names_in(rows.features.get(label)),
+        are_numbers=task.problem == "regression",
+        separate_texts=task.embeds_texts,
+        max_length=None if task.cuts_windows else task.max_length,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SplitSurvey:
     """Counts over one split of N rows; positions are those of its rows.
 
     Hashes have 64 bits: among 10^7 rows the chance that any two texts share one is 3e-6.
     """
 
-    split: str
     num_rows: int
     characters: np.ndarray  # [N * text columns] int64
     words: np.ndarray  # [N * text columns] int64
@@ -87,7 +134,7 @@ class SplitSurvey:
     label_hashes: np.ndarray  # [N] uint64, of all labels of a row; NO_VALUE where there is none
     odd: dict[str, np.ndarray]  # positions of the texts by the name of their oddity
     labels: Counter[str]  # empty where there are more than MAX_CLASSES
-    numbers: np.ndarray  # [n] float64, finite labels; empty where labels are no numbers
+    numbers: np.ndarray  # [n] float64, finite labels that are numbers to predict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,53 +150,77 @@ class TokenSurvey:
         return 0.0 if limit is None or not len(self.lengths) else float((self.lengths > limit).mean())
 
 
-class Overlap(NamedTuple):
-    """Rows of `split` whose texts are also in `other`; both are the same for rows within a split."""
+class Exploration:
+    """All rows of all splits as they are counted; with a tokenizer the tokens of some of each split."""
 
-    split: str
-    other: str
-    kind: str  # exact, near; labels: equal texts of a split with different labels
-    rows: int  # of `split`; within a split without the first of each
-    examples: tuple[tuple[int, int], ...]  # positions in `split` and in `other`, one for each text
-    texts: int = 0  # with different labels
+    def __init__(self, *, data: LoadedData, columns: Columns, tokenizer: Any | None = None) -> None:
+        self.data, self.columns = data, columns
+        self.surveys = {split: survey(rows, columns) for split, rows in data.splits.items()}
+        splits = data.splits.items() if tokenizer is not None else ()
+        self.tokens = {split: survey_tokens(rows, tokenizer, columns) for split, rows in splits}
+
+    @property
+    def numbers(self) -> dict[str, np.ndarray]:
+        """Labels that are numbers to predict, by split."""
+        return {split: survey.numbers for split, survey in self.surveys.items() if len(survey.numbers)}
+
+    @property
+    def label_names(self) -> list[str]:
+        """The classes, the most frequent of the first split first; none where labels are numbers."""
+        counts = [survey.labels for survey in self.surveys.values() if not self.columns.are_numbers]
+        ranked = (sorted(labels, key=lambda name, of=labels: (-of[name], name)) for labels in counts)
+        return [*dict.fromkeys(name for names in ranked for name in names)]
+
+    def text(self, split: str, position: int, *, longest: int = 240) -> str:
+        """The texts of a row in at most `longest` characters."""
+        row = self.data.splits[split][position]
+        return shorten(" ¦ ".join(text_of(row[name]) for name in self.columns.text_columns), longest)
+
+    def label(self, split: str, position: int) -> str:
+        """The label of a row as text."""
+        return ", ".join(self.columns.labels_of(self.data.splits[split][position][self.columns.label_column]))
+
+    def overlaps(self) -> Iterator[tuple[str, str, str, np.ndarray]]:
+        """(split, other, "exact" or "near", positions) of rows of a split that repeat one of another.
+
+        Within splits first, where the first of equal rows repeats none; near ones are without exact ones.
+        """
+        within = [(split, split) for split in self.surveys]
+        # The later split is the one that should be new: validation and test after train.
+        for split, other in within + [(later, split) for split, later in combinations(self.surveys, 2)]:
+            one, two = self.surveys[split], self.surveys[other]
+            exact, near = repeated(one.exact, two.exact), repeated(one.near, two.near)
+            for kind, mask in (("exact", exact), ("near", near & ~exact)):
+                if mask.any():
+                    yield split, other, kind, np.flatnonzero(mask)
 
 
-def survey(
-    rows: Dataset,
-    *,
-    split: str,
-    text_columns: Sequence[str],
-    label_column: str | None,
-    labels_of: Callable[[Any], list[str]],
-) -> SplitSurvey:
-    """Count over texts and labels.
-
-    `labels_of` turns a value of the label column into labels, none where it is missing.
-    """
-    labels: Counter[str] = Counter()
+def survey(rows: Dataset, columns: Columns) -> SplitSurvey:
+    """Count over texts and labels, where the rows have the label column."""
+    label = columns.label_column if columns.label_column in rows.column_names else None
+    classes: Counter[str] = Counter()
     odd: dict[str, list[np.ndarray]] = defaultdict(list)
     numbers = [np.empty(0)]
     blocks = [_describe([pa.array([], pa.large_string())], [])]  # arrays of the right types, if no row comes
-    names = list(dict.fromkeys(name for name in (*text_columns, label_column) if name))
-    for start, batch in batches(rows.select_columns(names)) if text_columns else ():
-        texts = [texts_of(batch[name]) for name in text_columns]
-        values = batch[label_column] if label_column else pa.nulls(len(texts[0]))
-        blocks.append(_describe(texts, row_labels := list(map(labels_of, values.to_pylist()))))
-        if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
-            floats = values.to_numpy(zero_copy_only=False).astype(np.float64)
+    names = list(dict.fromkeys(name for name in (*columns.text_columns, label) if name))
+    tables: Any = rows.select_columns(names).with_format("arrow").iter(batch_size=BATCH_ROWS)
+    for number, table in enumerate(tables if columns.text_columns else ()):
+        texts = [texts_of(pa.concat_arrays(table[name].chunks)) for name in columns.text_columns]
+        values = table[label] if label else pa.nulls(table.num_rows)
+        blocks.append(_describe(texts, row_labels := list(map(columns.labels_of, values.to_pylist()))))
+        if columns.are_numbers and (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
+            floats = values.to_numpy().astype(np.float64)
             numbers.append(floats[np.isfinite(floats)])
         for name, positions in (item for column in texts for item in find_odd(column).items()):
-            odd[name].append(positions + start)
-        if len(labels) <= MAX_CLASSES:
-            labels.update(label for names in row_labels for label in names)
-    joined = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+            odd[name].append(positions + number * BATCH_ROWS)
+        if len(classes) <= MAX_CLASSES:
+            classes.update(name for names in row_labels for name in names)
     return SplitSurvey(
-        split=split,
         num_rows=len(rows),
         odd={name: np.concatenate(positions) for name, positions in odd.items()},
-        labels=labels if len(labels) <= MAX_CLASSES else Counter(),
+        labels=classes if len(classes) <= MAX_CLASSES else Counter(),
         numbers=np.concatenate(numbers),
-        **joined,
+        **{name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]},
     )
 
 
@@ -171,62 +242,45 @@ def id_columns(rows: Dataset, used: Collection[str | None]) -> Iterator[str]:
     for name in rows.column_names:
         if name in used or name == ROW_ID:
             continue
-        if ID_NAME.search(name) or _all_differ(rows.select_columns([name])):
+        if ID_NAME.search(name) or _all_differ(rows, name):
             yield name
 
 
-def _all_differ(column: Dataset) -> bool:
+def _all_differ(rows: Dataset, column: str) -> bool:
     hashes = []
-    for _, batch in batches(column):
-        (values,) = batch.values()
+    for _, values in column_chunks(rows, column):
         if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
             if pc.any(pc.match_substring(values, " ")).as_py():
                 return False
         elif not pa.types.is_integer(values.type):
             return False
         hashes.append(hashes_of(values.to_pylist()))
-    return len(column) >= FEW_ROWS and len(np.unique(np.concatenate(hashes))) == len(column)
+    return len(rows) >= FEW_ROWS and len(np.unique(np.concatenate(hashes))) == len(rows)
 
 
-def survey_tokens(
-    rows: Dataset, tokenizer: Any, *, text_columns: Sequence[str], separate_texts: bool
-) -> TokenSurvey:
-    """Tokenize at most TOKEN_ROWS rows.
-
-    The texts of a row are one input together, or with `separate_texts` an input each.
-    """
+def survey_tokens(rows: Dataset, tokenizer: Any, columns: Columns) -> TokenSurvey:
+    """Tokenize at most TOKEN_ROWS rows, the texts of each as the columns say."""
+    names, separate = columns.text_columns, columns.separate_texts
     positions = evenly_spaced(len(rows), TOKEN_ROWS)
-    sample = rows.select_columns(list(text_columns)).select(positions, keep_in_memory=True)
+    sample: Any = rows.select_columns(list(names)).select(positions, keep_in_memory=True)
     backend, unknown = tokenizer.backend_tokenizer, Counter[str]()
     backend.no_truncation()  # with which it may have been saved
     backend.no_padding()
-    by_row = [np.empty((0, len(text_columns)), np.int64)]
-    for _, batch in batches(sample, size=TOKEN_BATCH):
+    by_row = [np.empty((0, len(names)), np.int64)]
+    for batch in sample.iter(batch_size=TOKEN_BATCH):
         lengths = []
-        for column in (texts_of(batch[name]).to_pylist() for name in text_columns):
-            texts = [(text or "")[:MAX_CHARACTERS] for text in column]
+        for values in (batch[name] for name in names):
+            texts = ["" if value is None else text_of(value)[:MAX_CHARACTERS] for value in values]
             encodings = backend.encode_batch(texts, add_special_tokens=False)
             lengths.append([len(encoding.ids) for encoding in encodings])
             for text, encoding in zip(texts, encodings, strict=True):
-                if tokenizer.unk_token_id in encoding.ids:
-                    pairs = zip(encoding.ids, encoding.offsets, strict=True)
-                    unknown.update(
-                        text[a:b][:40] for token, (a, b) in pairs if token == tokenizer.unk_token_id
-                    )
+                pairs = zip(encoding.ids, encoding.offsets, strict=True)
+                unknown.update(text[a:b][:40] for token, (a, b) in pairs if token == tokenizer.unk_token_id)
         by_row.append(np.array(lengths, dtype=np.int64).T)
     tokens = np.concatenate(by_row)
-    inputs = tokens.ravel() if separate_texts else tokens.sum(axis=1)
-    special = tokenizer.num_special_tokens_to_add(pair=len(text_columns) > 1 and not separate_texts)
+    inputs = tokens.ravel() if separate else tokens.sum(axis=1)
+    special = tokenizer.num_special_tokens_to_add(pair=len(names) > 1 and not separate)
     return TokenSurvey(lengths=inputs + special, num_tokens=int(tokens.sum()), unknown=unknown)
-
-
-def batches(rows: Dataset, *, size: int = BATCH_ROWS) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(position of the first row, columns as arrays) of so many rows at a time."""
-    tables: Any = rows.with_format("arrow").iter(batch_size=size)
-    start = 0
-    for table in tables:
-        yield start, {name: pa.concat_arrays(table.column(name).chunks) for name in table.column_names}
-        start += table.num_rows
 
 
 def texts_of(values: Any) -> pa.Array:
@@ -248,55 +302,31 @@ def quantile(lengths: np.ndarray, share: float) -> int:
     return int(np.quantile(lengths, share, method="inverted_cdf")) if len(lengths) else 0
 
 
-def find_overlaps(surveys: Mapping[str, SplitSurvey]) -> list[Overlap]:
-    """Repeated rows, within splits first; near ones are counted without the exact ones."""
-    within = [(survey, survey) for survey in surveys.values()]
-    # The later split is the one that should be new: validation and test after train.
-    across = [(second, first) for first, second in combinations(surveys.values(), 2)]
-    overlaps = []
-    for survey, other in within + across:
-        exact = first_equal(survey.exact, other.exact, is_within=survey is other)
-        near = first_equal(survey.near, other.near, is_within=survey is other)
-        near[exact >= 0] = -1
-        for kind, matches in (("exact", exact), ("near", near)):
-            rows = np.flatnonzero(matches >= 0)
-            if len(rows):
-                examples = _pairs(rows, matches[rows])
-                overlaps.append(Overlap(survey.split, other.split, kind, len(rows), examples))
-    return overlaps
+def firsts(values: np.ndarray) -> np.ndarray:
+    """The position of the first of equal values for each value, rising."""
+    return np.sort(np.unique(values, return_index=True)[1])
 
 
-def find_noise(survey: SplitSurvey) -> Iterator[Overlap]:
-    """Texts that come with more than one label."""
+def repeated(hashes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """True where a hash is among the others, [N] bool; among hashes themselves for all but the first."""
+    if hashes is not others:
+        return np.isin(hashes, others)
+    mask = np.ones(len(hashes), dtype=bool)
+    mask[firsts(hashes)] = False
+    return mask
+
+
+def find_noise(survey: SplitSurvey) -> tuple[np.ndarray, np.ndarray]:
+    """Positions [M] of all rows whose texts come with several labels, and two [T, 2] for each such text.
+
+    The two are those of the first label of the text and of the first other one.
+    """
     labelled = np.flatnonzero(survey.label_hashes != NO_VALUE)
     texts, labels = survey.exact[labelled], survey.label_hashes[labelled]
-    first = first_equal(texts, texts, is_within=False)
-    differs = labels != labels[first]
-    if differs.any():
-        noisy = np.unique(texts[differs])
-        rows = int(np.isin(survey.exact, noisy).sum())
-        examples = _pairs(labelled[differs], labelled[first[differs]])
-        yield Overlap(survey.split, survey.split, "labels", rows, examples, texts=len(noisy))
-
-
-def first_equal(hashes: np.ndarray, others: np.ndarray, *, is_within: bool) -> np.ndarray:
-    """The position of the first of `others` that equals each hash, -1 without one, [N] int64.
-
-    `is_within`: both are the same, and the first of equal ones has none.
-    """
-    if not len(others):
-        return np.full(len(hashes), -1)
-    different, first = np.unique(others, return_index=True)
-    nearest = np.minimum(np.searchsorted(different, hashes), len(different) - 1)
-    matches = np.where(different[nearest] == hashes, first[nearest], -1)
-    return np.where(matches == np.arange(len(matches)), -1, matches) if is_within else matches
-
-
-def _pairs(later: np.ndarray, earlier: np.ndarray) -> tuple[tuple[int, int], ...]:
-    """Some pairs of positions, for each of `earlier` its first."""
-    _, firsts = np.unique(earlier, return_index=True)
-    shown = np.sort(firsts)[:MAX_EXAMPLES]
-    return tuple(zip(later[shown].tolist(), earlier[shown].tolist(), strict=True))
+    _, first, group = np.unique(texts, return_index=True, return_inverse=True)
+    others = np.flatnonzero(labels != labels[first[group]])
+    pairs = [(first[group[other]], other) for other in others[firsts(texts[others])]]
+    return np.flatnonzero(np.isin(survey.exact, texts[others])), labelled[np.array(pairs, int).reshape(-1, 2)]
 
 
 def _lengths(values: Any) -> np.ndarray:
@@ -307,11 +337,7 @@ def find_odd(texts: pa.Array) -> dict[str, np.ndarray]:
     """Positions of the texts that have each oddity; nulls have none."""
     odd: dict[str, np.ndarray] = {}
     for oddity in ODDITIES:
-        if oddity.name == "empty":  # RE2's white space is that of ASCII
-            hits = pc.equal(pc.utf8_trim_whitespace(texts), "")
-        else:
-            hits = pc.match_substring_regex(texts, oddity.pattern)
-        positions = np.flatnonzero(pc.fill_null(hits, False).to_numpy(zero_copy_only=False))  # noqa: FBT003
-        if len(positions):
-            odd[oddity.name] = positions
+        hits = pc.fill_null(pc.match_substring_regex(texts, oddity.pattern), False)  # noqa: FBT003
+        if pc.any(hits).as_py():
+            odd[oddity.name] = np.flatnonzero(hits.to_numpy(zero_copy_only=False))
     return odd
