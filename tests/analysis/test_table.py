@@ -34,6 +34,7 @@ def make(tmp_path: Path) -> Make:
         }
         config = {"name": name, "seed": seed, "optimizer": {"lr": lr}}
         config["trainer"] = {"best_metric": "accuracy", "best_mode": "max"}
+        config["metric"] = {"accuracy": {"_target_": "runwright.metric.classification.accuracy"}}
         interval = {"value": score, "low": score - 0.01, "high": score + 0.01}
         summary = {"metrics": {"test/accuracy": score}, "intervals": {"test/accuracy": interval}}
         for file, content in (

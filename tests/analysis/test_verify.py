@@ -267,7 +267,7 @@ def verify(project: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_the_command_verifies_with_processes_and_kills(project: Path) -> None:
-    done = verify(project, *overrides(project), "--kills", "1", "--steps", "12")
+    done = verify(project, *overrides(project), "--steps", "12")
     assert done.returncode == 0, done.stdout + done.stderr
     for words in ("on 2 processes", "each once", "killed after step", "parity: ", "evaluation: ", "resume: "):
         assert words in done.stdout

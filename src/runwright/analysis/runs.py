@@ -1,7 +1,6 @@
 """Runs as rows, read from their folders without heavy imports."""
 
 import contextlib
-import json
 import math
 import time
 from collections import Counter
@@ -20,7 +19,7 @@ from runwright.runs.folder import CONFIG_FILE, read_run, whole_runs
 from runwright.runs.states import UNENDED, look_at
 from runwright.store import flatten, read_json
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
-from runwright.tracker.journal import SYSTEM
+from runwright.tracker.journal import SYSTEM, read
 from runwright.types import Interval
 
 SUMMARY_FILE = "summary.json"
@@ -128,21 +127,16 @@ def read_row(folder: Path, record: dict[str, Any] | None = None) -> RunRow | Non
 
 def last_metrics(journal: Path) -> tuple[dict[str, float], int | None]:
     """The last value of each metric near the end of a journal, and the last step of the training."""
-    try:
-        with journal.open("rb") as file:
-            file.seek(max(0, journal.stat().st_size - TAIL_BYTES))
-            lines = file.read().split(b"\n")
-    except OSError:
-        return {}, None
     metrics: dict[str, float] = {}
     last: int | None = None
-    for line in lines:
-        if line.startswith(b'{"t":') and b'"m":' in line:  # no other event, and no torn first line
-            with contextlib.suppress(ValueError):  # the torn last line
-                record = json.loads(line)
-                metrics |= {name: float(value) for name, value in record["m"].items()}
-                if not all(name.startswith(SYSTEM) for name in record["m"]):
-                    last = max(record["s"], last or 0)
+    with contextlib.suppress(OSError), journal.open("rb") as file:
+        if file.seek(max(0, journal.stat().st_size - TAIL_BYTES)):
+            file.readline()  # it began before
+        for record, _ in read(journal, offset=file.tell()):
+            named = record.get("m", {})
+            metrics |= {name: float(value) for name, value in named.items()}
+            if not all(name.startswith(SYSTEM) for name in named):
+                last = max(record["s"], last or 0)
     return metrics, last
 
 

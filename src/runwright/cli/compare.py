@@ -2,7 +2,6 @@
 
 import argparse
 
-from runwright.cli.flags import print_json
 from runwright.errors import ConfigError
 
 USAGE = "runwright compare [options] RUN[,RUN …] RUN[,RUN …]"
@@ -22,31 +21,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("run", metavar="RUN", nargs="+", help="a run, several with commas, or name:NAME")
     add("--fail-if-worse", action="store_true", help="exit code 1 where the second is worse than the first")
-    add("--json", action="store_true", help="for other programs")
     add("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
 
 
 def execute(args: argparse.Namespace) -> int:
     if len(args.run) != 2:
         raise ConfigError(f"given {' '.join(args.run)}, expected two runs, or two sides of several runs")
-    from runwright.analysis.compare.sides import differing_settings, find_sides
+    from runwright.analysis.compare.sides import find_sides
     from runwright.analysis.compare.verdict import judge, print_comparison
 
     first, second = find_sides(args.run, output_dir=args.output_dir)
-    settings, verdict = differing_settings([first, second]), judge(first, second)
-    better = verdict.main.better if verdict.main else None
-    if args.json:
-        sides = {"A": first, "B": second}
-        record = {
-            "sides": {letter: [row.as_json() for row in side.rows] for letter, side in sides.items()},
-            "settings": settings,
-            "words": verdict.words,
-            "better": None if better is None else "AB"[better],
-            "differences": [difference.as_json() for difference in verdict.differences],
-            "notes": verdict.notes,
-        }
-        print_json(record)
-    else:
-        print_comparison(first, second, settings, verdict)
+    verdict = judge(first, second)
+    print_comparison(first, second, verdict)
     # What cannot be tested is not known to be no worse.
-    return int(args.fail_if_worse and (verdict.main is None or better == 0))
+    return int(args.fail_if_worse and (verdict.main is None or verdict.main.better == 0))

@@ -28,7 +28,7 @@ def execute(args: argparse.Namespace) -> int:
 
         run_id = find_alias(uploader, args.name, args.alias)
         if run_id not in (None, uploader.target.run_id):
-            from runwright.analysis.compare.sides import differing_settings, find_sides
+            from runwright.analysis.compare.sides import find_sides
             from runwright.analysis.compare.verdict import judge, print_comparison
 
             try:
@@ -36,7 +36,7 @@ def execute(args: argparse.Namespace) -> int:
             except ConfigError as error:
                 raise ConfigError(f"models:/{args.name}@{args.alias} is at a {error}") from error
             verdict = judge(champion, candidate)
-            print_comparison(champion, candidate, differing_settings([champion, candidate]), verdict)
+            print_comparison(champion, candidate, verdict)
             if verdict.main is None or verdict.main.better != 1:
                 print(f"models:/{args.name}@{args.alias} stays where it is")
                 return 1

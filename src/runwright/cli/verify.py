@@ -10,7 +10,7 @@ USAGE = "runwright verify [options] [CHECK ...] [group=option] [key=value]"
 EXAMPLES = """examples:
   runwright verify experiment=vader         all three
   runwright verify experiment=vader parity  loss and gradient only
-  runwright verify experiment=vader optimizer=sgd resume --kills 5
+  runwright verify experiment=vader optimizer=sgd resume --steps 40
   runwright verify model=mine.Model --allow-package mine
 
 checks:
@@ -26,14 +26,12 @@ hold. Exit code 0: everything holds; 1: something does not."""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--steps", type=int, default=20, help="of each short run of resume (default: 20)")
-    add("--kills", type=int, default=2, help="of the run that resume kills (default: 2)")
-    add("--rows", type=int, default=64, help="that are evaluated (default: 64)")
     add("--processes", type=int, help="that share a batch (default: launch.num_processes, at least 2)")
 
 
 def execute(args: argparse.Namespace) -> int:
-    # 10 steps: checkpoints, an evaluation and room for a kill before the end
-    require_at_least(args, steps=10, kills=1, rows=1, processes=1)
+    # 10 steps: checkpoints, an evaluation and room for kills before the end
+    require_at_least(args, steps=10, processes=1)
     words = [text for text in args.overrides if "=" not in text and not text.startswith("~")]
     if unknown := next((word for word in words if word not in CHECKS), None):
         hint = did_you_mean(unknown, CHECKS) or f"an experiment is experiment={unknown}"
@@ -44,8 +42,6 @@ def execute(args: argparse.Namespace) -> int:
         [text for text in args.overrides if text not in words],
         checks=words or list(CHECKS),
         num_steps=args.steps,
-        num_kills=args.kills,
-        num_rows=args.rows,
         num_processes=args.processes,
         allow_shadow=args.allow_shadow,
     )

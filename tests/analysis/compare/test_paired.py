@@ -39,12 +39,11 @@ def sentences(skill: float, seed: int) -> list[dict[str, Any]]:
     return found
 
 
-def test_spans_are_compared_without_their_scores_and_tested_by_span_f1(make_run: MakeRun) -> None:
-    folders, shares, figures = [], [], []
+def test_spans_are_tested_by_span_f1(make_run: MakeRun) -> None:
+    folders, figures = [], []
     for seed, skill in ((1, 0.3), (2, 0.9)):
         rows = sentences(skill, seed)
         num_found, num_expected = (sum(len(row[key]) for row in rows) for key in ("predicted", "expected"))
-        shares.append(np.mean([len(row["predicted"]) == len(row["expected"]) for row in rows]))
         figures.append(2 * num_found / (num_found + num_expected))  # all that was found is right
         by_word = sum(row["loss"] for row in rows) / (4 * len(rows))
         spans = {"_target_": "runwright.metric.classification.span_score", "score": "f1", "average": "micro"}
@@ -54,10 +53,9 @@ def test_spans_are_compared_without_their_scores_and_tested_by_span_f1(make_run:
         metric = {"span_f1": spans, "tag_accuracy": tags}
         folders.append(make_run(predictions=rows, figures=recorded, metric=metric, trainer=trainer))
     found, verdict = compare(*folders)
-    assert set(found) == {"test/span_f1", "test/accuracy"}
+    assert set(found) == {"test/span_f1"}
     assert verdict.words.startswith("B is better than A: test/span_f1 is 0.")
     assert (found["test/span_f1"].first, found["test/span_f1"].second) == pytest.approx(figures)
-    assert (found["test/accuracy"].first, found["test/accuracy"].second) == pytest.approx(shares)
     assert any(note.endswith("give them: test/loss, test/tag_accuracy") for note in verdict.notes)
 
 
@@ -202,7 +200,7 @@ def test_a_figure_that_the_predictions_do_not_give_is_not_tested(
     make_run: MakeRun, num_left_out: int
 ) -> None:
     found, verdict = compare(*runs_of_two_classes(make_run, num_left_out=num_left_out))
-    assert set(found) == {"test/f1", "test/accuracy"}
+    assert set(found) == {"test/f1"}
     assert found["test/f1"].n == f"{80 - num_left_out} rows"
     assert any(note.endswith("do not give them: test/roc_auc") for note in verdict.notes)
 
@@ -223,4 +221,3 @@ def test_a_difference_says_of_what_it_is_one_where_rows_were_left_out(
     }
     f1 = found["test/f1"]
     assert lines["test/f1"].rstrip().endswith(f"] of {f1.first:.4f} and {f1.second:.4f}")
-    assert " of " not in lines["test/accuracy"]  # computed here: the columns show it

@@ -97,7 +97,8 @@ def test_numbers_are_judged_by_their_metrics(make_run: MakeRun) -> None:
         ]
         pearson = float(stats.pearsonr(expected, predicted).statistic)
         trainer = {"best_metric": "pearson", "best_mode": "max"}
-        folder = make_run(predictions=rows, metric=node, figures={"test/pearson": pearson}, trainer=trainer)
+        figures = {"test/pearson": pearson, "test/loss": float(np.mean((predicted - expected) ** 2))}
+        folder = make_run(predictions=rows, metric=node, figures=figures, trainer=trainer)
         (folder / "task.json").write_text('{"label_names": []}')
         folders.append(folder)
     verdict = compare(*folders)

@@ -68,7 +68,7 @@ def test_last_metrics_are_read_from_the_end_of_a_long_journal(tmp_path: Path) ->
     journal.metrics({"validation/f1": 0.25, "train/big": float("inf")}, step=4000)
     journal.close()
     with (tmp_path / "journal.jsonl").open("ab") as file:
-        file.write(b'{"t":1,"s":4001,"m":{"train/lo')  # a torn line
+        file.write(b'{"t":1,"s":4001,"m":3}\n{"t":1,"s":4001,"m":{"train/lo')  # a damaged line and a torn one
     metrics, step = last_metrics(tmp_path / "journal.jsonl")
     assert metrics == {"train/loss": 1 / 4000, "validation/f1": 0.25, "train/big": float("inf")}
     assert step == 4000

@@ -2,9 +2,8 @@
 
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,44 +85,6 @@ def losses_of(records: Records) -> np.ndarray | None:
     return np.array([(record["loss"], record.get("loss_count", 1)) for record in records], dtype=np.float64)
 
 
-def correctness_of(records: Records, labels: tuple[str, ...]) -> np.ndarray | None:
-    """1 for each row that is wholly right, else 0, and 1, [N, 2] float64 as of `losses_of`.
-
-    None for numbers, for texts, many of which may be right, and without labels.
-    """
-    if not _are_labelled(records) or any(isinstance(record["expected"], float) for record in records):
-        return None
-    if _are_texts(records, labels):
-        return None
-    if are_answers(records):
-        return np.array([(record["exact"], 1) for record in records], dtype=np.float64)
-
-    def unscored(item: Any) -> Any:  # a span as labels are written
-        return {key: item[key] for key in item if key != "score"} if isinstance(item, Mapping) else item
-
-    pairs = ((record["predicted"], record["expected"]) for record in records)
-    values = ((list(map(unscored, one)) if isinstance(one, list) else one, other) for one, other in pairs)
-    return np.array([(one == other, 1) for one, other in values], dtype=np.float64)
-
-
-def _are_labelled(records: Records) -> bool:
-    return all("expected" in record and "predicted" in record for record in records)
-
-
-def are_answers(records: Records) -> bool:
-    """Return True for questions with one predicted text, several right ones, and `exact` and `f1`."""
-    return all(record.keys() >= {"predicted", "expected", "exact", "f1"} for record in records) and all(
-        isinstance(record["predicted"], str) and isinstance(record["expected"], list) for record in records
-    )
-
-
-def _are_texts(records: Records, labels: tuple[str, ...]) -> bool:
-    """Return True for texts that a model wrote, one or several a row."""
-    predicted = [record["predicted"] for record in records]
-    predicted = [value[0] if isinstance(value, list) and value else value for value in predicted]
-    return not labels and not are_answers(records) and all(isinstance(value, str) for value in predicted)
-
-
 def label_names(folder: Path) -> tuple[str, ...]:
     """The classes of a run in their order, as its task learned them."""
     return tuple(map(str, read_json(folder / "task.json").get("label_names", ())))
@@ -131,18 +92,19 @@ def label_names(folder: Path) -> tuple[str, ...]:
 
 def as_predictions(records: Records, labels: tuple[str, ...]) -> Predictions | Recorded | None:
     """Records in the form that metrics read; None for an unknown kind and without labels."""
-    if not _are_labelled(records):
+    if not all("expected" in record and "predicted" in record for record in records):
         return None
     ids = np.arange(len(records))
-    if are_answers(records):
+    predicted, expected = ([record[key] for record in records] for key in ("predicted", "expected"))
+    if all(record.keys() >= {"exact", "f1"} for record in records):  # questions
         return Recorded(
             example_ids=ids,
-            answerable=np.array([bool(record["expected"]) for record in records]),
+            answerable=np.array(list(map(bool, expected))),
             exact=np.array([float(record["exact"]) for record in records]),
             f1=np.array([float(record["f1"]) for record in records]),
         )
-    predicted, expected = ([record[key] for record in records] for key in ("predicted", "expected"))
-    if _are_texts(records, labels):
+    several = [value[0] if isinstance(value, list) and value else value for value in predicted]
+    if not labels and all(isinstance(value, str) for value in several):  # texts that a model wrote
         losses = losses_of(records)
         references = ([value] if isinstance(value, str) else value for value in expected)
         return Recorded(
@@ -203,33 +165,29 @@ def compare_rows(first: Side, second: Side) -> tuple[list[Difference], list[str]
             continue
         if pairs.num_left_out:
             notes.append(f"{pairs.num_left_out:,} rows of the {split} split are in one only and left out")
-        differences += _compare_means(pairs, (first, second))
-        tested = {difference.metric for difference in differences}
-        differences += _compare_metrics(pairs, (first, second), tested=tested)
-        tested = {difference.metric for difference in differences}
+        made = [*_compare_losses(pairs, (first, second)), *_compare_metrics(pairs, (first, second))]
+        differences += made
         recorded = [name for name in metric_names([first]) if second.values(name)]
         # without the metrics of groups
+        tested = {difference.metric for difference in made}
         if untested := [n for n in recorded if n.rpartition("/")[0] == split and n not in tested]:
             why = "without an interval, or the predictions of both do not give them"
             notes.append(f"not tested, {why}: {', '.join(untested)}")
     return differences, notes
 
 
-def _compare_means(pairs: Pairs, sides: tuple[Side, Side]) -> Iterator[Difference]:
-    """Means over rows: the loss, and the share that is right; not where a run recorded another value."""
-    share = "exact_match" if are_answers(pairs.records[0]) else "accuracy"
-    right = partial(correctness_of, labels=label_names(sides[0].folder))
-    for name, values_of in (("loss", losses_of), (share, right)):
-        columns = [column for records in pairs.records if (column := values_of(records)) is not None]
-        if len(columns) < 2 or not _are_recorded(list(map(_mean, columns)), f"{pairs.split}/{name}", sides):
-            continue
+def _compare_losses(pairs: Pairs, sides: tuple[Side, Side]) -> Iterator[Difference]:
+    """The mean loss over rows."""
+    name = f"{pairs.split}/loss"
+    columns = [column for records in pairs.records if (column := losses_of(records)) is not None]
+    if len(columns) == 2 and _are_recorded(list(map(_mean, columns)), name, sides):
         one, other = (column[rows] for column, rows in zip(columns, pairs.positions, strict=True))
         yield Difference(
-            metric=f"{pairs.split}/{name}",
+            metric=name,
             first=_mean(one),
             second=_mean(other),
             interval=_difference_of_means(one, other),
-            less_is_better=name == "loss",
+            less_is_better=True,
             method=PAIRED,
             n=f"{len(one):,} rows",
         )
@@ -252,9 +210,7 @@ def _difference_of_means(one: np.ndarray, other: np.ndarray) -> Interval:
     return bootstrap_difference(difference, value, num_rows=len(one))
 
 
-def _compare_metrics(
-    pairs: Pairs, sides: tuple[Side, Side], *, tested: Collection[str]
-) -> Iterator[Difference]:
+def _compare_metrics(pairs: Pairs, sides: tuple[Side, Side]) -> Iterator[Difference]:
     """The runs' own metrics, computed anew for each resample of rows."""
     labels, other_labels = (label_names(side.folder) for side in sides)
     wholes: list[Any] = [as_predictions(records, labels) for records in pairs.records]
@@ -267,10 +223,7 @@ def _compare_metrics(
     num_rows = len(pairs.positions[0])
     for name, node in nodes.items():
         full_name = f"{pairs.split}/{name}"
-        is_recorded = all(side.values(full_name) for side in sides)
-        if full_name in tested or node != others.get(name) or not is_recorded:
-            continue
-        if not node.get("interval", True):
+        if node != others.get(name) or not node.get("interval", True):
             continue
         metric = make_metric(node, key=f"metric.{name}", positive=positive, label_names=labels)
         # A metric that needs more than the files have, such as scores of all classes, gives another value.
@@ -295,8 +248,8 @@ def _compare_metrics(
 
 
 def _are_recorded(values: list[float], name: str, sides: tuple[Side, Side]) -> bool:
-    """Return True if values over all rows are the ones that the runs recorded, where they recorded any."""
-    recorded = [side.rows[0].metrics.get(name, value) for value, side in zip(values, sides, strict=True)]
+    """Return True if values over all rows are the ones that the runs recorded."""
+    recorded = [side.rows[0].metrics.get(name, math.nan) for side in sides]
     return bool(np.isfinite(values).all() and np.allclose(values, recorded, rtol=1e-6, atol=1e-9))
 
 

@@ -2,9 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from runwright.analysis.runs import RunRow, as_text, read_row
 from runwright.errors import ConfigError
@@ -68,9 +67,6 @@ class Difference:
         if math.isnan(low) or low <= 0 <= high:
             return None
         return int((low > 0) != self.less_is_better)
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self) | {"better": self.better}
 
 
 def find_sides(references: Sequence[str], *, output_dir: str | Path) -> list[Side]:

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from runwright.analysis.compare.paired import compare_rows
 from runwright.analysis.compare.sides import (
     Difference,
     Side,
+    differing_settings,
     less_is_better,
     metric_names,
     mixed_settings,
@@ -112,14 +113,12 @@ def _notes_on_seeds(first: Side, second: Side) -> Iterator[str]:
     yield "the interval says what other seeds would change, not what other test rows would"
 
 
-def print_comparison(
-    first: Side, second: Side, settings: Mapping[str, Sequence[str]], verdict: Verdict
-) -> None:
+def print_comparison(first: Side, second: Side, verdict: Verdict) -> None:
     """Print both sides, differing settings, metrics with their differences, and the verdict."""
     console = result_console()
     for letter, side in (("A", first), ("B", second)):
         console.print(Text.assemble((f"{letter}  ", "bold"), side.label), soft_wrap=True)
-    if settings:
+    if settings := differing_settings([first, second]):
         rows = ([key, *(shorten(text, MAX_VALUE) for text in values)] for key, values in settings.items())
         print_table(table_of(["what differs", "A", "B"], rows), console=console, above=1)
     else:
@@ -133,12 +132,9 @@ def print_comparison(
 
 def _metrics_table(first: Side, second: Side, verdict: Verdict) -> Table:
     tested, rows = {difference.metric: difference for difference in verdict.differences}, []
-    recorded = (name for name in metric_names([first, second]) if name.count("/") == 1)
-    for name in dict.fromkeys([*recorded, *tested]):
-        difference, values = tested.get(name), [first.values(name), second.values(name)]
-        if difference is not None:  # a metric that was not recorded was computed from the predictions
-            values = [values[0] or [difference.first], values[1] or [difference.second]]
-        rows.append([name, *map(mean_text, values), _difference_cell(difference, *values)])
+    for name in (name for name in metric_names([first, second]) if name.count("/") == 1):
+        values = first.values(name), second.values(name)
+        rows.append([name, *map(mean_text, values), _difference_cell(tested.get(name), *values)])
     return table_of(["metric", "A", "B", "B - A"], rows, right=["A", "B"])
 
 

@@ -3,7 +3,8 @@
 import copy
 import math
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -31,6 +32,7 @@ LIMITS = {torch.float64: 1e-10, torch.float32: 1e-5}
 # times the difference between the uncut batch and the more exact precision.
 ROUNDING = 4
 BATCH_SIZE = 16  # enough for cuts of 4 and 1 to be others than the whole; a large one might not fit uncut
+NUM_ROWS = 64  # that are evaluated
 CUTS = (4, 1)  # examples of a microbatch
 SHARED = Cut(microbatch_size=4)  # as many microbatches as processes, or more
 DEPENDS = (
@@ -108,12 +110,13 @@ class Subject:
 class Gradient:
     """Loss and gradient of one update."""
 
-    loss: float
-    parameters: Mapping[str, torch.Tensor]  # by name; one without a gradient is not there
+    loss: float = math.nan
+    parameters: Mapping[str, torch.Tensor] = field(default_factory=dict)  # by name; of those that have one
+    problem: str = ""  # the reason for which the model or the task refuses the batch
 
 
 def check_parity(subject: Subject) -> Iterator[Finding]:
-    """Every cut against the whole batch, and all processes against one; findings on the first process."""
+    """Every cut against the whole batch, and all processes against one; to be called on all of them."""
     exact = None
     for dtype, limit in LIMITS.items():
         model = build.build_model(subject.config, subject.prepared, device=subject.ranks.device).to(dtype)
@@ -125,51 +128,47 @@ def _check(
 ) -> Generator[Finding, None, Gradient | None]:
     """Findings at one precision; returns the gradient of the uncut batch. `exact` is that of a finer one."""
     ranks, several = subject.ranks, subject.ranks.num_ranks > 1
+    alone = partial(measure_alone, subject, model)
 
-    def alone(cut: Cut, *, seed: int = 0) -> tuple[Gradient | None, str]:
-        """The gradient in one process, the first; where the model or the task refuses, the reason."""
-        if not ranks.is_first:
-            return None, ""
-        try:
-            return measure_gradient(subject, model, cut=cut, ranks=subject.alone, dropout_seed=seed), ""
-        except (RuntimeError, TypeError, ValueError) as error:  # kernels that know no float64, for example
-            return None, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-
-    def compare(
-        expected: Gradient | None, gradient: Gradient | None, what: str, problem: str = ""
-    ) -> Iterator[Finding]:
-        if expected is None or (gradient is None and not problem):
-            return  # another process than the first, or the only one
-        difference, where = compare_gradients(expected, gradient) if gradient else (math.inf, problem)
+    def compare(expected: Gradient, gradient: Gradient, what: str) -> Finding:
+        difference, where = compare_gradients(expected, gradient)
         advice = PROCESSES if "dropout" in what else DEPENDS.format(reason=_diagnose(subject, model))
         what = f"{name}, {_batch_size(subject)} examples {what}"
-        yield measure(PARITY, what, difference, limit=limit, where=where, advice=advice)
+        return measure(PARITY, what, difference, limit=limit, where=where, advice=advice)
 
     def not_checked(reason: str) -> Finding:
-        return Finding(PARITY, name, reason, allowed=f"{limit:.0e}", verdict="not checked")
+        return Finding(PARITY, name, reason or "a process failed", f"{limit:.0e}", "not checked")
 
-    reference, problem = alone(SHARED)
-    if max(ranks.per_rank(float(bool(problem)))):
-        yield not_checked(problem or "a process failed")
+    with_dropout = alone(SHARED)
+    if max(ranks.per_rank(float(bool(with_dropout.problem)))):
+        yield not_checked(with_dropout.problem)
         return None
     shared = measure_gradient(subject, model, cut=SHARED, ranks=ranks) if several else None
     _switch_off_dropout(model)
-    (plain, _), (again, _) = alone(SHARED), alone(SHARED, seed=1)
-    chance = compare_gradients(plain, again)[0] if plain and again else 0.0
-    can_compare = max(ranks.per_rank(chance)) <= limit
-    whole, _ = alone(Cut()) if can_compare else (None, "")
-    if exact and whole:
+    chance, _ = compare_gradients(alone(SHARED), alone(SHARED, seed=1))
+    whole = alone(Cut())
+    problem = whole.problem if chance <= limit else "the model draws random numbers although dropout is off"
+    if exact and not problem:
         limit = max(limit, ROUNDING * compare_gradients(exact, whole)[0])
-    yield from compare(reference, shared, f"with dropout on {ranks.num_ranks} processes")
-    if not can_compare:
-        yield not_checked("the model draws random numbers although dropout is off")
+    if shared:
+        yield compare(with_dropout, shared, f"with dropout on {ranks.num_ranks} processes")
+    if max(ranks.per_rank(float(bool(problem)))):
+        yield not_checked(problem)
         return None
     for size in CUTS:
-        cut, problem = alone(Cut(microbatch_size=size))
-        yield from compare(whole, cut, f"cut by {size}", problem)
-    shared = measure_gradient(subject, model, cut=SHARED, ranks=ranks) if several else None
-    yield from compare(whole, shared, f"cut by 4 on {ranks.num_ranks} processes")
+        yield compare(whole, alone(Cut(microbatch_size=size)), f"cut by {size}")
+    if several:
+        shared = measure_gradient(subject, model, cut=SHARED, ranks=ranks)
+        yield compare(whole, shared, f"cut by 4 on {ranks.num_ranks} processes")
     return whole
+
+
+def measure_alone(subject: Subject, model: torch.nn.Module, cut: Cut, *, seed: int = 0) -> Gradient:
+    """The gradient of a cut in this process, as if it were the only one; the problem where it is refused."""
+    try:
+        return measure_gradient(subject, model, cut=cut, ranks=subject.alone, dropout_seed=seed)
+    except (RuntimeError, TypeError, ValueError) as error:  # kernels that know no float64, for example
+        return Gradient(problem=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
 
 
 def _diagnose(subject: Subject, model: torch.nn.Module) -> str:
@@ -214,6 +213,8 @@ def compare_gradients(one: Gradient, other: Gradient) -> tuple[float, str]:
 
     Gradients are relative to the norm of the whole gradient; a value that is not a number differs infinitely.
     """
+    if problem := one.problem or other.problem:
+        return math.inf, problem
     tiny = torch.finfo(torch.float64).tiny
     squares = (float(gradient.double().square().sum()) for gradient in one.parameters.values())
     norm = max(math.sqrt(math.fsum(squares)), tiny)
@@ -241,7 +242,7 @@ def _switch_off_dropout(model: torch.nn.Module) -> None:
                 setattr(module, name, 0.0)
 
 
-def check_evaluation(subject: Subject, *, num_rows: int) -> Iterator[Finding]:
+def check_evaluation(subject: Subject, *, num_rows: int = NUM_ROWS) -> Iterator[Finding]:
     """One process against all, and other sizes of batches; findings on the first process."""
     ranks, task = subject.ranks, subject.prepared.task
     split = next((name for name in subject.prepared.examples if name != "train"), "train")

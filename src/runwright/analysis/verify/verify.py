@@ -2,7 +2,7 @@
 
 Resume is shown with real processes and real kills.
 `python -m runwright.analysis.verify.verify FOLDER ORDER` is one process of the group that measures
-parity and evaluation: one of them alone first, then all together.
+parity and evaluation: each alone first, then all together.
 """
 
 import contextlib
@@ -53,6 +53,7 @@ TRAINER = dict.fromkeys(
     "keep_checkpoints": 2,
 }
 TRACKER = {"_target_": "runwright.tracker.console.JournalTracker", "system_every_seconds": None}
+NUM_KILLS = 2
 POLL_SECONDS = 0.002
 OUTPUT_FILE = "output.txt"
 TAIL_LINES = 12
@@ -69,14 +70,13 @@ def shorten(
     config: Mapping[str, Any],
     *,
     num_steps: int,
-    num_rows: int,
     split_sizes: Mapping[str, int],
     output_dir: Path,
 ) -> dict[str, Any]:
     """A run of so many steps with the same data, model and updates.
 
     The training split stays whole, so that the task learns the same classes and the prepared data is found
-    in the cache; other splits keep at most `num_rows` rows where the data set has the option.
+    in the cache; other splits keep at most NUM_ROWS rows where the data set has the option.
     """
     short = copy.deepcopy(dict(config))
     short |= {"name": NAME, "output_dir": str(output_dir), "resume": None, "references": {}}
@@ -85,14 +85,12 @@ def shorten(
     short["trainer"] |= {**TRAINER, "max_steps": num_steps}
     short["launch"]["max_restarts"] = 0
     if isinstance(short["dataset"].get("subset"), dict):
-        large = [split for split, size in split_sizes.items() if split != "train" and size > num_rows]
-        short["dataset"]["subset"] |= dict.fromkeys(large, num_rows)
+        large = [split for split, size in split_sizes.items() if split != "train" and size > parity.NUM_ROWS]
+        short["dataset"]["subset"] |= dict.fromkeys(large, parity.NUM_ROWS)
     return short
 
 
-def check_resume(
-    config: Mapping[str, Any], *, num_kills: int, say: Callable[[str], None]
-) -> Iterator[parity.Finding]:
+def check_resume(config: Mapping[str, Any], *, say: Callable[[str], None]) -> Iterator[parity.Finding]:
     """An unbroken run against one that was killed at random moments, batch by batch and bit by bit."""
     whole, broken = (create(config, overrides=(), command=["runwright verify"]) for _ in range(2))
     say("resume: an unbroken run")
@@ -102,7 +100,7 @@ def check_resume(
         return
     timeout_seconds = 60 + 10 * (time.monotonic() - began)  # for each start of the run
     last_step = config["trainer"]["max_steps"] - 1
-    killed, code = _run_with_kills(broken, num_kills, last_step, timeout_seconds, say)
+    killed, code = _run_with_kills(broken, last_step, timeout_seconds, say)
     if code:
         yield _failed_run(broken, code)
     elif not killed:
@@ -138,13 +136,13 @@ def count_doubled(folder: Path) -> int:
 
 
 def _run_with_kills(
-    folder: Path, num_kills: int, last_step: int, timeout_seconds: float, say: Callable[[str], None]
+    folder: Path, last_step: int, timeout_seconds: float, say: Callable[[str], None]
 ) -> tuple[list[int], int]:
     """Start a run, kill and resume it, and let it end: the last steps before the kills, and its exit code."""
     killed: list[int] = []
     chance = random.Random(0)  # noqa: S311 - no secret
     while True:
-        first, left = max([SAVE_EVERY, *killed]) + 1, num_kills - len(killed)
+        first, left = max([SAVE_EVERY, *killed]) + 1, NUM_KILLS - len(killed)
         process, step = _start(folder, resume=bool(killed)), math.inf
         if left and first <= last_step:
             step = chance.randint(first, first + (last_step - first) // left)
@@ -233,8 +231,6 @@ def verify(
     *,
     checks: Sequence[str],
     num_steps: int,
-    num_kills: int,
-    num_rows: int,
     num_processes: int | None,  # None: as many as the run has, at least two
     allow_shadow: bool = False,
 ) -> list[parity.Finding]:
@@ -250,18 +246,15 @@ def verify(
     findings: list[parity.Finding] = []
     try:
         if measured := [check for check in MEASURED if check in checks]:
-            findings += _measure(
-                config, folder / "measured", measured, say, num_rows=num_rows, num_processes=num_processes
-            )
+            findings += _measure(config, folder / "measured", measured, say, num_processes=num_processes)
         if "resume" in checks:
             short = shorten(
                 config,
                 num_steps=num_steps,
-                num_rows=num_rows,
                 split_sizes={split: len(examples) for split, examples in prepared.examples.items()},
                 output_dir=folder / "outputs",
             )
-            findings += check_resume(short, num_kills=num_kills, say=say)
+            findings += check_resume(short, say=say)
     finally:
         keep = not findings or any(finding.verdict == "fails" for finding in findings)
         if not keep:
@@ -278,7 +271,6 @@ def _measure(
     checks: Sequence[str],
     say: Callable[[str], None],
     *,
-    num_rows: int,
     num_processes: int | None,
 ) -> Iterator[parity.Finding]:
     """Findings of a group of processes; `folder` is made for it. Raises KeyboardInterrupt after Ctrl-C."""
@@ -293,7 +285,7 @@ def _measure(
     launch = {"num_processes": num_processes, "timeout_seconds": SILENT_SECONDS}
     write_config(folder, {**config, "launch": config["launch"] | launch})
     num_threads = config["trainer"]["num_threads"] or share_of_cores(num_processes)
-    order = json.dumps({"checks": checks, "num_rows": num_rows, "num_threads": num_threads})
+    order = json.dumps({"checks": checks, "num_threads": num_threads})
     outcome = run_group(
         ["runwright.analysis.verify.verify", str(folder), order],
         folder / "reports",
@@ -310,14 +302,14 @@ def _measure(
         yield from (parity.Finding(*finding) for finding in findings)
 
 
-def measure_as_worker(folder: Path, *, checks: Sequence[str], num_rows: int, num_threads: int) -> None:
+def measure_as_worker(folder: Path, *, checks: Sequence[str], num_threads: int) -> None:
     """Measure as one of the processes; the first writes the findings of all."""
     config = read_config(folder / CONFIG_FILE)
     ranks = build.join_ranks(config, num_threads=num_threads)
     prepared = build.prepare(config, cache_folder=cache_root() / "examples")
     subject = parity.Subject(config=config, prepared=prepared, ranks=ranks)
     findings = list(parity.check_parity(subject)) if "parity" in checks else []
-    findings += parity.check_evaluation(subject, num_rows=num_rows) if "evaluation" in checks else []
+    findings += parity.check_evaluation(subject) if "evaluation" in checks else []
     if ranks.is_first:
         write_json(folder / FINDINGS_FILE, findings)
     end_ranks(ranks)
