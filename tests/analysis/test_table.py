@@ -12,6 +12,7 @@ import yaml
 
 from runwright.analysis.runs import RunRow, read_row
 from runwright.analysis.table import make_table
+from runwright.cli.main import main
 from runwright.errors import ConfigError
 
 Make = Callable[..., RunRow]
@@ -125,3 +126,17 @@ def test_a_text_of_several_lines_ends_no_comment_and_no_row(make: Make) -> None:
     assert all(line.startswith("% ") for line in comments)
     assert "| b --> | **0.6000" in markdown
     assert markdown.partition("<!--")[2].count("-->") == 1
+
+
+def test_the_runs_of_a_sweep_are_those_that_have_metrics(
+    make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [make("x", 0.5, lr=1.0), make("x", 0.7, lr=2.0)]
+    for number, folder in enumerate([*(str(row.folder) for row in runs), None]):
+        outcome = {"job": number, "overrides": [], "folder": folder, "exit_code": 0 if folder else 1}
+        (tmp_path / "sweep" / str(number)).mkdir(parents=True)
+        (tmp_path / "sweep" / str(number) / "outcome.json").write_text(json.dumps(outcome))
+    words = ["--rows", "optimizer.lr", "--columns", "test/accuracy", "--format", "csv"]
+    assert main(["table", str(tmp_path / "sweep"), *words]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("#")]
+    assert [line.partition(",")[0] for line in lines] == ["optimizer.lr", "1.0", "2.0"]

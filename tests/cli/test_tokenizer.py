@@ -27,7 +27,7 @@ def test_show_prints_steps_and_the_tokens_of_each_text(
 ) -> None:
     assert main(["tokenizer", "show", str(trained / "mine"), "a good 书!", "x=1"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert any(line.startswith("special") and "mask [MASK] (4)" in line for line in lines)
+    assert any(line.startswith(" special") and "mask [MASK] (4)" in line for line in lines)
     tokens = [line.split()[0] for line in lines if line.split()[-1:] and "–" in line.split()[-1]]
     assert tokens == ["a", "good", "书", "[UNK]", "[UNK]", "[UNK]", "[UNK]"]
 

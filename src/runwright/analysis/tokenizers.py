@@ -2,15 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from runwright.errors import ConfigError
-from runwright.report.terminal import print_table, result_console, table_of
-from runwright.runs.folder import LATEST, Need, resolve_run
+from runwright.report.terminal import print_facts, print_table, result_console, table_of
+from runwright.runs.folder import BEST_MODEL, LATEST, resolve_run
 from runwright.tokenizer.pretrained import open_saved
 from runwright.tokenizer.statistics import STEPS, describe, encoded, measure
-from runwright.tokenizer.trained import TOKENIZER_FOLDER
 
 COLUMNS = {  # heading and format
     "vocab_size": ("size", ","),
@@ -24,16 +22,9 @@ COLUMNS = {  # heading and format
 
 def _open(name: str) -> Any:
     """A tokenizer by hub name, folder, package:NAME/folder, or the one of a run: latest, latest:NAME."""
-    if name.partition(":")[0] != LATEST:
-        return open_saved(name)
-
-    def folders_in(run: Path) -> list[Path]:
-        return [folder for folder in (run / TOKENIZER_FOLDER, run / "best") if folder.is_dir()]
-
-    run = resolve_run(name, needs=Need("tokenizer", lambda run: bool(folders_in(run))))
-    for folder in folders_in(run):
-        return open_saved(str(folder))
-    raise ConfigError(f"{name}: {run} has no tokenizer yet")
+    if name.partition(":")[0] == LATEST:
+        name = str(resolve_run(name, needs=BEST_MODEL) / "best")
+    return open_saved(name)
 
 
 def report_on(name: str, texts: Sequence[str], *, pair: str | None = None) -> dict[str, Any]:
@@ -70,9 +61,7 @@ def show(report: Mapping[str, Any]) -> None:
         "max_length": "not set" if report["max_length"] is None else str(report["max_length"]),
         "padding": report["padding_side"],
     }
-    width = max(map(len, lines))
-    for name, value in lines.items():
-        console.print(f"{name:<{width}}  {value}", markup=False, soft_wrap=True)
+    print_facts(lines.items(), console=console)
     headings = ("token", "id", "type", "word", "characters", "special")  # the first four are also keys
     for text in report["texts"]:
         rows = []

@@ -1,7 +1,6 @@
 """`runwright table`: a table of runs for a paper, as LaTeX, Markdown or CSV."""
 
 import argparse
-from pathlib import Path
 
 USAGE = "runwright table [options] --columns METRIC[,…] RUN[,RUN …]|SWEEP …"
 EXAMPLES = """examples:
@@ -27,24 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     from runwright.analysis.compare.sides import find_sides
-    from runwright.analysis.runs import read_row
     from runwright.analysis.table import make_table
-    from runwright.errors import ConfigError
-    from runwright.runs.page import find, read_jobs
 
-    rows = {}
-    for reference in args.run:
-        folder, is_sweep = Path(reference), False
-        if not reference.startswith("name:") and "," not in reference:
-            folder, is_sweep = find(reference, output_dir=args.output_dir)
-        if is_sweep:
-            runs = (read_row(job.folder) for job in read_jobs(folder) if job.folder and job.metrics)
-            rows |= {row.folder: row for row in runs if row}
-        else:
-            (side,) = find_sides([reference], output_dir=args.output_dir)
-            rows |= {row.folder.resolve(): row for row in side.rows}
-    if not rows:
-        raise ConfigError(f"{' '.join(args.run)}: given no run that has finished, expected some")
+    sides = find_sides(args.run, output_dir=args.output_dir)
+    rows = {row.folder.resolve(): row for side in sides for row in side.rows}
     lists = (filter(None, map(str.strip, text.split(","))) for text in (args.rows, args.columns))
     keys, columns = ([*dict.fromkeys(names)] for names in lists)
     print(make_table([*rows.values()], keys, columns, form=args.format), end="")

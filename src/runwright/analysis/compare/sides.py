@@ -7,7 +7,8 @@ from pathlib import Path
 
 from runwright.analysis.runs import RunRow, as_text, read_row
 from runwright.errors import ConfigError
-from runwright.runs.folder import resolve_run, whole_runs
+from runwright.runs.folder import whole_runs
+from runwright.runs.page import find, read_jobs
 from runwright.store import local_path
 from runwright.types import Interval
 
@@ -70,7 +71,7 @@ class Difference:
 
 
 def find_sides(references: Sequence[str], *, output_dir: str | Path) -> list[Side]:
-    """One side for each reference: a run, several with commas between them, or `name:NAME`."""
+    """One side for each reference: a run, several with commas between them, a sweep, or `name:NAME`."""
     sides = []
     for reference in references:
         folders = _find_folders(reference, output_dir)
@@ -90,11 +91,15 @@ def _find_folders(reference: str, output_dir: str | Path) -> list[Path]:
             raise ConfigError(f"{reference}: given no run, expected the name of an experiment that finished")
         return folders
     names = [reference] if local_path(reference).is_dir() else filter(None, reference.split(","))
-    folders = [resolve_run(name, output_dir=output_dir) for name in names]
+    folders: list[Path] = []
+    for name in names:
+        folder, is_sweep = find(name, output_dir=str(output_dir))
+        jobs = read_jobs(folder) if is_sweep else ()
+        folders += [job.folder for job in jobs if job.folder and job.metrics] if is_sweep else [folder]
     if len(set(folders)) < len(folders):
         raise ConfigError(f"{reference}: given a run twice, expected distinct ones")
     if not folders:
-        raise ConfigError(f"{reference!r}: given no run, expected one")
+        raise ConfigError(f"{reference!r}: given no run that has finished, expected one")
     return folders
 
 
