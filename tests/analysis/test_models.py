@@ -25,13 +25,13 @@ TINY = BertConfig(num_hidden_layers=3, max_position_embeddings=5, **SIZES)
     ids=["bert", "distilbert"],
 )
 def test_a_model_of_full_size_is_counted_without_its_weights(
-    config: Any, count: int, layers: int, tmp_path: Path
+    config: Any, count: int, layers: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config.save_pretrained(tmp_path)
-    report = saved_model(str(tmp_path))
-    assert (report["parameters"], report["layers"], report["positions"]) == (count, layers, 512)
-    assert sum(part["parameters"] for part in report["parts"]) == count
-    assert report["notes"] == ["there are no weights here; counted by config.json"]
+    assert main(["show", "model", str(tmp_path)]) == 0
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert f"{count:,} parameters, {count:,} of them trainable (100.0%), {layers} layers, 512 posi" in first
+    assert last == "there are no weights here; counted by config.json"
 
 
 def test_weights_that_a_saved_model_lacks_or_has_besides_are_named(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_weights_that_a_saved_model_lacks_or_has_besides_are_named(tmp_path: Pat
     config = json.loads((tmp_path / "config.json").read_text())
     config |= {"architectures": ["BertForMaskedLM"]}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    lacks, has = saved_model(str(tmp_path))["notes"]
+    _, (lacks, has) = saved_model(str(tmp_path))
     assert "the files lack: cls.predictions.bias, " in lacks
     assert has == "the files have besides: pooler.dense.bias, pooler.dense.weight"
 
@@ -64,11 +64,11 @@ def test_the_model_of_a_training_has_its_new_and_frozen_weights(
     Path("a.csv").write_text("text,label\na,x\nb,y\nc,z\n")
     data = ["dataset=csv", "dataset.source.files.train=a.csv", "dataset.holdout.validation=0"]
     model = ["model.name=tiny", f"tokenizer.name={MINILM}", "task.max_length=5", "model.freeze=[encoder]"]
-    assert main(["show", "model", "--json", *data, *model]) == 0
-    report = json.loads(capsys.readouterr().out)
-    assert report["trainable"] == 3 * 8 + 3
-    assert "new: classifier.weight [3, 8], classifier.bias [3]" in report["notes"]
-    assert any(note.startswith("frozen: bert.embeddings") for note in report["notes"])
+    assert main(["show", "model", *data, *model]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"{3 * 8 + 3} of them trainable" in lines[0]
+    assert "new: classifier.weight [3, 8], classifier.bias [3]" in lines
+    assert any(line.startswith("frozen: bert.embeddings") for line in lines)
 
 
 @pytest.mark.slow
@@ -81,9 +81,8 @@ def test_the_model_of_a_run_is_shown(
     config = ["model=lora", "trainer=steps", "trainer.max_steps=2", "tracker=console"]
     assert main(["train", *data, *config]) == 0
     capsys.readouterr()
-    assert main(["show", "model", "latest", "--json"]) == 0
-    report = json.loads(capsys.readouterr().out)
-    assert report["model"] == "BertForSequenceClassification"  # the adapters are merged into it
+    assert main(["show", "model", "latest"]) == 0
+    assert capsys.readouterr().out.startswith("BertForSequenceClassification: ")  # the adapters are merged
 
 
 @pytest.mark.parametrize(

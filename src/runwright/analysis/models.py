@@ -27,8 +27,8 @@ from runwright.trainer.ranks import ALONE
 from runwright.types import Batch
 
 
-def model_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A report on the model that a training of this configuration would begin with."""
+def model_of(config: Mapping[str, Any]) -> tuple[Any, list[str]]:
+    """The model that a training of this configuration would begin with, and notes on its weights."""
     data = build.load_data(config)
     tokenizer = build.build_tokenizer(config, data)
     task = build.build_task(config, tokenizer)
@@ -43,13 +43,14 @@ def model_of(config: Mapping[str, Any]) -> dict[str, Any]:
     finally:
         log.removeHandler(messages)
         log.setLevel(level)
-    return report_on(model, notes=[record.getMessage() for record in messages.buffer])
+    notes = [record.getMessage() for record in messages.buffer]
+    return model, [note for note in notes if not note.endswith(parameter_counts(model))]
 
 
-def saved_model(name: str) -> dict[str, Any]:
-    """A report on the model in a folder, on a hub, in a package, or on the best one of a run.
+def saved_model(name: str) -> tuple[Any, list[str]]:
+    """The model in a folder, on a hub, in a package, or the best one of a run, and notes on its weights.
 
-    It has the class that its configuration names, and no weights: `notes` say which of them its files lack
+    It has the class that its configuration names, and no weights: the notes say which of them its files lack
     or have beside it. Raises ConfigError where there is no configuration to read.
     """
     import transformers
@@ -75,49 +76,39 @@ def saved_model(name: str) -> dict[str, Any]:
             with torch.device("meta"):
                 model = getattr(model_class, "_from_config", model_class.from_config)(config)
             notes.append("there are no weights here; counted by config.json")
-    return report_on(model, notes=notes)
+    return model, notes
 
 
-def report_on(model: Any, *, notes: list[str]) -> dict[str, Any]:
-    """Counts of a model and of each of its parts, for JSON; tied weights count once."""
-    depths, num_layers = parameter_depths(model)
-    parts: dict[str, dict[str, Any]] = {}
-    for name, parameter in model.named_parameters():
+def show(model: Any, notes: Sequence[str]) -> None:
+    """Print counts of a model and of each of its parts; equal layers that follow each other are one line."""
+    console, (depths, num_layers) = result_console(), parameter_depths(model)
+    parts: dict[str, list[torch.nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():  # tied weights once
         is_in_layer = 1 <= depths[name] <= num_layers
         part = f"layer {depths[name]}" if is_in_layer else name.rpartition(".")[0]
-        entry = parts.setdefault(part, {"part": part, "parameters": 0, "trainable": 0, "shapes": []})
-        entry["parameters"] += parameter.numel()
-        entry["trainable"] += parameter.numel() * parameter.requires_grad
-        entry["shapes"] += [] if is_in_layer else [list(parameter.shape)]
-    counts = {key: sum(part[key] for part in parts.values()) for key in ("parameters", "trainable")}
-    report = {
-        "model": type(model).__name__,
-        **counts,
-        "layers": num_layers,
-        "positions": max_positions(model),
-    }
-    others = [note for note in notes if not note.endswith(parameter_counts(model))]
-    return {**report, "parts": list(parts.values()), "notes": others}
-
-
-def show(report: Mapping[str, Any]) -> None:
-    """Print the result of `report_on`; equal layers that follow each other are one line."""
-    console, total, trainable = result_console(), report["parameters"], report["trainable"]
-    positions = "any number of" if report["positions"] is None else f"{report['positions']:,}"
-    counts = f"{total:,} parameters, {trainable:,} of them trainable ({trainable / max(total, 1):.1%})"
-    console.print(f"{report['model']}: {counts}, {report['layers']} layers, {positions} positions")
-    numbers, rows = ("parameters", "trainable"), []
-    for _, group in groupby(
-        report["parts"], key=lambda p: (re.sub(r"(layer) \d+", r"\1", p["part"]), *(p[n] for n in numbers))
-    ):
+        parts.setdefault(part, []).append(parameter)
+    counts = {part: _counts(parameters) for part, parameters in parts.items()}
+    total, trainable = map(sum, zip(*counts.values(), strict=True))
+    positions = max_positions(model)
+    limit = "any number of" if positions is None else f"{positions:,}"
+    share = f"{parameter_counts(model)} ({trainable / max(total, 1):.1%})"
+    console.print(f"{type(model).__name__}: {share}, {num_layers} layers, {limit} positions")
+    headings, rows = ("part", "parameters", "trainable", "shapes"), []
+    for _, group in groupby(parts, key=lambda part: (re.sub(r"^layer \d+$", "layer", part), counts[part])):
         first, *others = group
-        name = f"{first['part']} to {others[-1]['part'].split()[1]}, each" if others else first["part"]
-        shapes = ", ".join(" × ".join(map(str, shape)) for shape in first["shapes"])
-        rows.append([name, *(f"{first[number]:,}" for number in numbers), shapes])
-    table = table_of(["part", *numbers, "shapes"], rows, right=numbers)
-    print_table(table, console=console, above=1, below=bool(report["notes"]))
-    for note in report["notes"]:
+        name = f"{first} to {others[-1].removeprefix('layer ')}, each" if others else first
+        shapes = [] if first.startswith("layer ") else [parameter.shape for parameter in parts[first]]
+        written = ", ".join(" × ".join(map(str, shape)) for shape in shapes)
+        rows.append([name, *(f"{count:,}" for count in counts[first]), written])
+    print_table(table_of(headings, rows, right=headings[1:3]), console=console, above=1, below=bool(notes))
+    for note in notes:
         console.print(note, markup=False, soft_wrap=True)
+
+
+def _counts(parameters: Sequence[torch.nn.Parameter]) -> tuple[int, int]:
+    """Numbers of scalars, all and trainable ones."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in parameters]
+    return sum(size for size, _ in sizes), sum(size for size, is_trainable in sizes if is_trainable)
 
 
 WIDTH = 110  # characters of a line

@@ -2,7 +2,6 @@
 
 import argparse
 
-from runwright.cli.flags import print_json
 from runwright.errors import ConfigError
 
 USAGE = "runwright show model [options] [NAME | RUN] [group=option] [key=value]"
@@ -19,7 +18,6 @@ and of the best model of a RUN only the names and shapes of weights are read."""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=("model",), help="what to show")
     parser.add_argument("name", nargs="?", metavar="NAME", help="a saved model or a run")
-    parser.add_argument("--json", action="store_true", help="all of it as JSON")
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -30,10 +28,11 @@ def execute(args: argparse.Namespace) -> int:
     from runwright.analysis import models
 
     if args.name and not overrides:
-        report = models.saved_model(args.name)
+        model, notes = models.saved_model(args.name)
     else:
         from runwright.config.compose import compose_checked
 
-        report = models.model_of(compose_checked(overrides, allow_shadow=args.allow_shadow).config)
-    print_json(report) if args.json else models.show(report)
+        config = compose_checked(overrides, allow_shadow=args.allow_shadow).config
+        model, notes = models.model_of(config)
+    models.show(model, notes)
     return 0

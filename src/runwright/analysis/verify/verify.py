@@ -30,6 +30,7 @@ from rich.text import Text
 from runwright import build
 from runwright.analysis.steps import LOSS, compare
 from runwright.analysis.verify import parity
+from runwright.analysis.verify.parity import NUM_ROWS
 from runwright.config.compose import compose_checked
 from runwright.config.permissions import worker_environment
 from runwright.launch.local import run_group
@@ -66,17 +67,11 @@ ADVICE = (
 CUDA = "; on a GPU set trainer.deterministic=true"
 
 
-def shorten(
-    config: Mapping[str, Any],
-    *,
-    num_steps: int,
-    split_sizes: Mapping[str, int],
-    output_dir: Path,
-) -> dict[str, Any]:
+def shorten(config: Mapping[str, Any], *, num_steps: int, output_dir: Path) -> dict[str, Any]:
     """A run of so many steps with the same data, model and updates.
 
     The training split stays whole, so that the task learns the same classes and the prepared data is found
-    in the cache; other splits keep at most NUM_ROWS rows where the data set has the option.
+    in the cache; validation and test keep at most NUM_ROWS rows where the data set has the option.
     """
     short = copy.deepcopy(dict(config))
     short |= {"name": NAME, "output_dir": str(output_dir), "resume": None, "references": {}}
@@ -84,9 +79,8 @@ def shorten(
     short["hub"] = {"repo": None, "private": True}
     short["trainer"] |= {**TRAINER, "max_steps": num_steps}
     short["launch"]["max_restarts"] = 0
-    if isinstance(short["dataset"].get("subset"), dict):
-        large = [split for split, size in split_sizes.items() if split != "train" and size > parity.NUM_ROWS]
-        short["dataset"]["subset"] |= dict.fromkeys(large, parity.NUM_ROWS)
+    if isinstance(subset := short["dataset"].get("subset"), dict):
+        subset |= {split: min(subset.get(split) or NUM_ROWS, NUM_ROWS) for split in ("validation", "test")}
     return short
 
 
@@ -230,19 +224,14 @@ def verify(
     say = partial(Console(stderr=True, highlight=False).print, style="dim")
     config = compose_checked(overrides, allow_shadow=allow_shadow).config
     say("reading the data")
-    prepared = build.prepare(config, cache_folder=cache_root() / "examples")
+    build.prepare(config, cache_folder=cache_root() / "examples")  # fills the cache for all that follow
     folder = Path(tempfile.mkdtemp(prefix="runwright-verify-"))
     findings: list[parity.Finding] = []
     try:
         if measured := [check for check in MEASURED if check in checks]:
             findings += _measure(config, folder / "measured", measured, say, num_processes=num_processes)
         if "resume" in checks:
-            short = shorten(
-                config,
-                num_steps=num_steps,
-                split_sizes={split: len(examples) for split, examples in prepared.examples.items()},
-                output_dir=folder / "outputs",
-            )
+            short = shorten(config, num_steps=num_steps, output_dir=folder / "outputs")
             findings += check_resume(short, say=say)
     finally:
         keep = not findings or any(finding.verdict == "fails" for finding in findings)
