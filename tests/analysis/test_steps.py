@@ -85,6 +85,17 @@ def test_a_difference_in_the_last_bit_of_a_loss_is_one(make_run: MakeRun) -> Non
     assert loss.values == ("0.3", "0.30000000000000004")
 
 
+@pytest.mark.parametrize(
+    ("loss", "is_close"), [(1 / 7 + 1e-7, True), (1 / 7 + 1e-3, False), (float("nan"), False)]
+)
+def test_losses_that_differ_by_rounding_are_close(loss: float, is_close: bool, make_run: MakeRun) -> None:
+    data, losses, others, _ = compare(make_run(), make_run(losses={7: loss}))
+    assert (losses.is_equal, losses.is_close) == (False, is_close)
+    assert data.is_close
+    assert others.is_close
+    assert not compare(make_run(), make_run(log_every=5))[1].is_close  # fewer steps
+
+
 def test_a_run_that_ends_earlier_differs_at_the_end(make_run: MakeRun) -> None:
     found = places(make_run(), make_run(end=8, weights={5: "w5"}))
     assert found == {"data": "the end", "loss": "the end", "other metrics": "the end", "weights": ""}

@@ -68,10 +68,10 @@ def saved_model(name: str) -> tuple[Any, list[str]]:
         model_class: Any = getattr(transformers, names[0]) if names else transformers.AutoModel
         if any(Path(source).glob("*.safetensors")):
             options: Any = {"config": config, "output_loading_info": True, "use_safetensors": True}
-            model, found = model_class.from_pretrained(source, device_map="meta", **options)
+            model, loaded = model_class.from_pretrained(source, device_map="meta", **options)
             for text, key in (("lack", "missing_keys"), ("have besides", "unexpected_keys")):
-                if found[key]:
-                    notes.append(f"the files {text}: {listed(sorted(found[key]))}")
+                if loaded[key]:
+                    notes.append(f"the files {text}: {listed(sorted(loaded[key]))}")
         else:
             with torch.device("meta"):
                 model = getattr(model_class, "_from_config", model_class.from_config)(config)
@@ -85,17 +85,20 @@ def show(model: Any, notes: Sequence[str]) -> None:
     parts: dict[str, list[torch.nn.Parameter]] = {}
     for name, parameter in model.named_parameters():  # tied weights once
         is_in_layer = 1 <= depths[name] <= num_layers
-        part = f"layer {depths[name]}" if is_in_layer else name.rpartition(".")[0]
-        parts.setdefault(part, []).append(parameter)
-    counts = {part: _counts(parameters) for part, parameters in parts.items()}
+        group = f"layer {depths[name]}" if is_in_layer else name.rpartition(".")[0]
+        parts.setdefault(group, []).append(parameter)
+    counts = {
+        part: (sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad))
+        for part, parameters in parts.items()
+    }
     total, trainable = map(sum, zip(*counts.values(), strict=True))
     positions = max_positions(model)
     limit = "any number of" if positions is None else f"{positions:,}"
     share = f"{parameter_counts(model)} ({trainable / max(total, 1):.1%})"
     console.print(f"{type(model).__name__}: {share}, {num_layers} layers, {limit} positions")
     headings, rows = ("part", "parameters", "trainable", "shapes"), []
-    for _, group in groupby(parts, key=lambda part: (re.sub(r"^layer \d+$", "layer", part), counts[part])):
-        first, *others = group
+    for _, alike in groupby(parts, key=lambda part: (re.sub(r"^layer \d+$", "layer", part), counts[part])):
+        first, *others = alike
         name = f"{first} to {others[-1].removeprefix('layer ')}, each" if others else first
         shapes = [] if first.startswith("layer ") else [parameter.shape for parameter in parts[first]]
         written = ", ".join(" × ".join(map(str, shape)) for shape in shapes)
@@ -103,12 +106,6 @@ def show(model: Any, notes: Sequence[str]) -> None:
     print_table(table_of(headings, rows, right=headings[1:3]), console=console, above=1, below=bool(notes))
     for note in notes:
         console.print(note, markup=False, soft_wrap=True)
-
-
-def _counts(parameters: Sequence[torch.nn.Parameter]) -> tuple[int, int]:
-    """Numbers of scalars, all and trainable ones."""
-    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in parameters]
-    return sum(size for size, _ in sizes), sum(size for size, is_trainable in sizes if is_trainable)
 
 
 WIDTH = 110  # characters of a line

@@ -1,6 +1,5 @@
 """`runwright reproduce`: execute a run again, compare metrics and weights, and list the changes around it."""
 
-import copy
 import math
 import sys
 from collections.abc import Iterator, Mapping
@@ -10,7 +9,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from runwright.analysis.steps import LOSS, Comparison, compare, comparison_table, read_record
+from runwright.analysis.steps import Comparison, compare, comparison_table
 from runwright.config.redaction import reveal
 from runwright.config.targets import check
 from runwright.dataset.fingerprint import row_changes
@@ -26,7 +25,6 @@ from runwright.store import read_json, write_json
 # Named first: packages that compute the numbers.
 NUMERIC = ("torch", "transformers", "tokenizers", "numpy", "accelerate", "datasets", "safetensors", "peft")
 HARDWARE = {"cpu": "processor", "gpus": "GPUs", "num_torch_threads": "threads"}
-TOLERANCE = 1e-5  # what another order of summation does to metrics in float32 over some dozens of steps
 
 
 def surrounding_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
@@ -86,7 +84,7 @@ class Reproduction:
 
 
 def reproduce(folder: Path) -> Reproduction:
-    """Run the configuration of a run again, in a new folder, and compare the two.
+    """Run the configuration of a run again, on as many threads and processes, and compare the two.
 
     Raises ConfigError where the run has not finished.
     """
@@ -96,7 +94,11 @@ def reproduce(folder: Path) -> Reproduction:
             f"{folder}: given a run that is {record['status']}, expected one that has finished; resume it "
             f"first: runwright train --resume {folder}"
         )
-    config = _pinned(read_saved(folder), read_json(folder / PROVENANCE_FILE))
+    config, provenance = read_saved(folder), read_json(folder / PROVENANCE_FILE)
+    if config["trainer"]["num_threads"] is None:
+        config["trainer"]["num_threads"] = provenance.get("hardware", {}).get("num_torch_threads")
+    if config["launch"]["num_processes"] == 1:  # a launcher from outside may have started more
+        config["launch"]["num_processes"] = provenance.get("num_processes", 1)
     raise_if_any(check(reveal(config)))
     other = create(config, overrides=recorded_overrides(folder), command=sys.argv)
     update_status(other, "CREATED", reproduces=record["run_id"])
@@ -106,16 +108,6 @@ def reproduce(folder: Path) -> Reproduction:
     reproduction = _judge(folder, other)
     write_json(other / FILE_NAME, {**asdict(reproduction), "text": str(reproduction)})
     return reproduction
-
-
-def _pinned(config: Mapping[str, Any], provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of a configuration with the threads and processes that a run recorded."""
-    pinned = copy.deepcopy(dict(config))
-    if pinned["trainer"]["num_threads"] is None:
-        pinned["trainer"]["num_threads"] = provenance.get("hardware", {}).get("num_torch_threads")
-    if pinned["launch"]["num_processes"] == 1:  # a launcher from outside may have started more
-        pinned["launch"]["num_processes"] = provenance.get("num_processes", 1)
-    return pinned
 
 
 def _changes(folder: Path, other: Path) -> list[str]:
@@ -139,7 +131,8 @@ def _judge(folder: Path, other: Path) -> Reproduction:
     row = min(different, key=lambda row: row.step, default=None)
     verdict: Verdict = "identical"
     if row is not None:
-        verdict = "within tolerance" if _is_close(folder, other) else "different"
+        is_close = all(comparison.is_close for comparison in comparisons if comparison.what != "weights")
+        verdict = "within tolerance" if is_close else "different"
     return Reproduction(
         original=folder,
         folder=other,
@@ -148,18 +141,6 @@ def _judge(folder: Path, other: Path) -> Reproduction:
         step=int(row.step) if row and math.isfinite(row.step) else None,
         changes=_changes(folder, other),
         comparisons=comparisons,
-    )
-
-
-def _is_close(folder: Path, other: Path) -> bool:
-    """Return True for the same data and every metric of every step within the tolerance."""
-    (ledger, one), (other_ledger, two) = read_record(folder), read_record(other)
-    if ledger != other_ledger or one.keys() != two.keys() or not any(name == LOSS for _, name in one):
-        return False
-    return all(
-        math.isclose(value, two[key], rel_tol=TOLERANCE, abs_tol=TOLERANCE)
-        or (math.isnan(value) and math.isnan(two[key]))
-        for key, value in one.items()
     )
 
 

@@ -20,6 +20,7 @@ LOSS = "train/loss"
 BEST = "best model"
 SHOWN_DIGITS = 12  # of a hash
 NOTHING = "nothing in common"
+TOLERANCE = 1e-5  # what another order of summation does to metrics in float32 over some dozens of steps
 OTHERS = "other metrics"
 Key = tuple[float, str]  # a step, infinite for the best model, and a name
 Record = Mapping[Key, float | str]
@@ -34,6 +35,7 @@ class Comparison:
     where: str = ""  # the first difference, e.g. "step 12"; empty: none
     values: tuple[str, str] = ("", "")  # of both runs, there
     num_unmatched: int = 0  # steps that only one of them has, up to where the shorter one ends
+    is_close: bool = False  # both have the same steps, and numbers there within TOLERANCE
 
     @property
     def is_equal(self) -> bool:
@@ -51,7 +53,7 @@ def compare(one: Path, other: Path) -> list[Comparison]:
 
     Runs may log and save at different intervals: what both have is compared, and where each one ends.
     """
-    data, losses, others = zip(*map(_record_by_kind, (one, other)), strict=True)
+    data, losses, others = zip(*map(_read_record, (one, other)), strict=True)
     weights = _weights(one), _weights(other)
     common = [{key: side[key] for key in weights[0].keys() & weights[1].keys()} for side in weights]
     return [
@@ -62,23 +64,18 @@ def compare(one: Path, other: Path) -> list[Comparison]:
     ]
 
 
-def read_record(folder: Path) -> tuple[dict[Key, str], dict[Key, float]]:
-    """The batch ledger and the metrics in a run's journal, without clocks and rates."""
+def _read_record(folder: Path) -> tuple[Record, Record, Record]:
+    """The batch ledger, the losses and the other metrics in a run's journal, without clocks and rates."""
     ledger: dict[Key, str] = {}
-    metrics: dict[Key, float] = {}
+    losses: dict[Key, float] = {}
+    others: dict[Key, float] = {}
     for record, _ in read(folder / FILE_NAME):
         if "ledger" in record:
-            ledger[record["s"], ""] = record["ledger"]
+            ledger[record["s"], ""] = record["ledger"][:SHOWN_DIGITS]
         for name, value in record.get("m", {}).items():
             if not name.startswith(UNREPEATABLE):
-                metrics[record["s"], name] = float(value)
-    return ledger, metrics
-
-
-def _record_by_kind(folder: Path) -> tuple[Record, Record, Record]:
-    ledger, metrics = read_record(folder)
-    losses = {key: metrics.pop(key) for key in [*metrics] if key[1] == LOSS}
-    return {key: text[:SHOWN_DIGITS] for key, text in ledger.items()}, losses, metrics
+                (losses if name == LOSS else others)[record["s"], name] = float(value)
+    return ledger, losses, others
 
 
 def _weights(folder: Path) -> Record:
@@ -117,6 +114,7 @@ def comparison_table(comparisons: Iterable[Comparison], *, names: tuple[str, str
 def _compare(what: str, one: Record, other: Record) -> Comparison:
     """The first common step with other values, which are compared by all of their digits: NaN equals NaN."""
     common = sorted(one.keys() & other.keys())
+    columns = [[side[key] for key in common] for side in (one, other)]
     ends = [max((step for step, _ in side), default=0) for side in (one, other)]
     first = next((key for key in common if str(one[key]) != str(other[key])), None)
     where, values = "", ("", "")
@@ -130,4 +128,17 @@ def _compare(what: str, one: Record, other: Record) -> Comparison:
     num_steps = len(steps - {math.inf})
     compared = ", ".join([f"{num_steps:,} steps"] * (num_steps > 0) + [BEST] * (math.inf in steps)) or NOTHING
     compared += f"; {num_unmatched:,} are in one only" * (num_unmatched > 0)
-    return Comparison(what=what, compared=compared, where=where, values=values, num_unmatched=num_unmatched)
+    return Comparison(
+        what=what,
+        compared=compared,
+        where=where,
+        values=values,
+        num_unmatched=num_unmatched,
+        is_close=bool(common) and one.keys() == other.keys() and all(map(_are_close, *columns)),
+    )
+
+
+def _are_close(one: float | str, other: float | str) -> bool:
+    if isinstance(one, str) or isinstance(other, str):
+        return one == other
+    return math.isclose(one, other, rel_tol=TOLERANCE, abs_tol=TOLERANCE) or str(one) == str(other)

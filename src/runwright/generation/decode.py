@@ -239,7 +239,8 @@ def _cut(ids: list[int], ends: set[int], *, pad: int) -> list[int]:
 @contextmanager
 def _able_to_generate(model: Any) -> Iterator[None]:
     """The model with its usual attention, which can use a cache, and without settings of its own."""
-    was_training, own, attention = model.training, model.generation_config, model.config._attn_implementation
+    was_training, attention = model.training, model.config._attn_implementation
+    saved = model.generation_config
     model.eval()
     model.generation_config = transformers.GenerationConfig()
     if attention == PADDING_FREE:
@@ -248,7 +249,7 @@ def _able_to_generate(model: Any) -> Iterator[None]:
         with quiet_transformers():
             yield
     finally:
-        model.generation_config = own
+        model.generation_config = saved
         if attention == PADDING_FREE:
             model.set_attn_implementation(attention)
         model.train(was_training)

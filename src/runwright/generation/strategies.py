@@ -52,8 +52,8 @@ class Strategy:
         """The same for transformers' `generate`, with the special tokens of model and tokenizer."""
         from transformers import GenerationConfig
 
-        own = getattr(model, "generation_config", None) or GenerationConfig()
-        settings = {name: getattr(own, name, None) for name in MODEL_SETTINGS}
+        saved = getattr(model, "generation_config", None) or GenerationConfig()
+        settings = {name: getattr(saved, name, None) for name in MODEL_SETTINGS}
         ends = settings["eos_token_id"]
         ends = [] if ends is None else ends if isinstance(ends, list) else [ends]
         if tokenizer.eos_token_id is not None and tokenizer.eos_token_id not in ends:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from rich.table import Table
 from rich.text import Text
 
 from runwright.analysis.compare.paired import compare_rows
@@ -70,7 +69,10 @@ def judge(first: Side, second: Side) -> Verdict:
     sizes = len(first.rows), len(second.rows)
     if min(sizes) > 1:
         differences += _compare_seeds(first, second)
-        notes += _notes_on_seeds(first, second)
+        for letter, side in (("A", first), ("B", second)):
+            if mixed := mixed_settings(side):
+                notes.append(f"the runs of {letter} differ in more than seeds: {', '.join(mixed[:5])}")
+        notes.append("the interval says what other seeds would change, not what other test rows would")
     elif max(sizes) > 1:
         notes.append("one side is a single run: give several seeds for both, or one run for both")
     else:
@@ -106,13 +108,6 @@ def _compare_seeds(first: Side, second: Side) -> Iterator[Difference]:
         )
 
 
-def _notes_on_seeds(first: Side, second: Side) -> Iterator[str]:
-    for letter, side in (("A", first), ("B", second)):
-        if mixed := mixed_settings(side):
-            yield f"the runs of {letter} differ in more than seeds: {', '.join(mixed[:5])}"
-    yield "the interval says what other seeds would change, not what other test rows would"
-
-
 def print_comparison(first: Side, second: Side, verdict: Verdict) -> None:
     """Print both sides, differing settings, metrics with their differences, and the verdict."""
     console = result_console()
@@ -123,19 +118,16 @@ def print_comparison(first: Side, second: Side, verdict: Verdict) -> None:
         print_table(table_of(["what differs", "A", "B"], rows), console=console, above=1)
     else:
         console.print("no setting differs")
-    print_table(_metrics_table(first, second, verdict), console=console, above=1, below=1)
-    is_sure = verdict.main is not None and verdict.main.better is not None
-    console.print(Text(verdict.words, style="bold" if is_sure else ""), soft_wrap=True)
-    for note in verdict.notes:
-        console.print(Text(f"  note: {note}", style="dim"), soft_wrap=True)
-
-
-def _metrics_table(first: Side, second: Side, verdict: Verdict) -> Table:
     tested, rows = {difference.metric: difference for difference in verdict.differences}, []
     for name in (name for name in metric_names([first, second]) if name.count("/") == 1):
         values = first.values(name), second.values(name)
         rows.append([name, *map(mean_text, values), _difference_cell(tested.get(name), *values)])
-    return table_of(["metric", "A", "B", "B - A"], rows, right=["A", "B"])
+    table = table_of(["metric", "A", "B", "B - A"], rows, right=["A", "B"])
+    print_table(table, console=console, above=1, below=1)
+    is_sure = verdict.main is not None and verdict.main.better is not None
+    console.print(Text(verdict.words, style="bold" if is_sure else ""), soft_wrap=True)
+    for note in verdict.notes:
+        console.print(Text(f"  note: {note}", style="dim"), soft_wrap=True)
 
 
 def _difference_cell(difference: Difference | None, first: Sequence[float], second: Sequence[float]) -> Text:

@@ -243,7 +243,7 @@ def _switch_off_dropout(model: torch.nn.Module) -> None:
 
 
 def check_evaluation(subject: Subject, *, num_rows: int = NUM_ROWS) -> Iterator[Finding]:
-    """One process against all, and other sizes of batches; findings on the first process."""
+    """One process against all, and batches against single examples; findings on the first process."""
     ranks, task = subject.ranks, subject.prepared.task
     split = next((name for name in subject.prepared.examples if name != "train"), "train")
     if split not in subject.prepared.examples:
@@ -258,7 +258,7 @@ def check_evaluation(subject: Subject, *, num_rows: int = NUM_ROWS) -> Iterator[
     tokens = options.evaluate_tokens
 
     def run(tokens: int, ranks: Ranks = subject.alone) -> Any:
-        return predict(model, task, examples, max_tokens=max(1, tokens), ranks=ranks)
+        return predict(model, task, examples, max_tokens=tokens, ranks=ranks)
 
     if not ranks.is_first:
         run(tokens, ranks)
@@ -273,20 +273,18 @@ def check_evaluation(subject: Subject, *, num_rows: int = NUM_ROWS) -> Iterator[
         yield measure(EVALUATION, what, difference, limit=0.0, where=where, advice=OTHER_PREDICTIONS)
     float32 = replace(subject.alone, accelerator=None)  # without its autocast
     exact = run(tokens, float32)
-    for other in (tokens // 4, 1):
-        what = f"batches of {other} tokens instead of {tokens}" if other > 1 else "one example at a time"
-        others = run(other, float32)
-        difference, where = _difference(subject, split, exact, others)
-        yield measure(EVALUATION, what, difference, limit=PREDICTION_LIMIT, where=where, advice=BATCHING)
-        if getattr(exact, "generated", None) is not None:
-            pairs = zip(exact.generated.rows(), others.generated.rows(), strict=True)
-            changed = sum(not np.array_equal(one, two) for one, two in pairs)
-            texts, text = f"generated texts, {what}", f"{changed} of {len(examples)}"
-            yield judge(EVALUATION, texts, text, "0", holds=not changed, advice=TEXTS)
-        if options.precision != "fp32":
-            difference, where = _difference(subject, split, reference, run(other))
-            text, what = f"{difference:.1e} ({where})", f"{what}, {options.precision}"
-            yield Finding(EVALUATION, what, text, allowed="not promised", verdict="reported")
+    what, others = "one example at a time", run(1, float32)
+    difference, where = _difference(subject, split, exact, others)
+    yield measure(EVALUATION, what, difference, limit=PREDICTION_LIMIT, where=where, advice=BATCHING)
+    if getattr(exact, "generated", None) is not None:
+        pairs = zip(exact.generated.rows(), others.generated.rows(), strict=True)
+        changed = sum(not np.array_equal(one, two) for one, two in pairs)
+        texts, text = f"generated texts, {what}", f"{changed} of {len(examples)}"
+        yield judge(EVALUATION, texts, text, "0", holds=not changed, advice=TEXTS)
+    if options.precision != "fp32":
+        difference, where = _difference(subject, split, reference, run(1))
+        text, what = f"{difference:.1e} ({where})", f"{what}, {options.precision}"
+        yield Finding(EVALUATION, what, text, allowed="not promised", verdict="reported")
 
 
 def _difference(subject: Subject, split: str, one: Any, other: Any) -> tuple[float, str]:
