@@ -139,7 +139,7 @@ def test_a_launcher_that_was_told_otherwise_is_refused_with_the_reason(
 def test_verify_checks_a_model_in_parts(experiment: list[str], tmp_path: Path) -> None:
     command = [sys.executable, "-m", "runwright", "verify", *experiment, FSDP, f"output_dir={tmp_path}"]
     done = subprocess.run(
-        [*command, "parity", "--processes", "2"],
+        [*command, "parity"],
         capture_output=True, text=True, timeout=500, env={**os.environ, "COLUMNS": "200"},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

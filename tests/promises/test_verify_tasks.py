@@ -167,7 +167,7 @@ def test_verify_holds_for_each_task_on_two_processes(name: str, project: Path) -
     }
     model = models.get(name, ENCODER)
     words = [*TINY, *model, *TASKS[name], f"dataset.source.files.train={project}/rows.jsonl"]
-    flags = ["--processes", "2", "--kills", "1", "--steps", "12", "--rows", "24"]
+    flags = ["--steps", "12"]
     if any("own_losses." in word for word in words):
         flags += ["--allow-package", "own_losses"]
     done = subprocess.run(

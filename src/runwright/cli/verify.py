@@ -17,21 +17,21 @@ checks:
   parity      loss and gradient of a batch, cut in several ways
   evaluation  metrics with other batches, each example once
   resume      a run that is killed and resumed, against an unbroken one
-parity and evaluation also compare one process with several.
+parity and evaluation also compare one process with launch.num_processes, at
+least 2.
 
 Nothing is written but a temporary folder, which stays where something does not
 hold. Exit code 0: everything holds; 1: something does not."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--steps", type=int, default=20, help="of each short run of resume (default: 20)")
-    add("--processes", type=int, help="that share a batch (default: launch.num_processes, at least 2)")
+    help_text = "of each short run of resume (default: 20)"
+    parser.add_argument("--steps", type=int, default=20, help=help_text)
 
 
 def execute(args: argparse.Namespace) -> int:
     # 10 steps: checkpoints, an evaluation and room for kills before the end
-    require_at_least(args, steps=10, processes=1)
+    require_at_least(args, steps=10)
     words = [text for text in args.overrides if "=" not in text and not text.startswith("~")]
     if unknown := next((word for word in words if word not in CHECKS), None):
         hint = did_you_mean(unknown, CHECKS) or f"an experiment is experiment={unknown}"
@@ -42,7 +42,6 @@ def execute(args: argparse.Namespace) -> int:
         [text for text in args.overrides if text not in words],
         checks=words or list(CHECKS),
         num_steps=args.steps,
-        num_processes=args.processes,
         allow_shadow=args.allow_shadow,
     )
     return 1 if any(finding.verdict == "fails" for finding in findings) else 0

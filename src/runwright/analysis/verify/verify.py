@@ -214,7 +214,6 @@ def verify(
     *,
     checks: Sequence[str],
     num_steps: int,
-    num_processes: int | None,  # None: as many as the run has, at least two
     allow_shadow: bool = False,
 ) -> list[parity.Finding]:
     """Verify an experiment, print the findings, and return them.
@@ -229,7 +228,7 @@ def verify(
     findings: list[parity.Finding] = []
     try:
         if measured := [check for check in MEASURED if check in checks]:
-            findings += _measure(config, folder / "measured", measured, say, num_processes=num_processes)
+            findings += _measure(config, folder / "measured", measured, say)
         if "resume" in checks:
             short = shorten(config, num_steps=num_steps, output_dir=folder / "outputs")
             findings += check_resume(short, say=say)
@@ -244,15 +243,10 @@ def verify(
 
 
 def _measure(
-    config: Mapping[str, Any],
-    folder: Path,
-    checks: Sequence[str],
-    say: Callable[[str], None],
-    *,
-    num_processes: int | None,
+    config: Mapping[str, Any], folder: Path, checks: Sequence[str], say: Callable[[str], None]
 ) -> Iterator[parity.Finding]:
     """Findings of a group of processes; `folder` is made for it. Raises KeyboardInterrupt after Ctrl-C."""
-    wanted = num_processes = num_processes or max(2, config["launch"]["num_processes"])
+    wanted = num_processes = max(2, config["launch"]["num_processes"])
     num_gpus = torch.cuda.device_count() if config["trainer"]["device"] != "cpu" else 0
     if 0 < num_gpus < wanted:
         num_processes = 1
