@@ -96,7 +96,22 @@ def test_the_result_is_that_of_hydra(overrides: list[str], tmp_path: Path) -> No
     composed = compose(overrides, folder=tmp_path)
     assert composed.mistakes == ()
     assert composed.unresolved == OmegaConf.to_container(expected, resolve=False)
+    expected.trainer.best_mode = composed.config["trainer"]["best_mode"]  # follows from the best metric
     assert composed.config == OmegaConf.to_container(expected, resolve=True)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "mode"),
+    [
+        ([], "min"),
+        (["trainer.best_metric=accuracy"], "max"),
+        (["metric=[perplexity]", "task=masked_language_modeling", "trainer.best_metric=perplexity"], "min"),
+        (["experiment=vader"], "max"),
+        (["+metric.mine._target_=json.dumps", "trainer.best_metric=mine"], None),  # to be given
+    ],
+)
+def test_whether_more_is_better_follows_from_the_best_metric(overrides: list[str], mode: str | None) -> None:
+    assert compose(overrides).config["trainer"]["best_mode"] == mode
 
 
 # --- the shipped files --------------------------------------------------------------------------------

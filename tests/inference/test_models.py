@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from huggingface_hub import constants
 from transformers import AutoTokenizer
 
 import runwright
@@ -24,6 +26,7 @@ from runwright.cli.main import main
 from runwright.errors import ConfigError, DataError
 from runwright.inference.named import Named, find_model
 from runwright.runs.folder import create
+from runwright.tokenizer.pretrained import in_safetensors
 
 TEXTS = ["the film was good", "a long letter about the old museum", "bad"]
 Folders = Callable[[str], Path]
@@ -429,6 +432,15 @@ class Hub(BaseHTTPRequestHandler):
     do_GET = do_HEAD  # noqa: N815
 
     def log_message(self, format: str, *args: Any) -> None: ...  # noqa: A002
+
+
+def test_a_name_without_a_folder_or_a_hub_is_one_line_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    began = time.monotonic()
+    with pytest.raises(ConfigError, match=r"'owner/nothere' is no folder here, and the hub .* be reached"):
+        in_safetensors("owner/nothere")
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from runwright.config.loading import hydra_leaves, load_what_works
 from runwright.config.options import leaves_of
 from runwright.config.overrides import apply_value, flat_keys, parse_overrides
 from runwright.config.redaction import check_secrets
+from runwright.config.rules.checks import as_dict, mode_of
 from runwright.config.targets import GROUPS, check
 from runwright.errors import Mistake, did_you_mean, raise_if_any, shown
 
@@ -144,6 +145,9 @@ def put_on_top(config: DictConfig, values: Sequence[Override]) -> Composed:
     wrong = [mistake for override in values for mistake in apply_value(override, config)]
     texts = tuple(str(override.input_line) for override in values)
     resolved, unresolved, unresolvable = resolve(config)
+    trainer = as_dict(resolved.get("trainer"))
+    if trainer.get("best_mode", "") is None:
+        trainer["best_mode"] = mode_of(trainer.get("best_metric"), resolved.get("metric"))
     mistakes = (*wrong, *unresolvable)
     return Composed(config=resolved, unresolved=unresolved, overrides=texts, mistakes=mistakes)
 

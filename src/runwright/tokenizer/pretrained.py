@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import tokenizers
 import transformers
+from huggingface_hub import constants, get_session
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerFast
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
@@ -154,11 +155,27 @@ def in_safetensors(source: str) -> str:
             raise ConfigError(f"model.name: {source} holds {names}; add the name of one, as /{files[0].name}")
         file = files[0] if files else file
     if file.suffix != GGUF or not file.is_file():
+        if not file.exists():
+            _check_hub(source)
         return source
     key = {"gguf": store.file_sha256(file), "transformers": transformers.__version__}
     entry = store.cache_root() / "models" / store.digest(key)
     with store.cached(entry, lambda new: _convert_gguf(file, new) | {"key": key}, max_bytes=MAX_CACHE_BYTES):
         return str(entry)
+
+
+def _check_hub(name: str) -> None:
+    """Refuse a hub name that has no copy here where no hub answers: transformers would try for a minute."""
+    if (
+        constants.is_offline_mode()
+        or Path(constants.HF_HUB_CACHE, f"models--{name.replace('/', '--')}").is_dir()
+    ):
+        return
+    try:
+        get_session().head(constants.ENDPOINT, timeout=10)
+    except Exception as error:  # of the HTTP client below the hub's library
+        problem = f"{name!r} is no folder here, and the hub ({constants.ENDPOINT}) cannot be reached: {error}"
+        raise ConfigError(f"model.name or tokenizer.name: {problem}") from error
 
 
 def _convert_gguf(file: Path, folder: Path) -> dict[str, Any]:

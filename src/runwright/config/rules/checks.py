@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from runwright.config.options import MODULE_METRIC, SPLITS, TARGET, metric_nodes
 from runwright.config.signature import Signature, read_signature
@@ -22,6 +22,11 @@ FOCAL = "runwright.task.losses.Focal"
 ROLES = ("pad", "unk", "cls", "sep", "mask", "bos", "eos")
 FROM_TASK = ("num_labels", "id2label", "label2id", "problem_type")
 EXAMPLES = {  # of metrics, by the problem of tasks that no default metric suits
+    "regression": "pearson,mse",
+    "similarity": "spearman",
+    "retrieval": "mrr_10,recall_10",
+    "tags": "span_f1",
+    "answers": "exact_match,answer_f1",
     "texts": "bleu,chrf,rouge_l",
     "next_tokens": "perplexity,bits_per_byte",
     "hidden_tokens": "perplexity",
@@ -56,23 +61,29 @@ def best_metric_is_computed(best: Any, metrics: Any, problem: Any, target: Any) 
         yield Mistake("trainer.best_metric", shown(best), f"one of {listed(['loss', *suited])}", hint)
 
 
+def mode_of(best: Any, metrics: Any) -> Literal["min", "max"] | None:
+    """Which values of the best metric are better; None for a function that is not of this package."""
+    signature = signature_of(metric_nodes(metrics).get(str(best)))
+    if signature is None:  # the loss, or a mistake of its own
+        return "min"
+    if not signature.target.startswith("runwright.metric.") or signature.target == MODULE_METRIC:
+        return None
+    return "min" if signature.target.rpartition(".")[2] in LESS_IS_BETTER else "max"
+
+
 def best_mode_is_the_metrics(best: Any, mode: Any, metrics: Any) -> Mistakes:
     signature = signature_of(metric_nodes(metrics).get(str(best)))
-    if signature is None:
-        return
-    returned = signature.returns.get(signature.target.rpartition(".")[2], "")
+    returned = signature.returns.get(signature.target.rpartition(".")[2], "") if signature else ""
     if returned.rpartition(".")[2] == "Table":
         yield Mistake("trainer.best_metric", f"{shown(best)}, which is not a number", "a metric to compare")
-    elif signature.target.startswith("runwright.metric.") and signature.target != MODULE_METRIC:
-        less = signature.target.rpartition(".")[2] in LESS_IS_BETTER
-        if mode != ("min" if less else "max"):
-            expected = "'min': less of it is better" if less else "'max': more of it is better"
-            yield Mistake("trainer.best_mode", f"{shown(mode)} with best_metric={best}", expected)
+    elif (signature or best == "loss") and (right := mode_of(best, metrics)) not in (mode, None):
+        expected = f"{right!r}: {'less' if right == 'min' else 'more'} of it is better"
+        yield Mistake("trainer.best_mode", f"{shown(mode)} with best_metric={best}", expected)
 
 
 def metrics_suit_the_task(metrics: Any, problem: Any, target: Any) -> Mistakes:
     wanted = f"task.problem={problem}" if problem else str(target).rpartition(".")[2]
-    hint = f"choose others: metric=[{EXAMPLES.get(str(problem_of(None, target)), '…')}]"
+    hint = f"choose others: metric=[{EXAMPLES.get(str(problem_of(problem, target)), '…')}]"
     for name, node in as_dict(metrics).items():
         if not _suits(node, problem_of(problem, target)):
             judged = f"{node[TARGET].rpartition('.')[2]}, which judges {listed(as_list(node['suits']))}"

@@ -231,7 +231,6 @@ TRAINING = (
 TASKS = (
     rule(checks.best_metric_is_computed, "trainer.best_metric", "metric", "task.problem?", "task._target_?"),
     rule(checks.best_mode_is_the_metrics, "trainer.best_metric", "trainer.best_mode", "metric"),
-    only("trainer.best_mode", "min", {"trainer.best_metric": "loss"}, "less loss is better"),
     forbids("metric.loss", is_set, {}, "another name for a metric: loss is the task's"),
     rule(checks.metrics_suit_the_task, "metric", "task.problem?", "task._target_"),
     only("task.label_smoothing", 0, REGRESSION, "a number is not smoothed towards other classes"),
