@@ -145,13 +145,11 @@ def test_a_command_is_right(words: list[str], project: Path) -> None:
 
 def composed_by(name: str, args: Any, overrides: list[str]) -> list[list[str]]:
     """The overrides that a command composes; a run called latest:NAME is taken for one of that experiment."""
-    if name in {"train", "validate", "explore"} or (name == "config" and args.action == "show"):
+    if name in {"train", "validate", "explore"}:
         return [[*experiment_of(getattr(args, "resume", None)), *overrides]]
     if name == "evaluate":
         experiment = experiment_of(args.run)
         return [[*experiment, *overrides]] if "latest" in args.run else [on_top_of([], overrides)]
-    if name == "config":
-        return [shlex.split(side) for side in overrides if "=" in side]
     return []
 
 

@@ -160,7 +160,7 @@ def test_the_commands_refuse_what_an_experiment_says_of_hydra(
 ) -> None:
     write(tmp_path, {EXPERIMENT: f"{GLOBAL}hydra: {{job: {{env_set: {{A: b}}}}}}\n"})
     monkeypatch.chdir(tmp_path)
-    for command in (["validate"], ["train"], ["config", "show"], ["train", "--cfg", "job"]):
+    for command in (["validate"], ["train"], ["train", "--cfg", "job"]):
         assert main([*command, "experiment=x"]) == 2
         errors = capsys.readouterr().err
         assert errors.startswith("hydra.job.env_set.A: given 'b', expected nothing")

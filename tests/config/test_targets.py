@@ -185,10 +185,3 @@ def test_door_openers_are_found_at_any_depth(name: str) -> None:
     assert [mistake.key for mistake in door_openers(config)] == [f"a.0.b.{name}", name]
     with pytest.raises(ConfigError, match="no such key"):
         instantiate({"_target_": "runwright.optimizer.adamw", "x": {name: True}})
-
-
-def test_a_definition_that_lies_in_another_module_is_named_with_it() -> None:
-    mistake = check_target(
-        "runwright.dataset.columns.MapValues", key="dataset.cleaning.0._target_", group="dataset"
-    )
-    assert str(mistake).endswith("MapValues is in runwright.dataset.cleaning.columns")

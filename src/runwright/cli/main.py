@@ -47,7 +47,6 @@ COMMANDS = {  # with what they do
     "explore": "what is in the data: lengths, classes, duplicates, leaks, oddities",
     "reproduce": "run a finished run again and say whether it agrees",
     "verify": "do the numbers depend on how the experiment is executed?",
-    "config": "show a composed configuration",
     "init": "start a project of your own: configs, data, model, metric, test",
     "completion": "print the tab completion for bash, zsh or fish",
 }
@@ -99,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         text = f"runwright: unknown command {name!r}; {hint} commands: {', '.join(COMMANDS)}"
         print(text.replace("  ", " "), file=sys.stderr)
         return 2
-    is_check = arguments[0] in {"config", "validate"} and "--deep" not in arguments
+    is_check = arguments[0] == "validate" and "--deep" not in arguments
     is_short = argv is None and (is_check or "--cfg" in arguments)
     if is_short:  # collecting garbage takes a quarter of its time, part of it when the process ends
         gc.disable()
@@ -164,7 +163,7 @@ def _run(name: str, *arguments: str) -> int:
     except KeyboardInterrupt as error:
         print(error if error.args else "interrupted", file=sys.stderr)
         return getattr(error, "code", 130)
-    except BrokenPipeError:  # `runwright config show | head`
+    except BrokenPipeError:  # `runwright train --cfg job | head`
         sys.stderr.close()
         return 141
     except OSError as error:
@@ -199,10 +198,6 @@ def _refuse_empty(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
 
 def _check_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
     for word in words:
-        bare = word.lstrip("-–—−")  # a word processor makes one of two hyphens
-        for meant in (f"--{bare}", f"-{bare}") if set(word[: -len(bare)]) - {"-"} else ():
-            if meant.partition("=")[0] in parser._option_string_actions:
-                parser.error(f"unknown option {word}, whose dash is not a hyphen; write {meant}")
         if not word.isascii() and any("\ud800" <= character <= "\udfff" for character in word):
             encoding = sys.getfilesystemencoding()
             parser.error(f"given {word!r}, expected text in {encoding}; LC_ALL=C.UTF-8 reads UTF-8")

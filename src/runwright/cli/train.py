@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from runwright.errors import ConfigError
+from runwright.errors import ConfigError, raise_if_any
 
 USAGE = "runwright train [options] [group=option] [key=value]"
 EXAMPLES = """examples:
@@ -31,7 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-m", "--multirun", action="store_true", help="one run for each combination of values")
     add("--cfg", "-c", choices=("job",), help="print the composed configuration and stop")
     add("--resolve", action="store_true", help="with --cfg: interpolations as values")
-    add("--package", "-p", metavar="KEY", help="with --cfg: only this part of it")
     help_text = "go on with this run (folder, id, latest, latest:NAME; auto: resume=auto)"
     add("--resume", metavar="RUN", help=help_text)
     help_text = "go on with a run although its rows or classes are not those that it was trained on; recorded"
@@ -42,9 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     if args.cfg:
-        from runwright.cli import config
-
-        return config.execute(args)
+        return _print_config(args)
     if args.multirun:
         from runwright.launch.multirun import run_many
 
@@ -54,3 +51,17 @@ def execute(args: argparse.Namespace) -> int:
     from runwright.launch.start import start
 
     return start(args.overrides, resume=args.resume, resolved=args.resolved, allow_shadow=args.allow_shadow)
+
+
+def _print_config(args: argparse.Namespace) -> int:
+    """Print the composed configuration as YAML; without --resolve values may be missing."""
+    from omegaconf import OmegaConf
+
+    from runwright.config.compose import compose
+    from runwright.config.redaction import redact
+
+    composed = compose(args.overrides, allow_shadow=args.allow_shadow)
+    raise_if_any([m for m in composed.mistakes if args.resolve or not m.given.startswith("???")])
+    config = redact(composed.config if args.resolve else composed.unresolved)
+    print(OmegaConf.to_yaml(OmegaConf.create(config)), end="")
+    return 0

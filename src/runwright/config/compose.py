@@ -27,8 +27,6 @@ from runwright.errors import Mistake, did_you_mean, raise_if_any, shown
 
 ENDLESS = "which contains itself"
 ENVIRONMENT = r"\$\{oc\.env:[^{}]*\}"
-# Options that need no value where another is chosen.
-INSTEAD = {"tokenizer.name": "; or train one on the run's own texts: tokenizer=train/wordpiece"}
 
 
 def resolve(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any], list[Mistake]]:
@@ -69,11 +67,11 @@ def _bad_interpolation(key: str, text: str, error: Exception, root: DictConfig) 
     if isinstance(error, RecursionError) or "Recursive interpolation" in str(error):
         return Mistake(key, f"{text!r}, {ENDLESS}", "a value that ends")
     reason = str(error).strip().split("\n")[0]
-    hint = f"set {key}=<value>{INSTEAD.get(key, '')}"
+    hint = f"set {key}=<value>"
     variable = re.fullmatch(r"\$\{(?:env:)?(\w+)\}", text)
     if variable and variable[1] in os.environ:
         hint = f"${{oc.env:{variable[1]}}} is the environment variable"
-    target = "" if key in INSTEAD else _referenced_key(text)
+    target = _referenced_key(text)
     if target and ":" not in target and (near := did_you_mean(target, flat_keys(root))):
         hint = f"{near} or {hint}"
     return Mistake(key, f"{text!r}", f"a reference that resolves ({reason})", hint)

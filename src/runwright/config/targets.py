@@ -7,7 +7,6 @@ takes the options of a node from there too (`signature.py`) and reports all mist
 """
 
 import inspect
-import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from runwright.config.folders import GLOBAL_GROUPS
 from runwright.config.options import TARGET, check_value, is_node, walk
 from runwright.config.permissions import granted
 from runwright.config.rules.table import RULES, check_rules
-from runwright.config.signature import Signature, find_file, read_signature, read_source
+from runwright.config.signature import Signature, read_signature, read_source
 from runwright.errors import ConfigError, Mistake, did_you_mean, listed, raise_if_any, shown
 from runwright.version import __version__
 
@@ -105,8 +104,7 @@ def check_target(target: Any, *, key: str, group: str | None = None) -> Signatur
         expected = f"a module that Python can read ({error.filename}, line {error.lineno})"
         return Mistake(key, shown(target), expected)
     if source is None:
-        expected, hint = f"a module that exists: {module!r} does not", _nearest_module(module, name)
-        return Mistake(key, shown(target), expected, hint)
+        return Mistake(key, shown(target), f"a module that exists: {module!r} does not")
     if signature is None or name.startswith("_"):
         public = [public for public in source.definitions if not public.startswith("_")]
         expected = f"a class or function defined in {module}: {listed(public)}"
@@ -211,22 +209,6 @@ def door_openers(config: Any, key: str = "") -> list[Mistake]:
         for inner, value in walk(config, key)
         if (why := DOOR_OPENERS.get(inner.rpartition(".")[2].lower()))
     ]
-
-
-def _nearest_module(module: str, name: str) -> str:
-    """A hint on the module of the package that defines a name, else on the module of the nearest name."""
-    for package in (".".join(module.split(".")[:2]), module.split(".")[0]):
-        file = find_file(package)
-        if file is not None and file.name == "__init__.py":
-            break
-    else:
-        return ""
-    modules: list[str] = []
-    for path in sorted(file.parent.rglob("*.py")):
-        modules.append(".".join([package, *path.relative_to(file.parent).with_suffix("").parts]))
-        if re.search(rf"^(class|def) {name}\b", path.read_text(encoding="utf-8"), re.MULTILINE):
-            return f"{name} is in {modules[-1]}"
-    return did_you_mean(module, [other.removesuffix(".__init__") for other in modules])
 
 
 @cache  # keyed by the object: a module that is reloaded makes a new one, whose sources are hashed anew
