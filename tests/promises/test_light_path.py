@@ -111,4 +111,4 @@ def test_the_completion_that_is_measured_is_argcompletes_and_finds_something(tmp
     found = tmp_path / "found"
     process, _ = run_probe(["TAB", "runwright train optimizer.l"], tmp_path, answer=found)
     assert process.returncode == 0, process.stderr
-    assert found.read_text().split("\v") == ["optimizer.layer_decay=", "optimizer.lr="]
+    assert found.read_text().split("\v") == ["optimizer.lr="]
