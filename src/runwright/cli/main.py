@@ -133,9 +133,9 @@ def _run(name: str, *arguments: str) -> int:
     parser = parser_of(name)
     _check_words(parser, arguments)
     args, words = parser.parse_known_intermixed_args(arguments)
-    for place, word in enumerate(words):
+    for word in words:
         if word.startswith("-"):
-            _refuse_flag(parser, word, *words[place + 1 : place + 2])
+            _refuse_flag(parser, word)
     args.overrides = words
     stack = ExitStack()
     try:
@@ -213,12 +213,11 @@ def _show_without_secrets(
     sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))
 
 
-def _refuse_flag(parser: argparse.ArgumentParser, word: str, after: str = "") -> NoReturn:
+def _refuse_flag(parser: argparse.ArgumentParser, word: str) -> NoReturn:
     flag, _, value = word.partition("=")
     key = flag.lstrip("-").replace("-", "_")
     near = did_you_mean(key, [text.lstrip("-") for text in parser._option_string_actions])
     hint = near and did_you_mean(flag, parser._option_string_actions)
     if takes_overrides(parser) and not hint:
-        after = "" if after.startswith("-") or "=" in after else after
-        hint = f"an override has no dashes: {key}={value or after or '<value>'}"
+        hint = f"an override has no dashes: {key}={value or '<value>'}"
     parser.error(f"unknown option {word}; {hint}".rstrip("; "))

@@ -56,9 +56,7 @@ def parse_overrides(
             if not multirun:
                 value = text.partition("=")[2]
                 hint = f"-m runs each of them; a list is {key}=[{value}]"
-                if re.fullmatch(r"[\d.,]+", value):
-                    hint = f"numbers have a point and no comma; {hint}"
-                elif name not in groups:
+                if name not in groups:
                     hint = f"as one text: {shlex.quote(f'{key}={quoted(value)}')}; {hint}"
                 mistakes.append(Mistake(text, "several values", "one value", hint))
         elif "/" in name or (name in groups and not isinstance(override.value(), dict)):
@@ -124,13 +122,9 @@ def quoted(value: str) -> str:
 def _parse(parser: OverridesParser, text: str, folders: ConfFolders) -> Override | Mistake:
     expected = "key=value or group=option"
     if "=" not in text and not text.startswith("~"):
-        group, slash, option = re.sub(r"^(\./)?conf/|\.yaml$", "", text).partition("/")
-        group, option = (group, option) if slash else ("experiment", group)
-        is_option = option in folders.options(group)
-        hint = f"write {group}={option}" if is_option else f"as in experiment={text.strip() or '…'}"
-        return Mistake(
-            text.strip() or "''", "no '='", expected, f"{hint}; options of the command start with --"
-        )
+        is_option = text in folders.options("experiment")
+        hint = f"{'write' if is_option else 'as in'} experiment={text}; options of the command start with --"
+        return Mistake(text.strip() or "''", "no '='", expected, hint)
     try:
         override = parser.parse_override(text)
     except (HydraException, ValueError, TypeError, RecursionError) as error:

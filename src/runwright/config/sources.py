@@ -35,7 +35,4 @@ def resolve_source(name: str) -> str:
         raise ConfigError(f"{name!r} is no folder of that package (looked in {where})")
     if not is_there and (name.startswith((".", "/", "~")) or folder.suffix == GGUF):
         raise ConfigError(f"folder {name!r} does not exist (looked in {where})")
-    inner = sorted(file.parent.name for file in where.glob("*/config.json")) if is_there else ()
-    if inner and not any((where / file).is_file() for file in ("config.json", "tokenizer.json")):
-        raise ConfigError(f"{name}: no model is there; did you mean '{name.rstrip('/')}/{inner[0]}'?")
     return str(where) if is_there else name
