@@ -136,7 +136,7 @@ def test_a_command_is_right(words: list[str], project: Path) -> None:
     args, overrides = parser.parse_known_intermixed_args(rest)
     assert not [word for word in overrides if word.startswith("-")], "an unknown flag"
     if getattr(args, "multirun", False):
-        check_all(overrides, find_conf_folders(), allow_shadow=False)
+        check_all(overrides, find_conf_folders())
         return
     grant(trust_remote_code=getattr(args, "trust_remote_code", False))
     for words_to_compose in composed_by(name, args, overrides):

@@ -140,11 +140,12 @@ def test_a_broken_project_file_is_named(tmp_path: Path) -> None:
 
 
 def test_workers_inherit_what_was_granted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    grant(packages=["own_a", "own_b.c"], trust_remote_code=True, folder=tmp_path)
+    grant(packages=["own_a", "own_b.c"], trust_remote_code=True, shadow=True, folder=tmp_path)
     for name, value in worker_environment().items():
         monkeypatch.setenv(name, value)
     revoke()
     assert granted().packages == ("own_a", "own_b.c")
+    assert granted().shadow
     assert code_allowed()
 
 

@@ -86,7 +86,7 @@ class Reproduction:
         return f"{self.verdict}, first at {self.first}, because {causes or UNDETERMINED}"
 
 
-def reproduce(folder: Path, overrides: Sequence[str] = (), *, allow_shadow: bool = False) -> Reproduction:
+def reproduce(folder: Path, overrides: Sequence[str] = ()) -> Reproduction:
     """Run the configuration of a run again, in a new folder, and compare the two.
 
     Overrides change it first. Raises ConfigError where the run has not finished.
@@ -97,7 +97,7 @@ def reproduce(folder: Path, overrides: Sequence[str] = (), *, allow_shadow: bool
             f"{folder}: given a run that is {record['status']}, expected one that has finished; resume it "
             f"first: runwright train --resume {folder}"
         )
-    config = configuration(folder, overrides, allow_shadow=allow_shadow)
+    config = configuration(folder, overrides)
     other = create(config, overrides=[*recorded_overrides(folder), *overrides], command=sys.argv)
     update_status(other, "CREATED", reproduces=record["run_id"])
     code = start(resolved=other / CONFIG_FILE)
@@ -108,11 +108,11 @@ def reproduce(folder: Path, overrides: Sequence[str] = (), *, allow_shadow: bool
     return reproduction
 
 
-def configuration(folder: Path, overrides: Sequence[str], *, allow_shadow: bool) -> dict[str, Any]:
+def configuration(folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
     """The run's configuration with overrides on top, on as many threads and processes as it had."""
     config = read_saved(folder)
     if overrides:
-        config, _ = with_overrides(folder, overrides, allow_shadow=allow_shadow)
+        config, _ = with_overrides(folder, overrides)
     pinned = _pinned(config, read_json(folder / PROVENANCE_FILE))
     raise_if_any(check(reveal(pinned)))
     return pinned

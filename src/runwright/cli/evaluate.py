@@ -48,8 +48,8 @@ def execute(args: argparse.Namespace) -> int:
     source, shares = source_of(args), shares_work(args)
     from runwright.inference.evaluate import evaluate_run, show_results
 
-    options = {"splits": args.split, "device": args.device, "allow_shadow": args.allow_shadow}
-    options |= {"hypotheses": hypotheses, "logits": args.logits, "in_parts": shares}
+    options = {"splits": args.split, "device": args.device, "hypotheses": hypotheses}
+    options |= {"logits": args.logits, "in_parts": shares}
     if results := evaluate_run(source, args.overrides, **options):
         show_results(results)
     return 0

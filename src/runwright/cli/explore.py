@@ -29,5 +29,5 @@ def execute(args: argparse.Namespace) -> int:
     output = args.output and output_path(args.output, endings=PAGE)
     from runwright.analysis.explore.show import explore_config
 
-    explore_config(args.overrides, output=output, allow_shadow=args.allow_shadow)
+    explore_config(args.overrides, output=output)
     return 0

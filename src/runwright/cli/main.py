@@ -146,8 +146,12 @@ def _run(name: str, *arguments: str) -> int:
         if "allow_package" in args:
             from runwright.config.permissions import grant
 
-            options = {"packages": args.allow_package, "trust_remote_code": args.trust_remote_code}
-            grant(**options, changed_data=getattr(args, "allow_changed_data", False))  # train's
+            grant(
+                packages=args.allow_package,
+                trust_remote_code=args.trust_remote_code,
+                changed_data=getattr(args, "allow_changed_data", False),  # train's
+                shadow=args.allow_shadow,
+            )
         if name in ALONE or getattr(args, "multirun", False):
             from runwright.trainer.environment import StopFlag, catch_signals, join_launch
 

@@ -30,6 +30,6 @@ def execute(args: argparse.Namespace) -> int:
     folder = resolve_run(args.run)
     from runwright.analysis.reproduce import reproduce, show
 
-    reproduction = reproduce(folder, args.set, allow_shadow=args.allow_shadow)
+    reproduction = reproduce(folder, args.set)
     show(reproduction)
     return 1 if reproduction.verdict == "different" else 0

@@ -34,6 +34,6 @@ def execute(args: argparse.Namespace) -> int:
     else:
         from runwright.config.compose import compose_checked
 
-        report = models.model_of(compose_checked(overrides, allow_shadow=args.allow_shadow).config)
+        report = models.model_of(compose_checked(overrides).config)
     print_json(report) if args.json else models.show(report)
     return 0

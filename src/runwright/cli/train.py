@@ -45,12 +45,12 @@ def execute(args: argparse.Namespace) -> int:
     if args.multirun:
         from runwright.launch.multirun import run_many
 
-        return run_many(args.overrides, allow_shadow=args.allow_shadow)
+        return run_many(args.overrides)
     if sweep := next((text for text in args.overrides if text.startswith("sweep=")), None):
         raise ConfigError(f"{sweep}: given without -m, expected runwright train -m … {sweep}")
     from runwright.launch.start import start
 
-    return start(args.overrides, resume=args.resume, resolved=args.resolved, allow_shadow=args.allow_shadow)
+    return start(args.overrides, resume=args.resume, resolved=args.resolved)
 
 
 def _print_config(args: argparse.Namespace) -> int:
@@ -60,7 +60,7 @@ def _print_config(args: argparse.Namespace) -> int:
     from runwright.config.compose import compose
     from runwright.config.redaction import redact
 
-    composed = compose(args.overrides, allow_shadow=args.allow_shadow)
+    composed = compose(args.overrides)
     raise_if_any([m for m in composed.mistakes if args.resolve or not m.given.startswith("???")])
     config = redact(composed.config if args.resolve else composed.unresolved)
     print(OmegaConf.to_yaml(OmegaConf.create(config)), end="")

@@ -47,6 +47,5 @@ def execute(args: argparse.Namespace) -> int:
         num_kills=args.kills,
         num_rows=args.rows,
         num_processes=args.processes,
-        allow_shadow=args.allow_shadow,
     )
     return 1 if any(finding.verdict == "fails" for finding in findings) else 0

@@ -102,18 +102,15 @@ class Composed:
 
 
 def compose(
-    overrides: Sequence[str] = (),
-    *,
-    allow_shadow: bool = False,
-    folder: Path | None = None,
-    multirun: bool = False,
+    overrides: Sequence[str] = (), *, folder: Path | None = None, multirun: bool = False, shadow: bool = False
 ) -> Composed:
     """Compose the shipped `conf/`, the `conf/` of `folder` (default: the current one) and the overrides.
 
-    Overrides of a `multirun` may choose and set launcher and sweeper.
+    Overrides of a `multirun` may choose and set launcher and sweeper. With `shadow` files of the project may
+    replace shipped ones whatever is permitted.
     """
     folders = find_conf_folders(folder)
-    mistakes = [] if allow_shadow else folders.shadows()
+    mistakes = [] if shadow else folders.shadows()
     parsed, wrong = parse_overrides(overrides, folders, multirun=multirun)
     mistakes += wrong
     loaded, wrong = load_what_works(folders, [*parsed.choices, *parsed.hydra])
@@ -146,11 +143,9 @@ def put_on_top(config: DictConfig, values: Sequence[Override]) -> Composed:
     return Composed(config=resolved, unresolved=unresolved, overrides=texts, mistakes=mistakes)
 
 
-def compose_checked(
-    overrides: Sequence[str] = (), *, allow_shadow: bool = False, folder: Path | None = None
-) -> Composed:
+def compose_checked(overrides: Sequence[str] = (), *, folder: Path | None = None) -> Composed:
     """Compose as `compose` does. Raises ConfigError with every mistake that can be known."""
-    return checked(compose(overrides, allow_shadow=allow_shadow, folder=folder))
+    return checked(compose(overrides, folder=folder))
 
 
 def checked(composed: Composed, *, idle: Collection[str] = ()) -> Composed:

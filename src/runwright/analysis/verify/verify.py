@@ -236,14 +236,13 @@ def verify(
     num_kills: int,
     num_rows: int,
     num_processes: int | None,  # None: as many as the run has, at least two
-    allow_shadow: bool = False,
 ) -> list[parity.Finding]:
     """Verify an experiment, print the findings, and return them.
 
     Raises ConfigError or DataError where the experiment cannot even begin.
     """
     say = partial(Console(stderr=True, highlight=False).print, style="dim")
-    config = compose_checked(overrides, allow_shadow=allow_shadow).config
+    config = compose_checked(overrides).config
     say("reading the data")
     prepared = build.prepare(config, cache_folder=cache_root() / "examples")
     folder = Path(tempfile.mkdtemp(prefix="runwright-verify-"))
