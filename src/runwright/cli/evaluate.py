@@ -16,8 +16,6 @@ EXAMPLES = """examples:
   runwright evaluate latest --split test --split train
   runwright evaluate latest dataset=csv dataset.source.files.test=other.csv \\
       'metric=[accuracy,roc_auc]'
-  runwright evaluate latest:mnli --labels sport,food dataset=csv \\
-      dataset.source.files.test=topics.csv 'dataset.columns={premise:text}'
   runwright evaluate ./my-model \\
       dataset=csv dataset.source.files.test=reviews.csv
 

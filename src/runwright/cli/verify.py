@@ -11,7 +11,6 @@ EXAMPLES = """examples:
   runwright verify experiment=vader         all three
   runwright verify experiment=vader parity  loss and gradient only
   runwright verify experiment=vader optimizer=sgd resume --kills 5
-  runwright verify model=mine.Model --allow-package mine
 
 checks:
   parity      loss and gradient of a batch, cut in several ways

@@ -1,13 +1,12 @@
 """Parse, check and apply overrides one by one, so that all their mistakes are reported."""
 
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -114,9 +113,7 @@ def apply_value(override: Override, config: DictConfig) -> list[Mistake]:
 
 def quoted(value: str) -> str:
     """The value of an override that Hydra takes for this very text."""
-    escaped = re.sub(r'(\\*)"', r'\1\1\\"', value)
-    ending = re.search(r"\\*$", value)
-    return f'"{escaped}{ending[0] if ending else ""}"'
+    return QuotedString(text=value, quote=Quote.double).with_quotes()
 
 
 def _parse(parser: OverridesParser, text: str, folders: ConfFolders) -> Override | Mistake:

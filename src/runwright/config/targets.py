@@ -81,18 +81,16 @@ SINCE_BEGUN = ("card", "hub")  # runs from before there were these are still rea
 SHARED = {"task": "TaskOptions", "metric": "MetricOptions"}
 
 
-def check_target(target: Any, *, key: str, group: str | None = None) -> Signature | Mistake:
-    """The signature of a target that the group (default: any) may name, or the mistake in it."""
-    modules = [GROUPS[group].module] if group else [rules.module for rules in GROUPS.values()]
-    packages = granted().packages
-    expected = f"a class or function of {f'{modules[0]}.…' if group else 'runwright.<group>.…'}"
-    expected += f" or of your {listed(packages)}" if packages else ""
+def check_target(target: Any, *, key: str, group: str) -> Signature | Mistake:
+    """The signature of a target that the group may name, or the mistake in it."""
+    room, packages = GROUPS[group].module, granted().packages
+    expected = f"a class or function of {room}.…{f' or of your {listed(packages)}' if packages else ''}"
     parts = target.split(".") if isinstance(target, str) and target.isascii() else []
     if len(parts) < 2 or not all(map(str.isidentifier, parts)):
         return Mistake(key, shown(target), f"the dotted name of {expected}")
     module, _, name = target.rpartition(".")
-    if not any(f"{module}.".startswith(f"{allowed}.") for allowed in (*modules, *packages)):
-        hint = did_you_mean(module, modules)
+    if not any(f"{module}.".startswith(f"{allowed}.") for allowed in (room, *packages)):
+        hint = did_you_mean(module, [room])
         if parts[0] != "runwright":
             always = "packages in [tool.runwright] of pyproject.toml"
             hint = f"a package of your own: --allow-package {parts[0]}, or {always}"
@@ -113,10 +111,10 @@ def check_target(target: Any, *, key: str, group: str | None = None) -> Signatur
 
 
 def objects_for(
-    signature: Signature, group: str | None, objects: tuple[T, ...], *, nested: bool
+    signature: Signature, group: str, objects: tuple[T, ...], *, nested: bool
 ) -> tuple[T, ...] | None:
     """The objects, of those of its group, that a node is passed; None where its group calls it later."""
-    rules = GROUPS[group] if group else Group(module="")
+    rules = GROUPS[group]
     if (nested or group == "metric") and signature.objects in rules.called_later:
         return None
     if nested or rules.only_if_needed:
@@ -124,13 +122,13 @@ def objects_for(
     return objects
 
 
-def options_of(node: Mapping[str, Any], group: str | None, *, nested: bool) -> dict[str, Any]:
+def options_of(node: Mapping[str, Any], group: str, *, nested: bool) -> dict[str, Any]:
     """The options of a node that its target is passed."""
-    shared = GROUPS[group].shared if group and not nested else ()
+    shared = () if nested else GROUPS[group].shared
     return {name: value for name, value in node.items() if name not in (TARGET, *shared)}
 
 
-def locate(target: str, *, group: str | None = None, key: str = TARGET) -> Any:
+def locate(target: str, *, group: str, key: str = TARGET) -> Any:
     """The class or function behind an allowed target, imported. Raises ConfigError."""
     signature = check_target(target, key=key, group=group)
     if isinstance(signature, Mistake):
@@ -145,17 +143,17 @@ def locate(target: str, *, group: str | None = None, key: str = TARGET) -> Any:
     return definition
 
 
-def instantiate(node: Mapping[str, Any], *objects: Any, group: str | None = None, key: str = "") -> Any:
+def instantiate(node: Mapping[str, Any], *objects: Any, group: str, key: str = "") -> Any:
     """Call the target of a node with the objects and the node's options.
 
     Nested nodes are made first, with the same objects where they need any. A function that its group calls
-    later gets its options bound. `group` narrows the targets to those of one group.
+    later gets its options bound.
     """
     raise_if_any(door_openers(dict(node), key))
     return _make(node, objects, group, key, nested=False)
 
 
-def _make(value: Any, objects: tuple[Any, ...], group: str | None, key: str, *, nested: bool = True) -> Any:
+def _make(value: Any, objects: tuple[Any, ...], group: str, key: str, *, nested: bool = True) -> Any:
     def inner(name: Any, item: Any) -> Any:
         return _make(item, objects, group, f"{key}.{name}" if key else str(name))
 
@@ -177,7 +175,7 @@ def _make(value: Any, objects: tuple[Any, ...], group: str | None, key: str, *, 
 
 
 def import_node(
-    node: Mapping[str, Any], objects: tuple[Any, ...], *, group: str | None, key: str, nested: bool
+    node: Mapping[str, Any], objects: tuple[Any, ...], *, group: str, key: str, nested: bool
 ) -> tuple[Any, tuple[Any, ...] | None, dict[str, Any]]:
     """The target of a node, the objects it is passed now (None: later), and its options.
 
