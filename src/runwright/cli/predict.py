@@ -26,6 +26,9 @@ EXAMPLES = """examples:
   runwright predict latest "What a film!" "Never again."
   runwright predict latest:vader --file reviews.csv --text-column review \\
       --output scored.csv
+  runwright predict latest --all-scores < lines.txt > predictions.jsonl
+  runwright predict latest:mnli --labels sport,politics,science \\
+      "The rover has landed."
   runwright predict latest:stsb_bi --file lines.txt --output vectors.npy
   runwright predict latest:stories "Once upon a time" --generation sample \\
       --set temperature=0.8 --set max_new_tokens=50

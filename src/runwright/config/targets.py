@@ -314,18 +314,12 @@ def check_options(
     return mistakes
 
 
-# Options that may stand a level too high or low.
-ROW_OPTIONS = ("holdout", "subset", "cleaning", "stratify_by", "streaming")
-
-
 def _unknown_key(key: str, choices: list[str]) -> list[Mistake]:
     name = key.rpartition(".")[2]
     if name.lower() in DOOR_OPENERS:  # reported once, with the real reason
         return []
     expected = f"one of {listed(choices)}" if choices else "no options"
     hint = did_you_mean(name, choices)
-    if name in ROW_OPTIONS:
-        hint = f"did you mean dataset.{name}?"
     if key in GLOBAL_GROUPS:
         hint = f"a file in conf/{key}/ starts with '# @package _global_'"
     return [Mistake(key, "an unknown key", expected, hint)]
