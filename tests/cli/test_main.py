@@ -281,11 +281,11 @@ def test_a_finished_run_is_found_by_name_and_takes_no_other_seed(stand_in: Path)
 
 
 def test_permissions_are_recorded(stand_in: Path) -> None:
-    flags = ["--allow-package", "mine", "--trust-remote-code"]
+    flags = ["--allow-package", "mine", "--trust-remote-code", "--allow-shadow"]
     process = runwright("train", "seed=2", *flags, folder=stand_in, PYTHONPATH=str(stand_in / "site"))
     assert process.returncode == 0, process.stderr
     (folder,) = (stand_in / "outputs" / "default").iterdir()
-    expected = {"packages": ["mine"], "trust_remote_code": True, "changed_data": False}
+    expected = {"packages": ["mine"], "trust_remote_code": True, "changed_data": False, "shadow": True}
     assert json.loads((folder / "run.json").read_text())["permissions"] == expected
 
 
@@ -355,7 +355,7 @@ def test_axes_and_launcher_may_come_from_a_file_and_permissions_only_from_the_co
     assert len(list(stand_in.rglob("output.txt"))) == 2  # the basic launcher writes to the terminal
     runs = [json.loads(run.read_text()) for run in stand_in.glob("outputs/mine/*/run.json")]
     assert [run["permissions"] for run in runs] == [
-        {"packages": [], "trust_remote_code": True, "changed_data": False}
+        {"packages": [], "trust_remote_code": True, "changed_data": False, "shadow": False}
     ] * 2
     assert sorted(run["overrides"][0] for run in runs) == ["seed=1", "seed=2"]
 
