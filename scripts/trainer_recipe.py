@@ -10,7 +10,7 @@ evaluation of the weights that came of it, with our metrics and our fixed masks.
 
 Theirs: the head, its loss and the dropout of transformers' own model, collators and padding, masks drawn by
 the collator, random batches in one piece, the Trainer's AdamW (no weight decay). Class weights, smoothing,
-losses of one's own, starting biases, head_lr, layer_decay, freezing and adapters are left out: plain recipes
+losses of one's own, starting biases, head_lr, freezing and adapters are left out: plain recipes
 have none, but for the smoothing of translations. The best epoch by trainer.best_metric on the validation
 split counts (load_best_model_at_end).
 

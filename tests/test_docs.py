@@ -136,7 +136,7 @@ def test_a_command_is_right(words: list[str], project: Path) -> None:
     args, overrides = parser.parse_known_intermixed_args(rest)
     assert not [word for word in overrides if word.startswith("-")], "an unknown flag"
     if getattr(args, "multirun", False):
-        check_all(overrides, find_conf_folders(), allow_shadow=False)
+        check_all(overrides, find_conf_folders())
         return
     grant(trust_remote_code=getattr(args, "trust_remote_code", False))
     for words_to_compose in composed_by(name, args, overrides):
@@ -145,13 +145,11 @@ def test_a_command_is_right(words: list[str], project: Path) -> None:
 
 def composed_by(name: str, args: Any, overrides: list[str]) -> list[list[str]]:
     """The overrides that a command composes; a run called latest:NAME is taken for one of that experiment."""
-    if name in {"train", "validate", "explore"} or (name == "config" and args.action == "show"):
+    if name in {"train", "validate", "explore"}:
         return [[*experiment_of(getattr(args, "resume", None)), *overrides]]
     if name == "evaluate":
         experiment = experiment_of(args.run)
         return [[*experiment, *overrides]] if "latest" in args.run else [on_top_of([], overrides)]
-    if name == "config":
-        return [shlex.split(side) for side in overrides if "=" in side]
     return []
 
 

@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from runwright import optimizer as optimizers
 from runwright.errors import ConfigError
+from runwright.model.parameters import parameter_depths
 from runwright.optimizer import parameter_groups
 
 CONF = Path(__file__).resolve().parents[1] / "conf" / "optimizer"
@@ -37,7 +38,7 @@ SMALL = {
         "embedding_size": 8,
     },
 }
-COMMON: dict[str, Any] = {"lr": 1.0, "weight_decay": 0.1, "layer_decay": None}
+COMMON: dict[str, Any] = {"lr": 1.0, "weight_decay": 0.1}
 
 
 def make_model(architecture: str) -> torch.nn.Module:
@@ -50,13 +51,11 @@ def names_by_group(groups: list[dict[str, Any]]) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("architecture", SMALL)
-@pytest.mark.parametrize("layer_decay", [None, 0.5])
-def test_every_trainable_parameter_is_in_exactly_one_group(
-    architecture: str, layer_decay: float | None
-) -> None:
+@pytest.mark.parametrize("head_lr", [None, 0.5])
+def test_every_trainable_parameter_is_in_exactly_one_group(architecture: str, head_lr: float | None) -> None:
     model = make_model(architecture)
     next(model.parameters()).requires_grad_(False)
-    groups = parameter_groups(model, **{**COMMON, "layer_decay": layer_decay})
+    groups = parameter_groups(model, **COMMON, head_lr=head_lr)
     found = [name for names in names_by_group(groups).values() for name in names]
     trainable = [name for name, p in model.named_parameters() if p.requires_grad]
     assert sorted(found) == sorted(trainable)
@@ -88,39 +87,34 @@ LADDERS = {  # lowest, in the first layer, in the head, number of layers
 
 
 @pytest.mark.parametrize("architecture", LADDERS)
-def test_rates_fall_from_the_head_to_the_embeddings(architecture: str) -> None:
+def test_depths_rise_from_the_embeddings_to_the_head(architecture: str) -> None:
     lowest, first_layer, head, num_layers = LADDERS[architecture]
-    groups = parameter_groups(make_model(architecture), **COMMON | {"layer_decay": 0.5})
-    rates = {name: group["lr"] for group in groups for name, _ in group["params"]}
-    assert rates[lowest] == 0.5 ** (num_layers + 1)
-    assert {rate for name, rate in rates.items() if name.endswith(first_layer)} == {0.5**num_layers}
-    assert {rate for name, rate in rates.items() if head in name} == {1.0}
-    assert list(rates.values()) == sorted(rates.values())
+    depths, counted = parameter_depths(make_model(architecture))
+    assert counted == num_layers
+    assert depths[lowest] == 0
+    assert {depth for name, depth in depths.items() if name.endswith(first_layer)} == {1}
+    assert {depth for name, depth in depths.items() if head in name} == {num_layers + 1}
 
 
 def test_a_decoders_layers_lie_above_its_encoders() -> None:
-    groups = parameter_groups(make_model("t5"), **COMMON | {"layer_decay": 0.5})
-    rates = {name: group["lr"] for group in groups for name, _ in group["params"]}
+    depths, _ = parameter_depths(make_model("t5"))
     layers = ("encoder.block.0", "encoder.block.1", "decoder.block.0")
-    found = [{r for n, r in rates.items() if n.startswith(f"transformer.{layer}.")} for layer in layers]
-    assert found == [{0.125}, {0.25}, {0.5}]
+    found = [{d for n, d in depths.items() if n.startswith(f"transformer.{layer}.")} for layer in layers]
+    assert found == [{1}, {2}, {3}]
 
 
-def test_freezing_layers_does_not_change_the_rates_of_the_others() -> None:
+def test_freezing_layers_does_not_change_the_depths_of_the_others() -> None:
     model = make_model("bert")
-    whole = parameter_groups(model, **COMMON | {"layer_decay": 0.5})
+    whole = parameter_depths(model)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("layer.0" not in name and "layer.2" not in name)
-    part = parameter_groups(model, **COMMON | {"layer_decay": 0.5})
-    rates = {name: group["lr"] for group in whole for name, _ in group["params"]}
-    assert all(rates[name] == group["lr"] for group in part for name, _ in group["params"])
+    assert parameter_depths(model) == whole
 
 
-@pytest.mark.parametrize("option", ["layer_decay", "head_lr"])
-def test_a_model_without_layers_has_no_rates_by_layer(option: str) -> None:
+def test_a_model_without_layers_has_no_rate_for_its_head() -> None:
     model = torch.nn.ModuleDict({"classifier": torch.nn.Linear(2, 2)})
     with pytest.raises(ConfigError, match="not in numbered layers"):
-        parameter_groups(model, **COMMON | {option: 0.9})
+        parameter_groups(model, **COMMON, head_lr=0.9)
 
 
 def test_a_wholly_frozen_model_is_refused() -> None:
@@ -162,7 +156,6 @@ def test_one_step_of_adamw_is_the_formula_with_decay_on_weights_only() -> None:
         "beta2": 0.999,
         "eps": 1e-12,
         "fused": False,
-        "layer_decay": None,
         "head_lr": None,
     }
     optimizer = optimizers.adamw(model, lr=0.1, weight_decay=0.5, **common)
@@ -173,12 +166,11 @@ def test_one_step_of_adamw_is_the_formula_with_decay_on_weights_only() -> None:
     assert model.bias.item() == pytest.approx(2.0 - 0.1)
 
 
-@pytest.mark.parametrize("layer_decay", [None, 0.5])
-def test_the_head_learns_at_its_own_rate(layer_decay: float | None) -> None:
+def test_the_head_learns_at_its_own_rate() -> None:
     model = make_model("bert")
-    groups = parameter_groups(model, lr=1.0, weight_decay=0.1, layer_decay=layer_decay, head_lr=9.0)
+    groups = parameter_groups(model, lr=1.0, weight_decay=0.1, head_lr=9.0)
     rates = {name: group["lr"] for group in groups for name, _ in group["params"]}
     assert rates["classifier.weight"] == rates["bert.pooler.dense.bias"] == 9.0
     below = {rate for name, rate in rates.items() if not name.startswith(("classifier", "bert.pooler"))}
-    assert below == ({1.0} if layer_decay is None else {0.5, 0.25, 0.125, 0.0625})
+    assert below == {1.0}
     assert len(rates) == len(list(model.parameters()))

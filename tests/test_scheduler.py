@@ -105,8 +105,9 @@ def test_warm_up_by_ratio_is_rounded_up_without_rounding_noise() -> None:
     [
         ({"warmup_steps": 10, "warmup_ratio": None}, "10 steps in all"),
         ({"name": "constant", "warmup_ratio": 0.1}, "constant_with_warmup"),
-        ({"name": "cosine", "options": {"num_cycle": 1}}, "did you mean 'num_cycles'"),
-        ({"name": "linear", "options": {"power": 1}}, "expected none"),
+        ({"name": "cosine", "options": {"num_cycle": 1}}, "unexpected keyword argument 'num_cycle'"),
+        ({"name": "linear", "options": {"power": 1}}, "unexpected keyword argument 'power'"),
+        ({"name": "constant_with_warmup", "options": {"power": 1}}, "'constant_with_warmup' has none"),
         ({"name": "polynomial", "options": {"lr_end": 1.0}}, "smaller than initial lr"),
         ({"name": "cosine_with_min_lr", "options": {}}, "min_lr"),
         ({"name": "warmup_stable_decay", "options": {}}, "decay_ratio"),

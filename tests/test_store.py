@@ -22,9 +22,12 @@ def write(entry, content=b"x" * 100):
 
 def test_an_entry_appears_whole_with_its_manifest(tmp_path):
     write(tmp_path / "a")
-    assert store.read_manifest(tmp_path / "a") == {"size": 100, "files": {"data": zlib.crc32(b"x" * 100)}}
+    assert store.read_json(tmp_path / "a" / store.MANIFEST) == {
+        "size": 100,
+        "files": {"data": zlib.crc32(b"x" * 100)},
+    }
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["data", "manifest.json"]
-    assert store.read_manifest(tmp_path / "b") is None
+    assert store.read_json(tmp_path / "b" / store.MANIFEST) == {}
 
 
 def test_an_entry_whose_lock_is_held_is_not_removed(tmp_path):

@@ -317,12 +317,8 @@ def build_batches(
     """The training batches of this rank, for a model that computes the padding or leaves it out."""
     options, task = build_options(config), prepared.task
     size, tokens = options.microbatch_size, options.microbatch_tokens
-    shared: dict[str, Any] = {
-        "batch_size": options.batch_size,
-        "seed": config["seeds"]["data"],
-        "ranks": ranks,
-    }
-    shared["cut"] = Cut(microbatch_size=size, microbatch_tokens=tokens, padded=padded)
+    cut, seed = Cut(microbatch_size=size, microbatch_tokens=tokens, padded=padded), config["seeds"]["data"]
+    shared: Any = {"batch_size": options.batch_size, "seed": seed, "ranks": ranks, "cut": cut}
     if prepared.stream is None:
         return Batches(prepared.examples["train"], task, **shared)
     return StreamBatches(prepared.stream, task, shuffle_buffer=prepared.data.shuffle_buffer, **shared)

@@ -1,17 +1,15 @@
-"""Optimizers over one way of grouping parameters: no decay on biases and norms, smaller steps below."""
+"""Optimizers over one way of grouping parameters: no decay on biases and norms, a rate for the head."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from runwright.errors import ConfigError
 from runwright.model.parameters import parameter_depths
-from runwright.types import NonNegativeFloat, OpenFraction, PositiveFloat, Range
+from runwright.types import NonNegativeFloat, OpenFraction, PositiveFloat
 
 if TYPE_CHECKING:
     from torch import nn, optim
-
-LayerDecay = Annotated[float, Range(gt=0, le=1)]
 
 
 def adamw(
@@ -23,13 +21,12 @@ def adamw(
     beta2: OpenFraction,
     eps: PositiveFloat,
     fused: bool,
-    layer_decay: LayerDecay | None,
     head_lr: PositiveFloat | None,
 ) -> optim.Optimizer:
     """AdamW with decoupled weight decay (Loshchilov and Hutter 2019)."""
     from torch import optim
 
-    groups = parameter_groups(model, lr, weight_decay, layer_decay, head_lr)
+    groups = parameter_groups(model, lr, weight_decay, head_lr)
     return optim.AdamW(groups, lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay, fused=fused)
 
 
@@ -41,30 +38,25 @@ def sgd(
     momentum: OpenFraction,
     nesterov: bool,
     fused: bool,
-    layer_decay: LayerDecay | None,
     head_lr: PositiveFloat | None,
 ) -> optim.Optimizer:
     """Stochastic gradient descent; weight decay is added to the gradient."""
     from torch import optim
 
-    groups = parameter_groups(model, lr, weight_decay, layer_decay, head_lr)
+    groups = parameter_groups(model, lr, weight_decay, head_lr)
     return optim.SGD(
         groups, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov, fused=fused
     )
 
 
 def parameter_groups(
-    model: nn.Module,
-    lr: float,
-    weight_decay: float,
-    layer_decay: float | None = None,
-    head_lr: float | None = None,
+    model: nn.Module, lr: float, weight_decay: float, head_lr: float | None = None
 ) -> list[dict[str, Any]]:
     """Every trainable parameter in exactly one group, in an order that depends on the model alone.
 
-    Biases and weights of norms get no weight decay. With `layer_decay` a parameter k levels below the head
-    gets lr * layer_decay ** k. With `head_lr` what lies above the layers, pooler and head, learns at that
-    rate. Each group has `name` (such as `depth_3.no_decay`) and, through torch, `param_names`; none is empty.
+    Biases and weights of norms get no weight decay. With `head_lr` what lies above the layers, pooler and
+    head, learns at that rate. Each group has `name` (such as `head.no_decay`) and, through torch,
+    `param_names`; none is empty.
     """
     trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     if not trainable:
@@ -73,26 +65,21 @@ def parameter_groups(
     norms = [module for module in model.modules() if "norm" in type(module).__name__.lower()]
     scales = {id(p) for norm in norms if not any(norm.children()) for p in norm.parameters()}
     depths, num_layers = parameter_depths(model)
-    if (layer_decay, head_lr) != (None, None) and not num_layers:
+    if head_lr is not None and not num_layers:
         raise ConfigError(
-            f"optimizer.layer_decay, head_lr: the parameters of {type(model).__name__} are not in numbered "
-            "layers; set both to null"
+            f"optimizer.head_lr: the parameters of {type(model).__name__} are not in numbered layers; set it "
+            "to null"
         )
-    top = num_layers + 1
-    groups: dict[tuple[int, bool], dict[str, Any]] = {}
+    groups: dict[tuple[bool, bool], dict[str, Any]] = {}
     for name, parameter in trainable:
-        depth, rate, prefix = 0, lr, "body." if head_lr is not None else ""
-        if layer_decay is not None:
-            depth = depths[name]
-            rate, prefix = lr * layer_decay ** (top - depth), f"depth_{depth}."
-        if head_lr is not None and depths[name] == top:
-            depth, rate, prefix = top, head_lr, "head."
+        is_head = head_lr is not None and depths[name] > num_layers
+        prefix = "" if head_lr is None else "head." if is_head else "body."
         decays = name.rpartition(".")[2] != "bias" and id(parameter) not in scales
         group = {
             "params": [],
-            "lr": rate,
+            "lr": head_lr if is_head else lr,
             "weight_decay": weight_decay if decays else 0.0,
             "name": prefix + ("decay" if decays else "no_decay"),
         }
-        groups.setdefault((depth, not decays), group)["params"].append((name, parameter))
+        groups.setdefault((is_head, not decays), group)["params"].append((name, parameter))
     return [groups[key] for key in sorted(groups)]

@@ -200,8 +200,7 @@ def write_entry(entry: Path, write: Callable[[Path], Mapping[str, Any]]) -> None
             manifest["files"] = {
                 file.name: _checksum(file) for file in unfinished.iterdir() if file.is_file()
             }
-            text = json.dumps(manifest, sort_keys=True, ensure_ascii=False, indent=1)
-            (unfinished / MANIFEST).write_text(text, encoding="utf-8")
+            write_json(unfinished / MANIFEST, manifest)
     except OSError as error:
         if error.errno not in DISK_REFUSES:
             raise  # something that `write` reads, not the cache
@@ -218,33 +217,25 @@ def cached(
     """
     with locked(entry):
         manifest = read_whole(entry)
-        if is_new := manifest is None:
+        if is_new := not manifest:
             write_entry(entry, write)
             evict(entry.parent, max_bytes=max_bytes, keep=entry)
         os.utime(entry / MANIFEST)  # used now
-        yield manifest or read_manifest(entry) or {}, is_new
+        yield manifest or read_json(entry / MANIFEST), is_new
 
 
-def read_manifest(entry: Path) -> dict[str, Any] | None:
-    """The manifest of an entry; None where there is no whole one."""
+def read_whole(entry: Path) -> dict[str, Any]:
+    """The manifest of an entry whose files are as they were written; a damaged one is said, and is empty."""
+    manifest = read_json(entry / MANIFEST)
     try:
-        return json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-def read_whole(entry: Path) -> dict[str, Any] | None:
-    """The manifest of an entry whose files are as they were written; a damaged one is said, and is None."""
-    manifest = read_manifest(entry)
-    try:
-        sums = {} if manifest is None else manifest["files"]
+        sums = manifest["files"] if manifest else {}
         if all(_checksum(entry / Path(name).name) == total for name, total in sums.items()):
             return manifest
         reason = "a file is not as it was written"
     except (OSError, LookupError, TypeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
     _log.warning("%s is damaged and made anew: %s", entry, reason)
-    return None
+    return {}
 
 
 def _checksum(file: Path) -> int:

@@ -92,10 +92,10 @@ def test_every_architecture_has_an_estimate_of_its_activations(name: str) -> Non
 
 def test_a_sweep_has_the_trials_of_its_grid_or_of_its_budget(capsys: pytest.CaptureFixture[str]) -> None:
     grid = ["optimizer.lr=1e-3,1e-4", "trainer.batch_size=choice(4,8,16)"]
-    assert trials_of([*TINY, *grid], allow_shadow=False)[1] == 6
+    assert trials_of([*TINY, *grid])[1] == 6
     study = ["sweep=lr_search", "hydra.sweeper.n_trials=7"]
-    assert trials_of([*TINY, *study], allow_shadow=False)[1] == 7
-    assert trials_of([*TINY], allow_shadow=False)[1] == 1
+    assert trials_of([*TINY, *study])[1] == 7
+    assert trials_of([*TINY])[1] == 1
     assert main(["plan", "-m", *TINY, *grid]) == 0
     assert "at most 6, each planned as the one with the first values" in capsys.readouterr().out
     assert main(["plan", *TINY, "sweep=lr_search"]) == 2
@@ -129,10 +129,10 @@ def test_lists_of_a_sweep_s_file_are_read_before_its_trials(rows: Path) -> None:
     text = head + json.dumps({"hydra": {"sweeper": sweeper}})[1:-1].replace('"hydra":', "hydra:", 1) + "\n"
     (rows / "conf" / "sweep" / "mine.yaml").write_text(text)
     words = [*TINY, "sweep=mine", "trainer.batch_size=16"]
-    assert trials_of(words, allow_shadow=False)[1] == 2  # 0.02 is refused with both norms
-    examples, _ = check_all(words, find_conf_folders(), allow_shadow=False)
+    assert trials_of(words)[1] == 2  # 0.02 is refused with both norms
+    examples, _ = check_all(words, find_conf_folders())
     options = _study_options(examples, words)
     assert not any(option.startswith("hydra.sweeper.direction=") for option in options)
     assert any(option.startswith("hydra.sweeper.not_compared=") and ",name]" in option for option in options)
     with pytest.raises(ConfigError, match="n_trials: given -1, expected more than 0"):
-        trials_of([*words, "hydra.sweeper.n_trials=-1"], allow_shadow=False)
+        trials_of([*words, "hydra.sweeper.n_trials=-1"])

@@ -26,7 +26,6 @@ BASH = shutil.which("bash")
         ("runwright --v", ["--version"]),
         ("runwright train --mul", ["--multirun"]),
         ("runwright train --cfg ", ["job"]),
-        ("runwright config ", ["show"]),
         ("runwright completion ", ["bash", "fish", "zsh"]),
         ("runwright train optimi", ["optimizer.", "optimizer="]),
         ("runwright train optimizer=", ["optimizer=adamw", "optimizer=sgd"]),

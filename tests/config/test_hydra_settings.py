@@ -128,7 +128,7 @@ def write(folder: Path, files: dict[str, str]) -> None:
 
 
 def refused(folder: Path, *overrides: str) -> dict[str, str]:
-    composed = compose(overrides, folder=folder, multirun=True, allow_shadow=True)
+    composed = compose(overrides, folder=folder, multirun=True, shadow=True)
     return {mistake.key: str(mistake) for mistake in all_mistakes(composed)}
 
 
@@ -160,7 +160,7 @@ def test_the_commands_refuse_what_an_experiment_says_of_hydra(
 ) -> None:
     write(tmp_path, {EXPERIMENT: f"{GLOBAL}hydra: {{job: {{env_set: {{A: b}}}}}}\n"})
     monkeypatch.chdir(tmp_path)
-    for command in (["validate"], ["train"], ["config", "show"], ["train", "--cfg", "job"]):
+    for command in (["validate"], ["train"], ["train", "--cfg", "job"]):
         assert main([*command, "experiment=x"]) == 2
         errors = capsys.readouterr().err
         assert errors.startswith("hydra.job.env_set.A: given 'b', expected nothing")
@@ -272,7 +272,7 @@ def test_a_job_has_the_settings_of_the_multirun_whatever_its_overrides_bring(tmp
 def test_a_job_that_would_change_a_setting_of_hydra_is_refused(drawn: str, tmp_path: Path) -> None:
     write(tmp_path, {EXPERIMENT: f"{GLOBAL}hydra: {{job: {{env_set: {{A: b}}}}}}\n"})
     with pytest.raises(ConfigError, match="hydra"):  # as `run_job` composes it
-        compose_checked([drawn], allow_shadow=True, folder=tmp_path)
+        compose_checked([drawn], folder=tmp_path)
 
 
 def test_resolvers_of_plugins_are_out_of_reach(tmp_path: Path) -> None:

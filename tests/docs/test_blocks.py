@@ -44,7 +44,7 @@ EXAMPLE_ID = re.compile(r"\b\d[a-f]\d[a-f]\d[a-f]\b")  # of a run: 1a2b3c
 NOT_RUN = {"README.md": 1, "data.md": 1, "tracking.md": 3, "training.md": 1}
 TAKE_PERMISSIONS = {
     *("train", "evaluate", "explore", "validate", "verify"),
-    *("config", "reproduce", "tokenizer", "push"),
+    *("reproduce", "tokenizer", "push"),
 }
 # What a page takes for granted: the run that somebody has by the time they read it.
 RUN_OF = {

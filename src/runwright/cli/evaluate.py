@@ -16,8 +16,6 @@ EXAMPLES = """examples:
   runwright evaluate latest --split test --split train
   runwright evaluate latest dataset=csv dataset.source.files.test=other.csv \\
       'metric=[accuracy,roc_auc]'
-  runwright evaluate latest:mnli --labels sport,food dataset=csv \\
-      dataset.source.files.test=topics.csv 'dataset.columns={premise:text}'
   runwright evaluate ./my-model \\
       dataset=csv dataset.source.files.test=reviews.csv
 
@@ -48,8 +46,8 @@ def execute(args: argparse.Namespace) -> int:
     source, shares = source_of(args), shares_work(args)
     from runwright.inference.evaluate import evaluate_run, show_results
 
-    options = {"splits": args.split, "device": args.device, "allow_shadow": args.allow_shadow}
-    options |= {"hypotheses": hypotheses, "logits": args.logits, "in_parts": shares}
+    options = {"splits": args.split, "device": args.device, "hypotheses": hypotheses}
+    options |= {"logits": args.logits, "in_parts": shares}
     if results := evaluate_run(source, args.overrides, **options):
         show_results(results)
     return 0

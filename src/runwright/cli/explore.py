@@ -9,7 +9,6 @@ EXAMPLES = """examples:
   runwright explore experiment=vader
   runwright explore dataset=csv dataset.source.files.train=reviews.csv \\
       task.text_column=review
-  runwright explore experiment=vader_classes --output data.html
 
 Rows are those of a run: after cleaning, with its held-out splits. Looked at:
 lengths, what max_length cuts, what the tokenizer does not know, classes,
@@ -29,5 +28,5 @@ def execute(args: argparse.Namespace) -> int:
     output = args.output and output_path(args.output, endings=PAGE)
     from runwright.analysis.explore.show import explore_config
 
-    explore_config(args.overrides, output=output, allow_shadow=args.allow_shadow)
+    explore_config(args.overrides, output=output)
     return 0

@@ -47,7 +47,6 @@ COMMANDS = {  # with what they do
     "explore": "what is in the data: lengths, classes, duplicates, leaks, oddities",
     "reproduce": "run a finished run again and say whether it agrees",
     "verify": "do the numbers depend on how the experiment is executed?",
-    "config": "show a composed configuration",
     "init": "start a project of your own: configs, data, model, metric, test",
     "completion": "print the tab completion for bash, zsh or fish",
 }
@@ -99,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         text = f"runwright: unknown command {name!r}; {hint} commands: {', '.join(COMMANDS)}"
         print(text.replace("  ", " "), file=sys.stderr)
         return 2
-    is_check = arguments[0] in {"config", "validate"} and "--deep" not in arguments
+    is_check = arguments[0] == "validate" and "--deep" not in arguments
     is_short = argv is None and (is_check or "--cfg" in arguments)
     if is_short:  # collecting garbage takes a quarter of its time, part of it when the process ends
         gc.disable()
@@ -134,9 +133,9 @@ def _run(name: str, *arguments: str) -> int:
     parser = parser_of(name)
     _check_words(parser, arguments)
     args, words = parser.parse_known_intermixed_args(arguments)
-    for place, word in enumerate(words):
+    for word in words:
         if word.startswith("-"):
-            _refuse_flag(parser, word, *words[place + 1 : place + 2])
+            _refuse_flag(parser, word)
     args.overrides = words
     stack = ExitStack()
     try:
@@ -147,8 +146,12 @@ def _run(name: str, *arguments: str) -> int:
         if "allow_package" in args:
             from runwright.config.permissions import grant
 
-            options = {"packages": args.allow_package, "trust_remote_code": args.trust_remote_code}
-            grant(**options, changed_data=getattr(args, "allow_changed_data", False))  # train's
+            grant(
+                packages=args.allow_package,
+                trust_remote_code=args.trust_remote_code,
+                changed_data=getattr(args, "allow_changed_data", False),  # train's
+                shadow=args.allow_shadow,
+            )
         if name in ALONE or getattr(args, "multirun", False):
             from runwright.trainer.environment import StopFlag, catch_signals, join_launch
 
@@ -164,7 +167,7 @@ def _run(name: str, *arguments: str) -> int:
     except KeyboardInterrupt as error:
         print(error if error.args else "interrupted", file=sys.stderr)
         return getattr(error, "code", 130)
-    except BrokenPipeError:  # `runwright config show | head`
+    except BrokenPipeError:  # `runwright train --cfg job | head`
         sys.stderr.close()
         return 141
     except OSError as error:
@@ -199,10 +202,6 @@ def _refuse_empty(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
 
 def _check_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
     for word in words:
-        bare = word.lstrip("-–—−")  # a word processor makes one of two hyphens
-        for meant in (f"--{bare}", f"-{bare}") if set(word[: -len(bare)]) - {"-"} else ():
-            if meant.partition("=")[0] in parser._option_string_actions:
-                parser.error(f"unknown option {word}, whose dash is not a hyphen; write {meant}")
         if not word.isascii() and any("\ud800" <= character <= "\udfff" for character in word):
             encoding = sys.getfilesystemencoding()
             parser.error(f"given {word!r}, expected text in {encoding}; LC_ALL=C.UTF-8 reads UTF-8")
@@ -218,12 +217,11 @@ def _show_without_secrets(
     sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))
 
 
-def _refuse_flag(parser: argparse.ArgumentParser, word: str, after: str = "") -> NoReturn:
+def _refuse_flag(parser: argparse.ArgumentParser, word: str) -> NoReturn:
     flag, _, value = word.partition("=")
     key = flag.lstrip("-").replace("-", "_")
     near = did_you_mean(key, [text.lstrip("-") for text in parser._option_string_actions])
     hint = near and did_you_mean(flag, parser._option_string_actions)
     if takes_overrides(parser) and not hint:
-        after = "" if after.startswith("-") or "=" in after else after
-        hint = f"an override has no dashes: {key}={value or after or '<value>'}"
+        hint = f"an override has no dashes: {key}={value or '<value>'}"
     parser.error(f"unknown option {word}; {hint}".rstrip("; "))

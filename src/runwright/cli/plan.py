@@ -27,11 +27,11 @@ def execute(args: argparse.Namespace) -> int:
     if args.multirun:
         from runwright.launch.multirun import trials_of
 
-        config, num_trials = trials_of(args.overrides, allow_shadow=args.allow_shadow)
+        config, num_trials = trials_of(args.overrides)
     else:
         if sweep := next((text for text in args.overrides if text.startswith("sweep=")), None):
             raise ConfigError(f"{sweep}: given without -m, expected runwright plan -m … {sweep}")
-        config, num_trials = compose_checked(args.overrides, allow_shadow=args.allow_shadow).config, None
+        config, num_trials = compose_checked(args.overrides).config, None
     require_files(config["dataset"])
     plans = import_uncollected("runwright.analysis.plan")
     print_facts(plans.facts(plans.plan_of(config), num_trials=num_trials), console=result_console())

@@ -47,7 +47,7 @@ def execute(args: argparse.Namespace) -> int:
     from runwright.runs.card import write_dataset
 
     with TemporaryDirectory(prefix="runwright-push-") as name:
-        write_dataset(args.run, Path(name), allow_shadow=args.allow_shadow)
+        write_dataset(args.run, Path(name))
         return _push(args, Path(name))
 
 

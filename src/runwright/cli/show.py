@@ -32,7 +32,6 @@ def execute(args: argparse.Namespace) -> int:
     else:
         from runwright.config.compose import compose_checked
 
-        config = compose_checked(overrides, allow_shadow=args.allow_shadow).config
-        model, notes = models.model_of(config)
+        model, notes = models.model_of(compose_checked(overrides).config)
     models.show(model, notes)
     return 0

@@ -25,7 +25,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("action", choices=("status", "best", "stop"))
     add("name", metavar="NAME", nargs="?", default="latest:sweeps", help="default: the newest")
-    add("--output", type=Path, metavar="FILE", help="of best: write it there instead")
     add("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
 
 
@@ -70,7 +69,7 @@ def execute(args: argparse.Namespace) -> int:
     from runwright.config.folders import find_conf_folders
 
     name = re.sub(r"\W+", "_", f"{folder.name}_best", flags=re.ASCII)  # Hydra takes no other one unquoted
-    file = args.output or Path("conf/experiment", f"{name}.yaml")
+    file = Path("conf/experiment", f"{name}.yaml")
     values = [job.metrics[best.metric] for job in same]
     value = f"{best.metric} {mean_text(values) if len(values) > 1 else f'{values[0]:.6g}'}"
     value += f" over {len(values)} seeds" if len(values) > 1 else ""

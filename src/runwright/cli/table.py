@@ -7,8 +7,6 @@ EXAMPLES = """examples:
   runwright table name:small name:large --rows name --columns test/accuracy
   runwright table vader-lr_search --rows optimizer.lr \\
       --columns validation/pearson --format latex
-  runwright table name:a name:b --rows model.name \\
-      --columns name,test/f1_macro      # a column for each experiment
 
 RUN is a folder, an id, latest or latest:NAME; name:NAME all finished runs of an
 experiment; SWEEP the name or folder of a sweep. Runs with the same values of

@@ -3,13 +3,12 @@
 import argparse
 from pathlib import Path
 
-from runwright.errors import ConfigError
+from runwright.errors import ConfigError, raise_if_any
 
 USAGE = "runwright train [options] [group=option] [key=value]"
 EXAMPLES = """examples:
   runwright train experiment=vader       a shipped experiment (conf/experiment/)
   runwright train experiment=vader optimizer.lr=1e-4 name=warmer
-  runwright train optimizer=sgd 'metric=[accuracy,f1_macro]'
   runwright train dataset=csv dataset.source.files.train=reviews.csv \\
       task.label_column=stars
   runwright train experiment=vader debug=five_steps   does it run at all?
@@ -19,7 +18,6 @@ EXAMPLES = """examples:
   runwright train --resume latest:vader         go on where a run was stopped
   runwright train experiment=vader resume=auto  the same, or a new run
   runwright train experiment=vader launch.num_processes=2
-  runwright train -m seed=1,2 hydra/launcher=joblib hydra.launcher.n_jobs=2
 
 group=option chooses a file of conf/ (shipped, or your own ./conf), key=value
 sets a value, ++key=value adds one, ~group leaves a group out. Tab completion:
@@ -31,7 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-m", "--multirun", action="store_true", help="one run for each combination of values")
     add("--cfg", "-c", choices=("job",), help="print the composed configuration and stop")
     add("--resolve", action="store_true", help="with --cfg: interpolations as values")
-    add("--package", "-p", metavar="KEY", help="with --cfg: only this part of it")
     help_text = "go on with this run (folder, id, latest, latest:NAME; auto: resume=auto)"
     add("--resume", metavar="RUN", help=help_text)
     help_text = "go on with a run although its rows or classes are not those that it was trained on; recorded"
@@ -42,15 +39,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     if args.cfg:
-        from runwright.cli import config
-
-        return config.execute(args)
+        return _print_config(args)
     if args.multirun:
         from runwright.launch.multirun import run_many
 
-        return run_many(args.overrides, allow_shadow=args.allow_shadow)
+        return run_many(args.overrides)
     if sweep := next((text for text in args.overrides if text.startswith("sweep=")), None):
         raise ConfigError(f"{sweep}: given without -m, expected runwright train -m … {sweep}")
     from runwright.launch.start import start
 
-    return start(args.overrides, resume=args.resume, resolved=args.resolved, allow_shadow=args.allow_shadow)
+    return start(args.overrides, resume=args.resume, resolved=args.resolved)
+
+
+def _print_config(args: argparse.Namespace) -> int:
+    """Print the composed configuration as YAML; without --resolve values may be missing."""
+    from omegaconf import OmegaConf
+
+    from runwright.config.compose import compose
+    from runwright.config.redaction import redact
+
+    composed = compose(args.overrides)
+    raise_if_any([m for m in composed.mistakes if args.resolve or not m.given.startswith("???")])
+    config = redact(composed.config if args.resolve else composed.unresolved)
+    print(OmegaConf.to_yaml(OmegaConf.create(config)), end="")
+    return 0

@@ -37,7 +37,7 @@ def execute(args: argparse.Namespace) -> int:
 
     if args.show_batch and not args.deep:
         raise ConfigError("--show-batch: given without --deep, which reads the data; add it")
-    composed = compose_checked(args.overrides, allow_shadow=args.allow_shadow)
+    composed = compose_checked(args.overrides)
     nodes = metric_nodes(composed.config["metric"]).values()
     if any(node[TARGET] == MODULE_METRIC for node in nodes):  # else nothing heavy is imported
         from runwright.metric.evaluate_adapter import check_modules

@@ -11,7 +11,6 @@ EXAMPLES = """examples:
   runwright verify experiment=vader         all three
   runwright verify experiment=vader parity  loss and gradient only
   runwright verify experiment=vader optimizer=sgd resume --steps 40
-  runwright verify model=mine.Model --allow-package mine
 
 checks:
   parity      loss and gradient of a batch, cut in several ways
@@ -42,6 +41,5 @@ def execute(args: argparse.Namespace) -> int:
         [text for text in args.overrides if text not in words],
         checks=words or list(CHECKS),
         num_steps=args.steps,
-        allow_shadow=args.allow_shadow,
     )
     return 1 if any(finding.verdict == "fails" for finding in findings) else 0

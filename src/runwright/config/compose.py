@@ -28,8 +28,6 @@ from runwright.errors import Mistake, did_you_mean, raise_if_any, shown
 
 ENDLESS = "which contains itself"
 ENVIRONMENT = r"\$\{oc\.env:[^{}]*\}"
-# Options that need no value where another is chosen.
-INSTEAD = {"tokenizer.name": "; or train one on the run's own texts: tokenizer=train/wordpiece"}
 
 
 def resolve(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any], list[Mistake]]:
@@ -70,11 +68,11 @@ def _bad_interpolation(key: str, text: str, error: Exception, root: DictConfig) 
     if isinstance(error, RecursionError) or "Recursive interpolation" in str(error):
         return Mistake(key, f"{text!r}, {ENDLESS}", "a value that ends")
     reason = str(error).strip().split("\n")[0]
-    hint = f"set {key}=<value>{INSTEAD.get(key, '')}"
+    hint = f"set {key}=<value>"
     variable = re.fullmatch(r"\$\{(?:env:)?(\w+)\}", text)
     if variable and variable[1] in os.environ:
         hint = f"${{oc.env:{variable[1]}}} is the environment variable"
-    target = "" if key in INSTEAD else _referenced_key(text)
+    target = _referenced_key(text)
     if target and ":" not in target and (near := did_you_mean(target, flat_keys(root))):
         hint = f"{near} or {hint}"
     return Mistake(key, f"{text!r}", f"a reference that resolves ({reason})", hint)
@@ -105,18 +103,15 @@ class Composed:
 
 
 def compose(
-    overrides: Sequence[str] = (),
-    *,
-    allow_shadow: bool = False,
-    folder: Path | None = None,
-    multirun: bool = False,
+    overrides: Sequence[str] = (), *, folder: Path | None = None, multirun: bool = False, shadow: bool = False
 ) -> Composed:
     """Compose the shipped `conf/`, the `conf/` of `folder` (default: the current one) and the overrides.
 
-    Overrides of a `multirun` may choose and set launcher and sweeper.
+    Overrides of a `multirun` may choose and set launcher and sweeper. With `shadow` files of the project may
+    replace shipped ones whatever is permitted.
     """
     folders = find_conf_folders(folder)
-    mistakes = [] if allow_shadow else folders.shadows()
+    mistakes = [] if shadow else folders.shadows()
     parsed, wrong = parse_overrides(overrides, folders, multirun=multirun)
     mistakes += wrong
     loaded, wrong = load_what_works(folders, [*parsed.choices, *parsed.hydra])
@@ -152,11 +147,9 @@ def put_on_top(config: DictConfig, values: Sequence[Override]) -> Composed:
     return Composed(config=resolved, unresolved=unresolved, overrides=texts, mistakes=mistakes)
 
 
-def compose_checked(
-    overrides: Sequence[str] = (), *, allow_shadow: bool = False, folder: Path | None = None
-) -> Composed:
+def compose_checked(overrides: Sequence[str] = (), *, folder: Path | None = None) -> Composed:
     """Compose as `compose` does. Raises ConfigError with every mistake that can be known."""
-    return checked(compose(overrides, allow_shadow=allow_shadow, folder=folder))
+    return checked(compose(overrides, folder=folder))
 
 
 def checked(composed: Composed, *, idle: Collection[str] = ()) -> Composed:

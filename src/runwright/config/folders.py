@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from runwright.config.permissions import granted
 from runwright.errors import Mistake
 
 GLOBAL_GROUPS = ("experiment", "sweep", "debug")  # merged over the whole; none is chosen at first
@@ -38,11 +39,11 @@ class ConfFolders:
         return next(filter(Path.is_file, (folder / name for folder in self.in_order)), None)
 
     def shadows(self) -> list[Mistake]:
-        """Files of the user's folder that have the name of a shipped one."""
+        """Files of the user's folder that have the name of a shipped one without permission."""
         problem, hint = "a file with the name of a shipped one", "to replace the shipped one: --allow-shadow"
         mistakes: list[Mistake] = []
         # In a group; what lies above them, as export.yaml, is replaced by the project's.
-        for file in sorted(self.project.rglob("*/*.yaml")) if self.project else []:
+        for file in sorted(self.project.rglob("*/*.yaml")) if self.project and not granted().shadow else []:
             shipped = self.shipped / file.relative_to(self.project or "")
             if shipped.is_file():
                 mistakes.append(Mistake(str(file), problem, f"another name than {shipped}", hint))

@@ -249,8 +249,6 @@ def _load(folders: ConfFolders, choices: list[Override], *, full: bool) -> Loade
     hydra = OmegaConf.masked_copy(config, HYDRA)
     if HYDRA in list(config.keys()):
         del config[HYDRA]
-    for node in (hydra, config):
-        OmegaConf.set_struct(node, value=True)
     of_all = defaults.overrides.known_choices
     options = {group: option for group, option in of_all.items() if HYDRA not in group}
     if not full and (len(options) < len(of_all) or hydra_leaves(hydra) != shipped):

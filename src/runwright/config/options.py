@@ -20,7 +20,6 @@ MODULE_METRIC = "runwright.metric.evaluate_adapter.module_metric"
 # What others offer and Runwright refuses, with the reason and what to use instead.
 REFUSED = {
     ("launch.strategy", "deepspeed"): WHY_NOT_DEEPSPEED,
-    ("launch.strategy", "ddp"): "replicated is that, without torch's wrapper",
 }
 NOUNS = {
     "bool": "true or false",
@@ -157,8 +156,6 @@ def _fits(value: Any, of: OptionType) -> bool:
 def _hint(value: Any, of: OptionType) -> str:
     if of.kind == "literal" and isinstance(value, str):
         return did_you_mean(value, [choice for choice in of.choices if isinstance(choice, str)])
-    if of.kind == "int" and isinstance(value, float) and math.isfinite(value) and value == int(value):
-        return f"write {int(value)}"
     if of.kind in {"int", "float"} and isinstance(value, str):
         with suppress(ValueError):
             float(value)

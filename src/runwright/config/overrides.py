@@ -1,15 +1,12 @@
 """Parse, check and apply overrides one by one, so that all their mistakes are reported."""
 
-import re
 import shlex
-import unicodedata
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -22,35 +19,6 @@ from runwright.errors import Mistake, did_you_mean, listed, nearest, shown
 
 # AssertionError is OmegaConf's, of a key below null.
 WRONG_VALUE = (ValueError, TypeError, AttributeError, AssertionError, IndexError)
-SYNONYMS = {  # names of other tools, by the last word of what was typed
-    "learning_rate": "optimizer.lr",
-    "wd": "optimizer.weight_decay",
-    "warmup": "scheduler.warmup_steps",
-    **dict.fromkeys(("epochs", "num_epochs", "num_train_epochs"), "trainer.max_epochs"),
-    "train_batch_size": "trainer.batch_size",
-    **dict.fromkeys(
-        ("per_device_train_batch_size", "gradient_accumulation_steps"), "trainer.microbatch_size"
-    ),
-    "gradient_clip_val": "trainer.max_grad_norm",
-    **dict.fromkeys(("fp16", "bf16"), "trainer.precision"),
-    "eval_steps": "trainer.evaluate_every_steps",
-    "patience": "trainer.early_stopping_patience",
-    **dict.fromkeys(("max_len", "max_seq_length"), "task.max_length"),
-    **dict.fromkeys(("model_name", "model_name_or_path"), "model.name"),
-    "tokenizer_name": "tokenizer.name",
-}
-FORMATS = {"csv": "csv", "tsv": "csv", "json": "json", "jsonl": "json", "txt": "text", "parquet": "parquet"}
-SPLIT_OF_FILE = {  # by the last word of a key that is given a file
-    **dict.fromkeys(("file", "files", "path", "data_files", "train_file", "train"), "train"),
-    **dict.fromkeys(("validation_file", "validation", "valid", "dev"), "validation"),
-    **dict.fromkeys(("test_file", "test"), "test"),
-}
-STRATEGY_OF_OPTION = {  # of generation
-    **dict.fromkeys(("temperature", "top_k", "top_p", "min_p", "seed", "num_return_sequences"), "sample"),
-    **dict.fromkeys(("num_beams", "length_penalty", "early_stopping"), "beam"),
-    **dict.fromkeys(("prompt_lookup_num_tokens", "max_matching_ngram_size"), "prompt_lookup"),
-}
-FILES = "dataset.source.files"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,9 +55,7 @@ def parse_overrides(
             if not multirun:
                 value = text.partition("=")[2]
                 hint = f"-m runs each of them; a list is {key}=[{value}]"
-                if re.fullmatch(r"[\d.,]+", value):
-                    hint = f"numbers have a point and no comma; {hint}"
-                elif name not in groups:
+                if name not in groups:
                     hint = f"as one text: {shlex.quote(f'{key}={quoted(value)}')}; {hint}"
                 mistakes.append(Mistake(text, "several values", "one value", hint))
         elif "/" in name or (name in groups and not isinstance(override.value(), dict)):
@@ -137,47 +103,29 @@ def apply_value(override: Override, config: DictConfig) -> list[Mistake]:
         return [Mistake(text, f"'@{override.package}' on a key", "a group before '@'")]
     if unknown := _check_key(override, config):
         return [unknown]
-    value = override.value()
-    node = None
-    with suppress(OmegaConfBaseException):  # what it refers to is not there
-        node = OmegaConf.select(config, key) if isinstance(value, str | dict) else None
-    if isinstance(node, DictConfig) and "train" in list(node) and isinstance(value, str):
-        hint = f"did you mean {key}.train={text.partition('=')[2]}?"
-        return [Mistake(text, "one value", "one for each split", hint)]
-    if isinstance(value, dict) and isinstance(node, DictConfig) and TARGET not in node:
-        # `dataset.columns={text: review}` brings new names; the schema knows what may be there.
-        OmegaConf.set_struct(node, value=False)
     try:
         ConfigLoaderImpl._apply_overrides_to_config([override], config)
     except (HydraException, OmegaConfBaseException, *WRONG_VALUE) as error:
         reason = str(error.__cause__ or error).strip().split("\n")[0]
-        return [Mistake(text, shown(value), f"a value for {key!r}", reason)]
+        return [Mistake(text, shown(override.value()), f"a value for {key!r}", reason)]
     return []
 
 
 def quoted(value: str) -> str:
     """The value of an override that Hydra takes for this very text."""
-    escaped = re.sub(r'(\\*)"', r'\1\1\\"', value)
-    ending = re.search(r"\\*$", value)
-    return f'"{escaped}{ending[0] if ending else ""}"'
+    return QuotedString(text=value, quote=Quote.double).with_quotes()
 
 
 def _parse(parser: OverridesParser, text: str, folders: ConfFolders) -> Override | Mistake:
     expected = "key=value or group=option"
     if "=" not in text and not text.startswith("~"):
-        group, slash, option = re.sub(r"^(\./)?conf/|\.yaml$", "", text).partition("/")
-        group, option = (group, option) if slash else ("experiment", group)
-        is_option = option in folders.options(group)
-        hint = f"write {group}={option}" if is_option else f"as in experiment={text.strip() or '…'}"
-        return Mistake(
-            text.strip() or "''", "no '='", expected, f"{hint}; options of the command start with --"
-        )
+        is_option = text in folders.options("experiment")
+        hint = f"{'write' if is_option else 'as in'} experiment={text}; options of the command start with --"
+        return Mistake(text.strip() or "''", "no '='", expected, hint)
     try:
         override = parser.parse_override(text)
     except (HydraException, ValueError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split("\n")[0].split()).partition(" expecting")[0]
-        if odd := [character for character in text if not character.isascii()]:
-            reason = f"{unicodedata.name(odd[0], repr(odd[0]))}; {reason}"
         key, _, value = text.partition("=")
         hint = f"text goes in quotes: {shlex.quote(f'{key}={quoted(value)}')}" if key.isascii() else ""
         return Mistake(text, f"a form that Hydra cannot read ({reason})", expected, hint)
@@ -201,7 +149,7 @@ def _check_key(override: Override, config: DictConfig) -> Mistake | None:
     if is_free and not nearest(parts[depth], siblings) and parts[depth] not in SPLITS:
         hint = f"a new key takes a plus: +{text}"
     else:
-        hint = hint_for_key(key, text.partition("=")[2], config, where=where, siblings=siblings)
+        hint = hint_for_key(key, flat_keys(config), where=where, siblings=siblings)
     return Mistake(text, f"an unknown key {key!r}", expected, hint)
 
 
@@ -210,59 +158,28 @@ def _check_key(override: Override, config: DictConfig) -> Mistake | None:
 
 def hint_for_option(option: str, options: Sequence[str], group: str, folders: ConfFolders) -> str:
     """The option or override to write instead of an option that a group lacks."""
-    for folder in folders.in_order:
-        if (folder / group / f"{option}.yml").is_file():
-            return f"Hydra reads .yaml only: rename {group}/{option}.yml"
-    if group == "dataset" and (choice := _choice_of_file(option, "train")):
-        return f"a file is {choice}"
-    near = did_you_mean(option.removeprefix("conf/").removeprefix(f"{group}/"), options)
+    near = did_you_mean(option, options)
     if group in ("model", "tokenizer"):
-        near += f" by its name on the hub, or a folder: {group}.name={option}"
-    elif not near or not folders.project:
-        near += f" looked in ./conf and {folders.shipped}"
-    return near.strip()
+        return f"{near} by its name on the hub, or a folder: {group}.name={option}".strip()
+    return near or f"looked in ./conf and {folders.shipped}"
 
 
-def hint_for_key(
-    key: str, value: str, config: DictConfig, *, where: str = "", siblings: Sequence[str] = ()
-) -> str:
-    """The nearest key to one that is not there; `where`, with `siblings` below it, is."""
-    keys, last = flat_keys(config), key.split(".")[-1]
-    if (usual := f"{where}.{SPLITS.get(last)}") in keys:
+def hint_for_key(key: str, keys: Sequence[str], *, where: str = "", siblings: Sequence[str] = ()) -> str:
+    """The nearest of the keys to one that is not there; `where`, with `siblings` below it, is."""
+    rest, last = key.removeprefix(f"{where}."), key.rpartition(".")[2]
+    usual = f"{where}.{SPLITS.get(last)}"
+    if usual in keys:
         return f"did you mean {usual!r}?"
-    if key.startswith("generation.") and last in STRATEGY_OF_OPTION:
-        return f"it is an option of generation={STRATEGY_OF_OPTION[last]}"
-    if (split := SPLIT_OF_FILE.get(last)) and (choice := _choice_of_file(value, split)):
-        return f"did you mean {f'{FILES}.{split}' if FILES in keys else choice!r}?"
-    match = same_key(key, keys)
-    rest = key[len(where) + 1 if where else 0 :]
+    ending = [other for other in keys if f".{other}".endswith(f".{key}")]
+    match = min(ending, key=lambda key: key.count("."), default=None)
     if match is None and "." not in rest and (near := nearest(rest, siblings)):
         match = f"{where}.{near}" if where else near
-    if match is None:  # the nearest of those that end in the same word, else of all
-        same_name = [other for other in keys if other.split(".")[-1] == last]
-        same_name.sort(key=lambda other: not other.startswith("dataset.holdout"))
-        match = (same_name or [""])[0] if last in SPLIT_OF_FILE else nearest(key, same_name)
-        match = match or (same_name[0] if len(same_name) == 1 else nearest(key, keys))
+    same_name = [other for other in keys if other.rpartition(".")[2] == last]
+    others = [other for other in keys if not key.startswith(f"{other}.")]
+    match = match or nearest(key, same_name) or nearest(key, others)
     return f"did you mean {match!r}?" if match else ""
-
-
-def same_key(name: str, keys: Sequence[str]) -> str | None:
-    """The key that others call so, or the shortest one whose dotted path ends so."""
-    if (synonym := SYNONYMS.get(name.split(".")[-1])) in keys:
-        return synonym
-    ending = [key for key in keys if f".{key}".endswith(f".{name}")]
-    return min(ending, key=lambda key: key.count("."), default=None)
 
 
 def flat_keys(config: DictConfig) -> list[str]:
     """Dotted names of all keys, those of mappings before the keys inside them."""
     return [key for key, _ in walk(OmegaConf.to_container(config, resolve=False)) if key]
-
-
-def _choice_of_file(value: str, split: str) -> str:
-    """The overrides that read a file of this name as a split; empty where it is the name of none."""
-    _, dot, ending = value.strip("'\"[]").rpartition(".")
-    if not dot or ending.lower() not in FORMATS:
-        return ""
-    tabs = " dataset.source.delimiter=tab" if ending.lower() == "tsv" else ""
-    return f"dataset={FORMATS[ending.lower()]}{tabs} {FILES}.{split}={value}"

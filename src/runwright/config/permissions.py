@@ -1,4 +1,4 @@
-"""Permissions that only the user can grant: packages of a project, downloaded code, changed data.
+"""Permissions that only the user can grant: packages, downloaded code, changed data, shadowed files.
 
 Granted on the command line or by the project the user starts in; worker processes get it through their
 environment.
@@ -24,6 +24,7 @@ class Permissions:
     packages: tuple[str, ...] = ()  # whose classes and functions a configuration may name
     trust_remote_code: bool = False  # code that comes with data, metrics or models may run
     changed_data: bool = False  # a run may go on with other data than it was trained on
+    shadow: bool = False  # a file of the project's conf/ may replace a shipped one
 
 
 _granted: Permissions | None = None
@@ -34,6 +35,7 @@ def grant(
     packages: Iterable[str] = (),
     trust_remote_code: bool = False,
     changed_data: bool = False,
+    shadow: bool = False,
     folder: Path | None = None,
 ) -> Permissions:
     """Allow these packages, and those in `[tool.runwright]` of `folder`'s pyproject.toml (default: here).
@@ -58,6 +60,7 @@ def grant(
         packages=names,
         trust_remote_code=trust_remote_code or inherited.trust_remote_code,
         changed_data=changed_data or inherited.changed_data,
+        shadow=shadow or inherited.shadow,
     )
     return _granted
 

@@ -10,7 +10,6 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -164,10 +163,10 @@ def check_secrets(config: Mapping[str, Any], unresolved: Mapping[str, Any]) -> l
 
     The variables that the others come from are masked from now on, whatever they are called.
     """
-    written = leaves_of(unresolved)
+    names = _VARIABLE.findall(str(unresolved))
     for key, value in leaves_of(config).items():
         if _is_secret(key, value) or (isinstance(value, str) and secrets_of_address(value)):
-            _register(_VARIABLE.findall(_source(written, key)))
+            _register([name for name in names if os.environ.get(name) and os.environ[name] in str(value)])
     return _conceal(config)[1]
 
 
@@ -253,14 +252,6 @@ def _with_references(text: str, variables: Mapping[str, str], secrets: Sequence[
         if len(value) >= MIN_SECRET_LENGTH or value in secrets:
             text = text.replace(value, f"${{oc.env:{name}}}")
     return text
-
-
-def _source(written: Mapping[str, Any], key: str) -> str:
-    """The text written under a key; where it refers to another key, the text written there."""
-    for outer in accumulate(key.split("."), "{}.{}".format):
-        if other := re.fullmatch(r"\$\{([\w.]+)\}", str(written.get(outer))):
-            return _source(written, f"{other[1]}{key.removeprefix(outer)}")
-    return str(written.get(key))
 
 
 def _register(names: Sequence[str]) -> None:

@@ -7,7 +7,6 @@ takes the options of a node from there too (`signature.py`) and reports all mist
 """
 
 import inspect
-import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from runwright.config.folders import GLOBAL_GROUPS
 from runwright.config.options import TARGET, check_value, is_node, walk
 from runwright.config.permissions import granted
 from runwright.config.rules.table import RULES, check_rules
-from runwright.config.signature import Signature, find_file, read_signature, read_source
+from runwright.config.signature import Signature, read_signature, read_source
 from runwright.errors import ConfigError, Mistake, did_you_mean, listed, raise_if_any, shown
 from runwright.version import __version__
 
@@ -82,18 +81,16 @@ SINCE_BEGUN = ("card", "hub")  # runs from before there were these are still rea
 SHARED = {"task": "TaskOptions", "metric": "MetricOptions"}
 
 
-def check_target(target: Any, *, key: str, group: str | None = None) -> Signature | Mistake:
-    """The signature of a target that the group (default: any) may name, or the mistake in it."""
-    modules = [GROUPS[group].module] if group else [rules.module for rules in GROUPS.values()]
-    packages = granted().packages
-    expected = f"a class or function of {f'{modules[0]}.…' if group else 'runwright.<group>.…'}"
-    expected += f" or of your {listed(packages)}" if packages else ""
+def check_target(target: Any, *, key: str, group: str) -> Signature | Mistake:
+    """The signature of a target that the group may name, or the mistake in it."""
+    room, packages = GROUPS[group].module, granted().packages
+    expected = f"a class or function of {room}.…{f' or of your {listed(packages)}' if packages else ''}"
     parts = target.split(".") if isinstance(target, str) and target.isascii() else []
     if len(parts) < 2 or not all(map(str.isidentifier, parts)):
         return Mistake(key, shown(target), f"the dotted name of {expected}")
     module, _, name = target.rpartition(".")
-    if not any(f"{module}.".startswith(f"{allowed}.") for allowed in (*modules, *packages)):
-        hint = did_you_mean(module, modules)
+    if not any(f"{module}.".startswith(f"{allowed}.") for allowed in (room, *packages)):
+        hint = did_you_mean(module, [room])
         if parts[0] != "runwright":
             always = "packages in [tool.runwright] of pyproject.toml"
             hint = f"a package of your own: --allow-package {parts[0]}, or {always}"
@@ -105,8 +102,7 @@ def check_target(target: Any, *, key: str, group: str | None = None) -> Signatur
         expected = f"a module that Python can read ({error.filename}, line {error.lineno})"
         return Mistake(key, shown(target), expected)
     if source is None:
-        expected, hint = f"a module that exists: {module!r} does not", _nearest_module(module, name)
-        return Mistake(key, shown(target), expected, hint)
+        return Mistake(key, shown(target), f"a module that exists: {module!r} does not")
     if signature is None or name.startswith("_"):
         public = [public for public in source.definitions if not public.startswith("_")]
         expected = f"a class or function defined in {module}: {listed(public)}"
@@ -115,10 +111,10 @@ def check_target(target: Any, *, key: str, group: str | None = None) -> Signatur
 
 
 def objects_for(
-    signature: Signature, group: str | None, objects: tuple[T, ...], *, nested: bool
+    signature: Signature, group: str, objects: tuple[T, ...], *, nested: bool
 ) -> tuple[T, ...] | None:
     """The objects, of those of its group, that a node is passed; None where its group calls it later."""
-    rules = GROUPS[group] if group else Group(module="")
+    rules = GROUPS[group]
     if (nested or group == "metric") and signature.objects in rules.called_later:
         return None
     if nested or rules.only_if_needed:
@@ -126,13 +122,13 @@ def objects_for(
     return objects
 
 
-def options_of(node: Mapping[str, Any], group: str | None, *, nested: bool) -> dict[str, Any]:
+def options_of(node: Mapping[str, Any], group: str, *, nested: bool) -> dict[str, Any]:
     """The options of a node that its target is passed."""
-    shared = GROUPS[group].shared if group and not nested else ()
+    shared = () if nested else GROUPS[group].shared
     return {name: value for name, value in node.items() if name not in (TARGET, *shared)}
 
 
-def locate(target: str, *, group: str | None = None, key: str = TARGET) -> Any:
+def locate(target: str, *, group: str, key: str = TARGET) -> Any:
     """The class or function behind an allowed target, imported. Raises ConfigError."""
     signature = check_target(target, key=key, group=group)
     if isinstance(signature, Mistake):
@@ -147,17 +143,17 @@ def locate(target: str, *, group: str | None = None, key: str = TARGET) -> Any:
     return definition
 
 
-def instantiate(node: Mapping[str, Any], *objects: Any, group: str | None = None, key: str = "") -> Any:
+def instantiate(node: Mapping[str, Any], *objects: Any, group: str, key: str = "") -> Any:
     """Call the target of a node with the objects and the node's options.
 
     Nested nodes are made first, with the same objects where they need any. A function that its group calls
-    later gets its options bound. `group` narrows the targets to those of one group.
+    later gets its options bound.
     """
     raise_if_any(door_openers(dict(node), key))
     return _make(node, objects, group, key, nested=False)
 
 
-def _make(value: Any, objects: tuple[Any, ...], group: str | None, key: str, *, nested: bool = True) -> Any:
+def _make(value: Any, objects: tuple[Any, ...], group: str, key: str, *, nested: bool = True) -> Any:
     def inner(name: Any, item: Any) -> Any:
         return _make(item, objects, group, f"{key}.{name}" if key else str(name))
 
@@ -179,7 +175,7 @@ def _make(value: Any, objects: tuple[Any, ...], group: str | None, key: str, *, 
 
 
 def import_node(
-    node: Mapping[str, Any], objects: tuple[Any, ...], *, group: str | None, key: str, nested: bool
+    node: Mapping[str, Any], objects: tuple[Any, ...], *, group: str, key: str, nested: bool
 ) -> tuple[Any, tuple[Any, ...] | None, dict[str, Any]]:
     """The target of a node, the objects it is passed now (None: later), and its options.
 
@@ -211,22 +207,6 @@ def door_openers(config: Any, key: str = "") -> list[Mistake]:
         for inner, value in walk(config, key)
         if (why := DOOR_OPENERS.get(inner.rpartition(".")[2].lower()))
     ]
-
-
-def _nearest_module(module: str, name: str) -> str:
-    """A hint on the module of the package that defines a name, else on the module of the nearest name."""
-    for package in (".".join(module.split(".")[:2]), module.split(".")[0]):
-        file = find_file(package)
-        if file is not None and file.name == "__init__.py":
-            break
-    else:
-        return ""
-    modules: list[str] = []
-    for path in sorted(file.parent.rglob("*.py")):
-        modules.append(".".join([package, *path.relative_to(file.parent).with_suffix("").parts]))
-        if re.search(rf"^(class|def) {name}\b", path.read_text(encoding="utf-8"), re.MULTILINE):
-            return f"{name} is in {modules[-1]}"
-    return did_you_mean(module, [other.removesuffix(".__init__") for other in modules])
 
 
 @cache  # keyed by the object: a module that is reloaded makes a new one, whose sources are hashed anew
@@ -334,18 +314,12 @@ def check_options(
     return mistakes
 
 
-# Options that may stand a level too high or low.
-ROW_OPTIONS = ("holdout", "subset", "cleaning", "stratify_by", "streaming")
-
-
 def _unknown_key(key: str, choices: list[str]) -> list[Mistake]:
     name = key.rpartition(".")[2]
     if name.lower() in DOOR_OPENERS:  # reported once, with the real reason
         return []
     expected = f"one of {listed(choices)}" if choices else "no options"
     hint = did_you_mean(name, choices)
-    if name in ROW_OPTIONS:
-        hint = f"did you mean dataset.{name}?"
     if key in GLOBAL_GROUPS:
         hint = f"a file in conf/{key}/ starts with '# @package _global_'"
     return [Mistake(key, "an unknown key", expected, hint)]

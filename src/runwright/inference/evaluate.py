@@ -56,7 +56,6 @@ def evaluate_run(
     *,
     splits: Sequence[str] | None = None,
     device: str | None = None,
-    allow_shadow: bool = False,
     hypotheses: Hypotheses | None = None,
     logits: bool = False,
     in_parts: bool = False,
@@ -74,10 +73,10 @@ def evaluate_run(
         if not any(_group(override_key(text)) in ("dataset", "experiment") for text in overrides):
             files = "dataset=csv dataset.source.files.test=FILE"
             raise ConfigError(f"runwright evaluate: {source.name} is no run and has no data; add {files}")
-        run = load_named(source, on_top_of([], overrides), device=device, allow_shadow=allow_shadow)
+        run = load_named(source, on_top_of([], overrides), device=device)
         run, folder = choosing(run, hypotheses), Path(run.config["output_dir"]).expanduser()
         return _evaluate_splits(run, folder, splits, other=None, **options)
-    composed = _compose(source, overrides, allow_shadow=allow_shadow) if overrides else {}
+    composed = _compose(source, overrides) if overrides else {}
     keys = [override_key(text) for text in overrides]
     judging = {name: composed["task"][name] for name in JUDGING if f"task.{name}" in keys}
     if tuned := [name for name, value in judging.items() if value == "tune"]:
@@ -212,15 +211,15 @@ def _group(key: str) -> str:
     return re.split(r"[./@]", key)[0]
 
 
-def _compose(folder: Path, overrides: Sequence[str], *, allow_shadow: bool) -> Mapping[str, Any]:
+def _compose(folder: Path, overrides: Sequence[str]) -> Mapping[str, Any]:
     """The run's configuration with these on top; with another data set, its overrides with these on top."""
     refuse_kept(overrides, read_saved(folder))
     if "dataset" not in map(override_key, overrides):
-        config, _ = with_overrides(folder, on_top_of([], overrides), allow_shadow=allow_shadow)
+        config, _ = with_overrides(folder, on_top_of([], overrides))
         return reveal(seen_from_here(folder, config), but="tracker")
     # Nothing is tracked here: the store's secrets are not needed.
     recorded = [text for text in recorded_overrides(folder) if not override_key(text).startswith("tracker.")]
-    return compose_checked(on_top_of(recorded, overrides), allow_shadow=allow_shadow).config
+    return compose_checked(on_top_of(recorded, overrides)).config
 
 
 def on_top_of(recorded: Sequence[str], overrides: Sequence[str]) -> list[str]:

@@ -69,12 +69,7 @@ def open_model(
 
 
 def load_named(
-    named: Named,
-    overrides: Sequence[str],
-    *,
-    device: str | None,
-    idle: Collection[str] = (),
-    allow_shadow: bool = False,
+    named: Named, overrides: Sequence[str], *, device: str | None, idle: Collection[str] = ()
 ) -> FinishedRun:
     """A model by name with its tokenizer and task; raises ConfigError before weights are read.
 
@@ -95,7 +90,7 @@ def load_named(
     decoding = _decoding(saved, source, settings)
     usual = _usual(named, saved, task_name, num_beams=decoding.get("num_beams") or 1, evaluates=not idle)
     texts = [f"{key}={value}" for key, value in usual.items() if key not in typed]
-    composed = compose([*texts, *overrides], allow_shadow=allow_shadow or bool(idle))
+    composed = compose([*texts, *overrides], shadow=bool(idle))
     config = {"dataset": {}, **reveal(checked(composed, idle=idle).config, but="tracker")}
     tokenizer = instantiate(config["tokenizer"], group="tokenizer", key="tokenizer")
     limit = min(positions or sys.maxsize, tokenizer.model_max_length)

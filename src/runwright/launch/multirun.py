@@ -68,10 +68,10 @@ class SweepStopped(BaseException):  # no `except Exception` of Hydra holds it up
     """A signal ended a multirun between two jobs."""
 
 
-def run_many(overrides: list[str], *, allow_shadow: bool) -> int:
+def run_many(overrides: list[str]) -> int:
     """Hand the command line to Hydra, which calls `run_job` for each job; returns the exit code."""
     folders = find_conf_folders()
-    examples, _ = check_all(overrides, folders, allow_shadow=allow_shadow)
+    examples, _ = check_all(overrides, folders)
     composed = examples[0]
     output, is_study = Path(composed.config["output_dir"]), _sweeper_of(composed) == STUDY_SWEEPER
     # Hydra writes its configuration down: it gets references in the place of secrets.
@@ -122,7 +122,7 @@ def run_job(_: DictConfig) -> dict[str, Any]:
     outcome: dict[str, Any] = {"job": hydra.job.num, "overrides": overrides, "folder": None}
     started, sweep = time.time(), Path(hydra.sweep.dir).resolve()
     try:
-        composed = compose_checked(overrides, allow_shadow=True)  # or the multirun would not have begun
+        composed = compose_checked(overrides)
         command = [*sys.orig_argv[:1], "-m", "runwright", "train", *overrides]
         require_files(composed.config["dataset"])
         identity = f"{sweep.name}-{digest(str(sweep))[:8]}"  # the same for a multirun that is started again
@@ -264,9 +264,7 @@ def _run_stoppable(command: Sequence[str], output: Path | None) -> int:
                 continue
 
 
-def check_all(
-    overrides: list[str], folders: ConfFolders, *, allow_shadow: bool
-) -> tuple[list[Composed], Space]:
+def check_all(overrides: list[str], folders: ConfFolders) -> tuple[list[Composed], Space]:
     """Check every choice of every axis, each beside the first values of the others, before the first job.
 
     Of numbers both ends are checked. Returns the configurations, of the first values first, and the space.
@@ -275,7 +273,7 @@ def check_all(
     wrong = {mistake.key for mistake in mistakes}
     axes = [str(sweep.input_line) for sweep in typed.sweeps]
     fixed = [text for text in overrides if text not in {*axes, *wrong}]
-    base = compose(fixed, allow_shadow=allow_shadow, multirun=True)
+    base = compose(fixed, multirun=True)
     mistakes += [mistake for mistake in base.mistakes if mistake.key.startswith(f"{HYDRA}.")]
     if _sweeper_of(base) == BASIC_SWEEPER:
         endless = [str(sweep.input_line) for sweep in typed.sweeps if not sweep.is_discrete_sweep()]
@@ -292,14 +290,14 @@ def check_all(
     )
     trials = list(islice(space.examples(), MAX_CHECKED)) or [space.fixed]
     settings = [str(setting.input_line) for setting in typed.hydra]
-    composed = [compose([*settings, *trial], allow_shadow=allow_shadow, multirun=True) for trial in trials]
+    composed = [compose([*settings, *trial], multirun=True) for trial in trials]
     raise_if_any([*mistakes, *(mistake for job in composed for mistake in all_mistakes(job))])
     return composed, space
 
 
-def trials_of(overrides: list[str], *, allow_shadow: bool) -> tuple[dict[str, Any], int]:
+def trials_of(overrides: list[str]) -> tuple[dict[str, Any], int]:
     """The configuration of a sweep's first values, and the number of its trials."""
-    (composed, *_), space = check_all(overrides, find_conf_folders(), allow_shadow=allow_shadow)
+    (composed, *_), space = check_all(overrides, find_conf_folders())
     budget = composed.hydra.get("hydra.sweeper.n_trials")
     if budget is not None and int(budget) <= 0:
         raise ConfigError(f"hydra.sweeper.n_trials: given {budget}, expected more than 0")

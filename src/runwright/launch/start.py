@@ -40,13 +40,7 @@ from runwright.trainer.environment import (
 AUTO = "auto"
 
 
-def start(
-    overrides: Sequence[str] = (),
-    *,
-    resume: str | None = None,
-    resolved: Path | None = None,
-    allow_shadow: bool = False,
-) -> int:
+def start(overrides: Sequence[str] = (), *, resume: str | None = None, resolved: Path | None = None) -> int:
     """Begin or resume a run, or join the processes of torchrun or `accelerate launch`; returns the exit code.
 
     `resume` is a run, or auto; `resolved` a resolved config.yaml.
@@ -60,7 +54,7 @@ def start(
     with ExitStack() as stack:
         folder, mode = None, "auto"
         if rank() == 0:
-            folder, resumed = _choose_folder(overrides, resume, resolved, allow_shadow=allow_shadow)
+            folder, resumed = _choose_folder(overrides, resume, resolved)
             if world_size() == 1 and resumed and (reason := why_finished(folder, resumed)):
                 return _settle(folder, reason)
             lock = stack.enter_context(run_lock(folder))
@@ -99,7 +93,7 @@ def _settle(folder: Path, reason: str) -> int:
 
 
 def _choose_folder(
-    overrides: Sequence[str], resume: str | None, resolved: Path | None, *, allow_shadow: bool
+    overrides: Sequence[str], resume: str | None, resolved: Path | None
 ) -> tuple[Path, dict[str, Any] | None]:
     """The folder of the run to begin or to resume; with the new configuration of a resumed one."""
     from runwright.dataset.readers.addresses import require_files
@@ -107,7 +101,7 @@ def _choose_folder(
     if resume and resume != AUTO:
         folder = resolve_run(resume)
         require_format(folder)
-        changed = change_config(folder, overrides, allow_shadow=allow_shadow) if overrides else None
+        changed = change_config(folder, overrides) if overrides else None
         return folder, changed or read_config(folder / CONFIG_FILE)
     if resolved:
         config = read_config(resolved)
@@ -119,7 +113,7 @@ def _choose_folder(
     from runwright.config.compose import compose_checked
 
     texts = [*overrides, f"resume={AUTO}"] if resume else list(overrides)
-    composed = compose_checked(texts, allow_shadow=allow_shadow)
+    composed = compose_checked(texts)
     if str(composed.hydra.get("hydra.mode")) == "RunMode.MULTIRUN":
         raise ConfigError("hydra.mode: given MULTIRUN without -m, expected runwright train -m …")
     restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0  # by torchrun, after a failure

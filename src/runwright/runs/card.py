@@ -120,11 +120,11 @@ def _energy(folder: Path, seconds: float) -> str:
     return f"{watts * seconds / 3600:.3g} Wh" if gpus else ""
 
 
-def write_dataset(overrides: Sequence[str], folder: Path, *, allow_shadow: bool) -> None:
+def write_dataset(overrides: Sequence[str], folder: Path) -> None:
     """Write the splits that a run with these overrides would have as data/<split>.parquet, with a card."""
     from huggingface_hub import DatasetCardData
 
-    composed = checked(compose(overrides, allow_shadow=allow_shadow), idle=GROUPS.keys() - {"dataset"})
+    composed = checked(compose(overrides), idle=GROUPS.keys() - {"dataset"})
     config, name = reveal(composed.config), str(composed.choices["dataset"])
     if config["dataset"].get("streaming"):
         raise ConfigError("dataset.streaming: given true, expected false: the splits are written as a whole")

@@ -53,9 +53,9 @@ def _begun(sweep: Path) -> tuple[float, str]:
     return max((file.stat().st_mtime for file in files), default=sweep.stat().st_mtime), sweep.name
 
 
-def write_report(folder: Path, *, is_sweep: bool, file: Path | None = None) -> Path:
-    """Write the page; by default into the folder itself."""
-    target = file or folder / REPORT_NAME
+def write_report(folder: Path, *, is_sweep: bool) -> Path:
+    """Write the page of a run or a sweep into its folder."""
+    target = folder / REPORT_NAME
     if is_sweep:
         jobs = read_jobs(folder)
         if not jobs:

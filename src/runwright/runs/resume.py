@@ -42,7 +42,7 @@ CONSEQUENCES = {
 
 
 def with_overrides(
-    folder: Path, overrides: Sequence[str], *, allow_shadow: bool = False
+    folder: Path, overrides: Sequence[str]
 ) -> tuple[dict[str, Any], dict[str, tuple[Any, Any]]]:
     """The configuration of a run with overrides on top of its own, and old and new value of changed keys.
 
@@ -59,7 +59,7 @@ def with_overrides(
     conf, stored = find_conf_folders(), folders.read_config(folder / folders.CONFIG_FILE)
     repeated = {text for text in recorded_overrides(folder) if override_key(text) in GLOBAL_GROUPS}
     parsed, mistakes = parse_overrides([text for text in overrides if text not in repeated], conf)
-    raise_if_any([*mistakes, *([] if allow_shadow else conf.shadows())])
+    raise_if_any([*mistakes, *conf.shadows()])
     seeds = dict.fromkeys((f"seeds.{name}" for name in stored.get("seeds", {})), "${seed}")
     base = _with_interpolations(stored, folders.read_run(folder).get("interpolations") or seeds)
     choices = [str(choice.input_line) for choice in parsed.choices]
@@ -102,17 +102,17 @@ def _with_options(folder: Path, base: dict[str, Any], choices: list[str]) -> dic
     if not choices:
         return base
     recorded = recorded_overrides(folder)
-    before = compose(recorded, allow_shadow=True)
+    before = compose(recorded)
     if before.mistakes:  # the files that the run was composed from have changed since
-        recorded, before = [], compose(allow_shadow=True)
+        recorded, before = [], compose()
     replaced = set(map(override_key, choices))
     remaining = [text for text in recorded if override_key(text) not in replaced]
-    after = compose([*remaining, *choices], allow_shadow=True)
+    after = compose([*remaining, *choices])
     wrong = {mistake.key for mistake in after.mistakes}  # an option that only the old choice has, perhaps
     dropped = [text for text in remaining if text in wrong and override_key(text).split(".")[0] in replaced]
     if dropped:
         remaining = [text for text in remaining if text not in dropped]
-        after = compose([*remaining, *choices], allow_shadow=True)
+        after = compose([*remaining, *choices])
     # What is missing yet, the values of the command line may bring.
     raise_if_any([m for m in after.mistakes if m not in before.mistakes and "???" not in m.given])
     patched = dict(base)
@@ -127,12 +127,12 @@ def _with_options(folder: Path, base: dict[str, Any], choices: list[str]) -> dic
     }
 
 
-def change_config(folder: Path, overrides: Sequence[str], *, allow_shadow: bool = False) -> dict[str, Any]:
+def change_config(folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
     """The configuration of an existing run with overrides on top; nothing is written.
 
     Raises ConfigError, naming each key with both values, where a change would make it another run.
     """
-    config, changed = with_overrides(folder, overrides, allow_shadow=allow_shadow)
+    config, changed = with_overrides(folder, overrides)
     stored = flatten(folders.read_config(folder / folders.CONFIG_FILE))
     mistakes = []
     for key, (old, new) in changed.items():

@@ -211,7 +211,7 @@ def with_safetensors(source: str, *, name: str) -> str:
     """
     if not (files := _pickled(source)):
         return source
-    if store.read_manifest(entry := _entry(files)) is None:
+    if not store.read_json((entry := _entry(files)) / store.MANIFEST):
         raise ConfigError(
             f"model.name: {name!r} has its weights in {files[0].name} alone, a pickle, which may run code; "
             f"convert them once: runwright convert {name}"

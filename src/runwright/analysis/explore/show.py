@@ -23,12 +23,12 @@ MAX_EXAMPLES = 2  # of a finding on the terminal
 USED_GROUPS = {"dataset", "tokenizer", "task"}  # a tokenizer may be the model's by its name
 
 
-def explore_config(overrides: Sequence[str], *, output: Path | None, allow_shadow: bool = False) -> None:
+def explore_config(overrides: Sequence[str], *, output: Path | None) -> None:
     """Explore the data that a run with these overrides would train on; print the findings, write the page.
 
     Raises DataError where a split has no such texts.
     """
-    composed = checked(compose(overrides, allow_shadow=allow_shadow), idle=GROUPS.keys() - USED_GROUPS)
+    composed = checked(compose(overrides), idle=GROUPS.keys() - USED_GROUPS)
     config = _without_streams(composed.config)
     name = str(composed.choices.get("experiment") or composed.choices.get("dataset") or "dataset")
     console = result_console()

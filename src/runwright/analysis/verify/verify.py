@@ -214,14 +214,13 @@ def verify(
     *,
     checks: Sequence[str],
     num_steps: int,
-    allow_shadow: bool = False,
 ) -> list[parity.Finding]:
     """Verify an experiment, print the findings, and return them.
 
     Raises ConfigError or DataError where the experiment cannot even begin.
     """
     say = partial(Console(stderr=True, highlight=False).print, style="dim")
-    config = compose_checked(overrides, allow_shadow=allow_shadow).config
+    config = compose_checked(overrides).config
     say("reading the data")
     build.prepare(config, cache_folder=cache_root() / "examples")  # fills the cache for all that follow
     folder = Path(tempfile.mkdtemp(prefix="runwright-verify-"))

@@ -55,7 +55,7 @@ def check_rules(
     return mistakes
 
 
-def at_most_one(*keys: str, none: str = "", within: str = "") -> Rule:
+def at_most_one(*keys: str, none: str = "") -> Rule:
     """Of these options at most one is set; 0 is not. `none` is expected where all are null."""
 
     def check(*values: Any) -> Mistakes:
@@ -66,7 +66,7 @@ def at_most_one(*keys: str, none: str = "", within: str = "") -> Rule:
             both = " and ".join(f"{key}={shown(value)}" for key, value in options.items())
             yield Mistake(list(options)[-1], both, "at most one of them", "set the other to null")
 
-    return Rule(keys=keys, check=check, within=within)
+    return Rule(keys=keys, check=check)
 
 
 def rule(check: Callable[..., Mistakes], *keys: str, within: str = "") -> Rule:
@@ -104,13 +104,13 @@ def forbids(key: str, forbidden: Any, when: When, expected: str, hint: str = "",
     return Rule(keys=(key, *when), check=check, within=within)
 
 
-def matches(key: str, pattern: str, expected: str, hint: str = "", when: When | None = None) -> Rule:
-    """The text fits the pattern (when others have their values)."""
+def matches(key: str, pattern: str, expected: str, hint: str = "") -> Rule:
+    """The text fits the pattern."""
 
     def is_other(value: Any) -> bool:
         return isinstance(value, str) and re.fullmatch(pattern, value) is None
 
-    return forbids(key, is_other, when or {}, expected, hint)
+    return forbids(key, is_other, {}, expected, hint)
 
 
 def distinct(*keys: str) -> Rule:
