@@ -35,7 +35,7 @@ from runwright.tokenizer.trained import keep_trained
 from runwright.tracker import hub
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import read_curves
-from runwright.tracker.provenance import code_folders, collect, copy_sources, hash_model, tags
+from runwright.tracker.provenance import code_folders, collect, hash_model, tags
 from runwright.trainer.checkpoint import Snapshot, is_valid, list_checkpoints
 from runwright.trainer.environment import StopFlag
 from runwright.trainer.evaluate import Evaluation
@@ -50,7 +50,6 @@ TASK_FILE = "task.json"
 LOG_FILE = "log.txt"
 PROVENANCE_FILE = "provenance.json"
 MODELS_FILE = "models.json"
-SOURCE_FOLDER = "source"
 MAX_PREDICTIONS_BYTES = 25 * 2**20  # for a page at the end: reading them takes about half a second
 MAX_DEATHS_NAMED = 2  # of earlier runs that died; a reader of a log wants to know of its own
 
@@ -320,10 +319,6 @@ def record_origin(folder: Path, config: Mapping[str, Any], *, num_processes: int
     while file.exists():
         file, number = folder / f"provenance-{number}.json", number + 1
     write_json(file, record)
-    source, git = folder / SOURCE_FOLDER, record["git"]
-    root = Path(git["root"]) if git and not source.exists() else None
-    if root and copy_sources(record["untracked"], root=root, folder=source):
-        tracker.log_artifact(source)
     tracker.log_artifact(file)
     original = read_run(folder).get("reproduces")
     tracker.log_tags(tags(record) | ({"runwright.reproduces": original} if original else {}))
