@@ -100,7 +100,7 @@ def reproduce(folder: Path, overrides: Sequence[str] = (), *, allow_shadow: bool
     config = configuration(folder, overrides, allow_shadow=allow_shadow)
     other = create(config, overrides=[*recorded_overrides(folder), *overrides], command=sys.argv)
     update_status(other, "CREATED", reproduces=record["run_id"])
-    code = start(resolved=other / CONFIG_FILE)
+    code = start(resume=str(other))
     if code:
         raise RunwrightError(f"{other}: the run ended with exit code {code}; {other / 'log.txt'} says why")
     reproduction = _judge(folder, other)

@@ -16,9 +16,9 @@ from runwright.launch.local import launch
 from runwright.launch.worker import die_with_parent, import_execute
 from runwright.runs.folder import (
     CONFIG_FILE,
-    RUN_FILE,
     create,
     read_config,
+    read_run,
     read_saved,
     require_format,
     resolve_run,
@@ -40,16 +40,10 @@ from runwright.trainer.environment import (
 AUTO = "auto"
 
 
-def start(
-    overrides: Sequence[str] = (),
-    *,
-    resume: str | None = None,
-    resolved: Path | None = None,
-    allow_shadow: bool = False,
-) -> int:
+def start(overrides: Sequence[str] = (), *, resume: str | None = None, allow_shadow: bool = False) -> int:
     """Begin or resume a run, or join the processes of torchrun or `accelerate launch`; returns the exit code.
 
-    `resume` is a run, or auto; `resolved` a resolved config.yaml.
+    `resume` is a run, or auto; one that was made and has not begun yet begins.
     """
     is_joined = join_launch("train")
     if is_joined or os.environ.pop(STOP_VARIABLE, None):  # or a job of a multirun
@@ -60,7 +54,7 @@ def start(
     with ExitStack() as stack:
         folder, mode = None, "auto"
         if rank() == 0:
-            folder, resumed = _choose_folder(overrides, resume, resolved, allow_shadow=allow_shadow)
+            folder, resumed = _choose_folder(overrides, resume, allow_shadow=allow_shadow)
             if world_size() == 1 and resumed and (reason := why_finished(folder, resumed)):
                 return _settle(folder, reason)
             lock = stack.enter_context(run_lock(folder))
@@ -99,7 +93,7 @@ def _settle(folder: Path, reason: str) -> int:
 
 
 def _choose_folder(
-    overrides: Sequence[str], resume: str | None, resolved: Path | None, *, allow_shadow: bool
+    overrides: Sequence[str], resume: str | None, *, allow_shadow: bool
 ) -> tuple[Path, dict[str, Any] | None]:
     """The folder of the run to begin or to resume; with the new configuration of a resumed one."""
     from runwright.dataset.readers.addresses import require_files
@@ -107,15 +101,11 @@ def _choose_folder(
     if resume and resume != AUTO:
         folder = resolve_run(resume)
         require_format(folder)
-        changed = change_config(folder, overrides, allow_shadow=allow_shadow) if overrides else None
-        return folder, changed or read_config(folder / CONFIG_FILE)
-    if resolved:
-        config = read_config(resolved)
-        raise_if_any(check(reveal(config)))
-        if (resolved.parent / RUN_FILE).is_file():  # it is a run's own
-            return resolved.parent.resolve(), None
-        require_files(reveal(config)["dataset"])
-        return create(config, overrides=(), command=sys.argv), None
+        if overrides:
+            return folder, change_config(folder, overrides, allow_shadow=allow_shadow)
+        config = read_config(folder / CONFIG_FILE)
+        raise_if_any(check(reveal(config, but="tracker")))  # it may have been changed by hand
+        return folder, None if read_run(folder)["status"] == "CREATED" else config
     from runwright.config.compose import compose_checked
 
     texts = [*overrides, f"resume={AUTO}"] if resume else list(overrides)
