@@ -4,12 +4,10 @@ import errno
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 
@@ -26,7 +24,6 @@ from runwright.types import Examples, Interval, Metric
 
 logger = logging.getLogger(__name__)
 
-NUM_WORST = 50  # rows in the table of worst examples: as many as a person reads
 NUM_LOGGED = 2  # texts of an evaluation in the log
 BEST = "best"
 CHECKED_AT_ONCE = 256  # examples; mostly the first ones tell
@@ -191,18 +188,14 @@ def intervals(
 def write_split(folder: Path, split: str, *, rows: Any, task: Any, evaluation: Evaluation) -> dict[str, Path]:
     """Write the predictions of a split and tables about them; the files by name.
 
-    predictions/<split>.jsonl: all, in the order of rows; tables/worst_<split>.csv: by falling loss;
-    classes_<split>.csv: precision, recall and F1 of each class; groups_<split>.csv: metrics of each group.
+    predictions/<split>.jsonl: all, in the order of rows; tables/classes_<split>.csv: precision, recall and
+    F1 of each class; tables/groups_<split>.csv: metrics of each group.
     """
     predictions, tables = evaluation.predictions, folder / "tables"
-    records = partial(_records, predictions, rows=rows, task=task)
     written: dict[str, Path] = {}
     if task.predicts_rows:
         file = folder / "predictions" / f"{split}.jsonl"
-        written[f"predictions/{split}"] = write_records(file, records(range(len(predictions.example_ids))))
-        if predictions.losses is not None:
-            worst = np.argsort(-predictions.losses, kind="stable")[:NUM_WORST].tolist()
-            written[f"tables/worst_{split}"] = write_records(tables / f"worst_{split}.csv", records(worst))
+        written[f"predictions/{split}"] = write_records(file, _records(predictions, rows=rows, task=task))
     contents, compared = {}, task.comparison(predictions)
     if compared is not None and task.label_names:
         contents["classes"] = class_report(compared[0], compared[1], task.label_names)
@@ -229,10 +222,10 @@ def write_samples(folder: Path, step: int, samples: Mapping[str, Sequence[Mappin
     return files
 
 
-def _records(predictions: Any, indices: Iterable[int], *, rows: Any, task: Any) -> Iterator[dict[str, Any]]:
+def _records(predictions: Any, *, rows: Any, task: Any) -> Iterator[dict[str, Any]]:
     positions = {int(row_id): position for position, row_id in enumerate(rows["row_id"])}
-    for index in indices:
-        row = rows[positions[int(predictions.example_ids[index])]]
+    for index, row_id in enumerate(predictions.example_ids.tolist()):
+        row = rows[positions[row_id]]
         record: dict[str, Any] = {"row_id": row["row_id"]}
         record |= {column: row[column] for column in task.columns_in(row)}
         record |= task.describe(predictions, index, row=row, all_scores=False)

@@ -113,10 +113,7 @@ def start_recording(run: Run) -> None:
 
 def finish_recording(run: Run, status: str, *, error: BaseException | None = None) -> None:
     """Record the final status and close the tracker; a failure leaves traceback.txt. For the first rank."""
-    record = read_run(run.folder)
-    began = record["start_time"] + record.get("idle_seconds", 0.0)
-    end = began + run.seconds["all"] if status == "FINISHED" else time.time()
-    fields: dict[str, Any] = {"end_time": end, **({"end": run.end} if run.end else {})}
+    fields: dict[str, Any] = {"end_time": time.time(), **({"end": run.end} if run.end else {})}
     if error is not None and status == "FAILED":
         fields["error"] = redact(f"{type(error).__name__}: {error}")
         report = run.folder / TRACEBACK_FILE
@@ -188,7 +185,13 @@ def first_look(config: Mapping[str, Any], prepared: build.Prepared) -> Iterator[
 def record_models(run: Run, *, attention: str) -> None:
     """Record the files that model and tokenizer were read from, which must be there, and how texts run."""
     run.tracker.log_tags({"attention": attention})
-    write_json(run.folder / MODELS_FILE, redact(find_models(run.config, cache=cache_root())))
+    nodes = {group: run.config.get(group) for group in ("model", "tokenizer")}
+    models = {
+        group: hash_model(node["name"], revision=node.get("revision"), cache=cache_root())
+        for group, node in nodes.items()
+        if isinstance(node, Mapping) and isinstance(node.get("name"), str)
+    }
+    write_json(run.folder / MODELS_FILE, redact(models))
     run.tracker.log_artifact(run.folder / MODELS_FILE)
 
 
@@ -321,12 +324,3 @@ def record_origin(folder: Path, config: Mapping[str, Any], *, num_processes: int
     tracker.log_artifact(file)
     original = read_run(folder).get("reproduces")
     tracker.log_tags(tags(record) | ({"runwright.reproduces": original} if original else {}))
-
-
-def find_models(config: Mapping[str, Any], *, cache: Path) -> dict[str, Any]:
-    nodes = {group: config.get(group) for group in ("model", "tokenizer")}
-    return {
-        group: hash_model(node["name"], revision=node.get("revision"), cache=cache)
-        for group, node in nodes.items()
-        if isinstance(node, Mapping) and isinstance(node.get("name"), str)
-    }

@@ -1,6 +1,5 @@
 """Resume a run with its own configuration, changed only where that leaves it the same run."""
 
-import copy
 import hashlib
 import json
 import sys
@@ -57,13 +56,14 @@ def with_overrides(
     from runwright.config.targets import GROUPS
 
     conf, stored = find_conf_folders(), folders.read_config(folder / folders.CONFIG_FILE)
-    repeated = {text for text in recorded_overrides(folder) if override_key(text) in GLOBAL_GROUPS}
+    recorded = recorded_overrides(folder)
+    repeated = {text for text in recorded if override_key(text) in GLOBAL_GROUPS}
     parsed, mistakes = parse_overrides([text for text in overrides if text not in repeated], conf)
     raise_if_any([*mistakes, *([] if allow_shadow else conf.shadows())])
     seeds = dict.fromkeys((f"seeds.{name}" for name in stored.get("seeds", {})), "${seed}")
     base = _with_interpolations(stored, folders.read_run(folder).get("interpolations") or seeds)
     choices = [str(choice.input_line) for choice in parsed.choices]
-    base = _with_options(folder, base, choices)
+    base = _with_choices(base, choices, recorded) if choices else base
     # Of an export of a model by name: its own settings, whichever strategy is chosen.
     own = read_json(folder / folders.EXPORT_FILE).get("decoding", {})
     if own and "generation" in map(override_key, choices):
@@ -95,36 +95,28 @@ def _with_interpolations(stored: Mapping[str, Any], texts: Mapping[str, str]) ->
     return OmegaConf.to_container(config, resolve=False)
 
 
-def _with_options(folder: Path, base: dict[str, Any], choices: list[str]) -> dict[str, Any]:
-    """The unresolved configuration with what these options of groups change in today's files."""
+def _with_choices(base: Mapping[str, Any], choices: Sequence[str], recorded: Sequence[str]) -> dict[str, Any]:
+    """The unresolved configuration with options of groups as today's files have them.
+
+    A group whose option the run has already stays as the run has it.
+    """
     from runwright.config.compose import compose
 
-    if not choices:
-        return base
-    recorded = recorded_overrides(folder)
-    before = compose(recorded, allow_shadow=True)
-    if before.mistakes:  # the files that the run was composed from have changed since
-        recorded, before = [], compose(allow_shadow=True)
-    replaced = set(map(override_key, choices))
-    remaining = [text for text in recorded if override_key(text) not in replaced]
-    after = compose([*remaining, *choices], allow_shadow=True)
-    wrong = {mistake.key for mistake in after.mistakes}  # an option that only the old choice has, perhaps
-    dropped = [text for text in remaining if text in wrong and override_key(text).split(".")[0] in replaced]
-    if dropped:
-        remaining = [text for text in remaining if text not in dropped]
-        after = compose([*remaining, *choices], allow_shadow=True)
-    # What is missing yet, the values of the command line may bring.
-    raise_if_any([m for m in after.mistakes if m not in before.mistakes and "???" not in m.given])
+    after, before = (compose(texts, allow_shadow=True) for texts in (choices, recorded))
+    if not before.choices:  # the files that the run was composed from have changed since
+        before = compose(allow_shadow=True)
     patched = dict(base)
-    for group, new in after.unresolved.items():
-        # Another one than before, or than an earlier resume has chosen since.
-        nodes = (node if isinstance(node, Mapping) else {} for node in (new, base.get(group)))
-        is_other = group in replaced and len({node.get(TARGET) for node in nodes}) > 1
-        if is_other or new != before.unresolved.get(group):
-            patched[group] = copy.deepcopy(new)
-    return {
-        group: node for group, node in patched.items() if group in after.unresolved or group not in replaced
-    }
+    for choice in choices:
+        key = override_key(choice)
+        group = key.partition("/")[0]
+        if group not in after.unresolved:  # an experiment, say, or what cannot be read
+            expected = "an option of one group; another experiment is a new run"
+            raise_if_any(after.mistakes or [Mistake(choice, "a change of the whole run", expected)])
+        leaves = (flatten({group: config.get(group)}).items() for config in (base, after.unresolved))
+        old, new = ({name: value for name, value in side if name.endswith(TARGET)} for side in leaves)
+        if old != new or after.choices.get(key) != before.choices.get(key):
+            patched[group] = after.unresolved[group]
+    return patched
 
 
 def change_config(folder: Path, overrides: Sequence[str], *, allow_shadow: bool = False) -> dict[str, Any]:
