@@ -112,7 +112,7 @@ def configuration(folder: Path, overrides: Sequence[str], *, allow_shadow: bool)
     """The run's configuration with overrides on top, on as many threads and processes as it had."""
     config = read_saved(folder)
     if overrides:
-        config, _ = with_overrides(folder, overrides, allow_shadow=allow_shadow)
+        config = with_overrides(folder, overrides, allow_shadow=allow_shadow)
     pinned = _pinned(config, read_json(folder / PROVENANCE_FILE))
     raise_if_any(check(reveal(pinned)))
     return pinned

@@ -198,7 +198,7 @@ STYLES = {
 }
 
 
-def print_rows(rows: Sequence[RunRow], *, by: str | None = None, num_hidden: int = 0) -> None:
+def print_rows(rows: Sequence[RunRow], *, by: str | None = None) -> None:
     """Print a table, in the order of the rows, with what they are sorted by."""
     console = terminal.result_console()
     common = set.intersection(*(set(row.overrides) for row in rows)) if len(rows) > 1 else set()
@@ -210,8 +210,6 @@ def print_rows(rows: Sequence[RunRow], *, by: str | None = None, num_hidden: int
         wraps=["overrides"],  # their cells alone may be cut
     )
     terminal.print_table(table, console=console)
-    if num_hidden:
-        console.print(f"… and {num_hidden:,} before these: --limit 0 shows all", style="dim")
     if any(row.status == DIED for row in rows):
         console.print(
             f"{DIED}: recorded as running, but its process is gone; runwright doctor --fix marks it"

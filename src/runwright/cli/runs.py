@@ -7,7 +7,7 @@ from runwright.cli.flags import print_json
 STATUSES = ("CREATED", "RUNNING", "FINISHED", "FAILED", "KILLED", "PRUNED", "DIED")
 USAGE = "runwright runs [options]"
 EXAMPLES = """examples:
-  runwright runs          the newest 50, with their metrics
+  runwright runs          all, the newest last, with their metrics
   runwright runs --name vader --status FINISHED --sort test/pearson
   runwright runs --json | jq -r '.[] | select(.metrics["test/f1"] > 0.8).folder'
 
@@ -21,7 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--name", action="append", default=[], metavar="NAME", help="of the experiment")
     add("--status", action="append", default=[], choices=STATUSES, help="may be repeated")
     add("--sort", metavar="KEY", help="rising; default: by start")
-    add("--limit", type=int, default=50, metavar="N", help="the last N; 0: all; default: 50")
     add("--json", action="store_true", help="for other programs")
     add("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
 
@@ -33,11 +32,10 @@ def execute(args: argparse.Namespace) -> int:
     rows = [row for row in rows if not args.status or row.status in args.status]
     if args.sort:
         rows = sort(rows, args.sort)
-    shown = rows[-args.limit :] if args.limit else rows
     if args.json:
-        print_json([row.as_json() for row in shown])
+        print_json([row.as_json() for row in rows])
     elif rows:
-        print_rows(shown, by=args.sort, num_hidden=len(rows) - len(shown))
+        print_rows(rows, by=args.sort)
     else:
         print("no such runs" if args.name or args.status else "no runs yet")
     return 0

@@ -216,7 +216,7 @@ def _compose(folder: Path, overrides: Sequence[str], *, allow_shadow: bool) -> M
     """The run's configuration with these on top; with another data set, its overrides with these on top."""
     refuse_kept(overrides, read_saved(folder))
     if "dataset" not in map(override_key, overrides):
-        config, _ = with_overrides(folder, on_top_of([], overrides), allow_shadow=allow_shadow)
+        config = with_overrides(folder, on_top_of([], overrides), allow_shadow=allow_shadow)
         return reveal(seen_from_here(folder, config), but="tracker")
     # Nothing is tracked here: the store's secrets are not needed.
     recorded = [text for text in recorded_overrides(folder) if not override_key(text).startswith("tracker.")]

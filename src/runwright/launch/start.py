@@ -104,8 +104,10 @@ def _choose_folder(
         if overrides:
             return folder, change_config(folder, overrides, allow_shadow=allow_shadow)
         config = read_config(folder / CONFIG_FILE)
-        raise_if_any(check(reveal(config, but="tracker")))  # it may have been changed by hand
-        return folder, None if read_run(folder)["status"] == "CREATED" else config
+        if read_run(folder)["status"] != "CREATED":
+            return folder, config
+        raise_if_any(check(reveal(config)))  # it may have been changed by hand
+        return folder, None
     from runwright.config.compose import compose_checked
 
     texts = [*overrides, f"resume={AUTO}"] if resume else list(overrides)

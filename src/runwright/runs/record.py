@@ -27,7 +27,6 @@ from runwright.runs.card import write_card
 from runwright.runs.data_identity import DATA_FILE, check_data, record_data
 from runwright.runs.folder import CONFIG_FILE, OVERRIDES_FILE, read_run, this_process, update_status
 from runwright.runs.page import write_report
-from runwright.runs.resume import record_resume
 from runwright.runs.states import TRACEBACK_FILE, mark_all
 from runwright.store import cache_root, read_json, write_json
 from runwright.sweep import trial
@@ -160,7 +159,6 @@ def describe_data(run: Run, prepared: build.Prepared) -> None:
         change = redact({"step": step, "changes": run.data_changes})
         texts = "; ".join(change["changes"])
         logger.warning("from step %d on the data is not what it was: %s", step, texts)
-        record_resume(run.folder, {}, data=change)
         earlier = read_run(run.folder).get("data_changes", [])
         update_status(run.folder, "RUNNING", data_changes=[*earlier, change])
         run.tracker.log_tags({"data.changed": f"from step {step} on: {texts}"})

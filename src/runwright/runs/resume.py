@@ -31,8 +31,7 @@ CHANGEABLE = (
 )
 # Effect on the numbers of each part of a run's identity that is not as before.
 CONSEQUENCES = {
-    "num_processes": "sums over processes are rounded in another order",
-    "strategy": "sums over processes are rounded in another order",
+    **dict.fromkeys(("num_processes", "strategy"), "sums over processes are rounded in another order"),
     "num_threads": "sums within an operation are rounded in another order",
     "device": "other devices compute other last digits",
     "torch": "another version may compute other last digits",
@@ -40,10 +39,8 @@ CONSEQUENCES = {
 }
 
 
-def with_overrides(
-    folder: Path, overrides: Sequence[str], *, allow_shadow: bool = False
-) -> tuple[dict[str, Any], dict[str, tuple[Any, Any]]]:
-    """The configuration of a run with overrides on top of its own, and old and new value of changed keys.
+def with_overrides(folder: Path, overrides: Sequence[str], *, allow_shadow: bool = False) -> dict[str, Any]:
+    """The configuration of a run with overrides on top of its own.
 
     The run alone counts, whatever the files say today that it was composed from. References stand for
     secrets. Raises ConfigError where the overrides are wrong.
@@ -75,8 +72,7 @@ def with_overrides(
     idle = set() if stored.get("dataset") else {"dataset", *GROUPS.keys() - stored.keys()}
     mistakes = all_mistakes(replace(composed, config=reveal(composed.config, but="tracker")))
     raise_if_any([mistake for mistake in mistakes if mistake.key.partition(".")[0] not in idle])
-    merged = conceal(composed.config)
-    return merged, differences(stored, merged)
+    return conceal(composed.config)
 
 
 def _with_interpolations(stored: Mapping[str, Any], texts: Mapping[str, str]) -> Any:
@@ -109,6 +105,9 @@ def _with_choices(base: Mapping[str, Any], choices: Sequence[str], recorded: Seq
     for choice in choices:
         key = override_key(choice)
         group = key.partition("/")[0]
+        if choice.startswith("~"):
+            patched.pop(group, None)
+            continue
         if group not in after.unresolved:  # an experiment, say, or what cannot be read
             expected = "an option of one group; another experiment is a new run"
             raise_if_any(after.mistakes or [Mistake(choice, "a change of the whole run", expected)])
@@ -124,14 +123,14 @@ def change_config(folder: Path, overrides: Sequence[str], *, allow_shadow: bool 
 
     Raises ConfigError, naming each key with both values, where a change would make it another run.
     """
-    config, changed = with_overrides(folder, overrides, allow_shadow=allow_shadow)
-    stored = flatten(folders.read_config(folder / folders.CONFIG_FILE))
-    mistakes = []
-    for key, (old, new) in changed.items():
+    config = with_overrides(folder, overrides, allow_shadow=allow_shadow)
+    stored = folders.read_config(folder / folders.CONFIG_FILE)
+    values, mistakes = flatten(stored), []
+    for key, (old, new) in differences(stored, config).items():
         is_folder = key in folders.SOURCES and isinstance(new, str) and Path(new).expanduser().is_dir()
         # What lies at a place is compared by its content once it is read.
         if not (is_changeable(key) or is_folder or folders.PLACE.match(key)):
-            change = f"{shown(new)} to go on with a run that has {shown(stored.get(key, old))}"
+            change = f"{shown(new)} to go on with a run that has {shown(values.get(key, old))}"
             mistakes.append(Mistake(key, change, "no change", "without --resume it is a new run"))
     raise_if_any(mistakes)
     return config
@@ -166,19 +165,13 @@ def resuming(folder: Path, config: Mapping[str, Any] | None) -> Iterator[None]:
                 write_text(file, text)
 
 
-def record_resume(
-    folder: Path, changed: Mapping[str, tuple[Any, Any]], *, data: Mapping[str, Any] | None = None
-) -> None:
-    """Note in the run's folder who resumes it, when, and what is different from now on.
-
-    `data` holds a step and what is different about the data from there on.
-    """
+def record_resume(folder: Path, changed: Mapping[str, tuple[Any, Any]]) -> None:
+    """Note in the run's folder who resumes it, when, and what is different from now on."""
     record = {
         "time": time.time(),
         **folders.this_process(),
         "command": sys.argv,
         "changed": {key: list(values) for key, values in changed.items()},
-        **({"data": data} if data else {}),
     }
     with (folder / RESUMES_FILE).open("a", encoding="utf-8") as file:
         file.write(json.dumps(Redactor().value(record), ensure_ascii=False, default=str) + "\n")

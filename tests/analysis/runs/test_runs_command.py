@@ -71,18 +71,6 @@ def test_json_is_strict_and_has_everything(
     assert found["overrides"] == ["optimizer={'lr': 1e-05}"]
 
 
-def test_limit_keeps_the_last_ones(make_folder: MakeFolder, capsys: pytest.CaptureFixture[str]) -> None:
-    for seed in range(5):
-        make_folder(metrics={"test/f1": seed / 10}, started=float(seed))
-    assert main(["runs", "--limit", "2"]) == 0
-    out = capsys.readouterr().out
-    assert [value for line in out.splitlines() for value in line.split() if value.startswith("0.")] == [
-        "0.3000",
-        "0.4000",
-    ]
-    assert "3 before these" in out
-
-
 def test_names_and_statuses_choose(make_folder: MakeFolder, capsys: pytest.CaptureFixture[str]) -> None:
     for index, status in enumerate(("FINISHED", "FAILED", "KILLED")):
         make_folder(f"n{index}", status=status, started=float(index))
@@ -118,7 +106,7 @@ def test_500_runs_are_listed_in_less_than_a_second(make_folder: MakeFolder, tmp_
     folder = make_folder(metrics={f"test/f{index}": index / 9 for index in range(60)})
     for index in range(499):
         shutil.copytree(folder, folder.with_name(f"2026-01-01_00-00-00-{index:06x}"))
-    command = [sys.executable, "-m", "runwright", "runs", "--sort", "test/f1", "--limit", "0"]
+    command = [sys.executable, "-m", "runwright", "runs", "--sort", "test/f1"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # writes the byte code
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, check=True, capture_output=True, text=True)
