@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from runwright.cli.main import COMMANDS, main
+from runwright.config.compose import compose_checked
+from runwright.runs.folder import create
 from runwright.runs.page import read_jobs
 
 
@@ -259,16 +261,19 @@ def test_train_makes_a_folder_and_runs_it(stand_in: Path) -> None:
     assert sorted(path.name for path in stand_in.iterdir()) == ["outputs", "site"]  # none of Hydra's
 
 
-def test_a_resolved_file_is_run_as_it_is(stand_in: Path) -> None:
+def test_a_run_that_was_made_and_has_not_begun_is_begun(stand_in: Path) -> None:
     environment = {"PYTHONPATH": str(stand_in / "site")}
-    runwright("train", "seed=2", folder=stand_in, **environment)
-    (folder,) = (stand_in / "outputs" / "default").iterdir()
-    process = runwright("train", "--resolved", str(folder / "config.yaml"), folder=stand_in, **environment)
-    assert (process.returncode, process.stdout) == (0, "ran seed 2\n")
-    (stand_in / "copy.yaml").write_text((folder / "config.yaml").read_text().replace("seed: 2", "seed: -2"))
-    process = runwright("train", "--resolved", "copy.yaml", folder=stand_in, **environment)
+    config = compose_checked([f"output_dir={stand_in}/outputs", "seed=2"]).config
+    folder = create(config, overrides=["seed=2"], command=["test"])
+    file, text = folder / "config.yaml", (folder / "config.yaml").read_text()
+    file.write_text(text.replace("seed: 2", "seed: -2"))
+    process = runwright("train", "--resume", str(folder), folder=stand_in, **environment)
     assert process.returncode == 2
     assert "seed: given -2" in process.stderr
+    file.write_text(text)
+    process = runwright("train", "--resume", str(folder), folder=stand_in, **environment)
+    assert (process.returncode, process.stdout) == (0, "ran seed 2\n")
+    assert not (folder / "resumes.jsonl").exists()
 
 
 def test_a_finished_run_is_found_by_name_and_takes_no_other_seed(stand_in: Path) -> None:

@@ -81,7 +81,7 @@ EXPECTED = {
     "A column of 0 and 1": r"6 classes, 8 to 22 each.*FINISHED",
     "The same six": r"6 classes, 8 to 22 each.*FINISHED",
     "Six classes": r"6 classes",
-    "Trained; the loss": r"worst_validation.csv",
+    "Trained; the loss": r"predictions: validation.jsonl",
 }
 BASH = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BASH_STRING = re.compile(r"\$'([^']*)'")

@@ -7,8 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from runwright.report.page.charts import classes_chart, lengths_chart
+from runwright.report.page.document import Page, Section, render
 from runwright.runs.page import write_report
 
 MakeFolder = Callable[..., Path]
@@ -40,9 +43,9 @@ def test_every_chart_of_a_run_is_drawn_without_an_error(
     browser.open(page, width=width, dark=dark)
     browser.wait("document.querySelectorAll('.chart:not([data-drawn])').length === 0")
     titles = browser.run(TITLES)
-    expected = {"Loss", "Learning rate", "f1", "f1 by group", "Text lengths"}
+    expected = {"Loss", "Learning rate", "f1", "f1 by group"}
     expected |= (
-        {"Confusion, test", "Confusion, validation", "Classes"}
+        {"Confusion, test", "Confusion, validation"}
         if kind == "classes"
         else {"Predicted and expected, test", "Predicted and expected, validation"}
     )
@@ -50,6 +53,19 @@ def test_every_chart_of_a_run_is_drawn_without_an_error(
     assert_sound(browser, page)
     background = browser.run("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, background[4:-1].split(","))) < 150) == dark
+
+
+def test_lengths_and_classes_of_data_are_drawn(browser: Any, tmp_path: Path) -> None:
+    hostile = ["</script><img src=x>", "<b>b</b>"]
+    lengths = lengths_chart({hostile[0]: np.array([1, 2, 3, 9])}, max_length=8)
+    sections = [Section("data", "Data", [[lengths, classes_chart({"train": [7, 1]}, hostile)]])]
+    page = tmp_path / "data.html"
+    page.write_text(render(Page(title="data", heading="data", lines=[], sections=sections)), encoding="utf-8")
+    browser.messages.clear()
+    browser.open(page, width=390)
+    assert set(browser.run(TITLES)) == {"Text lengths", "Classes"}
+    browser.wait("document.querySelectorAll('.chart:not([data-drawn])').length === 0")
+    assert_sound(browser, page)
 
 
 def test_examples_can_be_filtered_tables_sorted_and_curves_hidden(

@@ -126,7 +126,7 @@ def test_a_run_that_has_only_begun_has_a_page(make_folder: MakeFolder) -> None:
         (folder / file).unlink()
     run = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps({**run, "status": "RUNNING"}))
-    (folder / "charts.json").write_text("{torn")
+    (folder / "data.json").write_text("{torn")
     text = write_report(folder, is_sweep=False).read_text(encoding="utf-8")
     assert "RUNNING" in text
 

@@ -157,7 +157,6 @@ def test_allowed_changes_are_recorded_with_their_step(home: Path, capsys: pytest
     folder, expected = run_of(home), flip_labels(home)
     assert main(["train", "--resume", "latest", "--allow-changed-data", "trainer.max_epochs=2"]) == 0
     change = {"step": 3, "changes": expected}  # 24 rows of train, 8 a step
-    assert json.loads((folder / "resumes.jsonl").read_text().splitlines()[-1])["data"] == change
     for name in ("run.json", "summary.json"):
         assert json.loads((folder / name).read_text())["data_changes"] == [change], name
     assert f"changed at step 3: {expected[0]}" in capsys.readouterr().out

@@ -119,6 +119,16 @@ def test_the_words_of_the_first_start_may_be_repeated(make_run: Make) -> None:
     assert resumes(folder)[0]["changed"] == {}
 
 
+def test_an_option_of_a_group_is_taken_as_its_file_has_it_unless_the_run_has_it(make_run: Make) -> None:
+    folder = make_run("trainer=steps", "trainer.max_steps=7", "tracker=mlflow", "tracker.uri=sqlite:///a.db")
+    own = read_config(folder / CONFIG_FILE)
+    assert change_config(folder, ["trainer=steps", "tracker=mlflow"]) == own
+    assert change_config(folder, ["trainer=default"])["trainer"]["evaluate_every_epochs"] == 1
+    assert "uri" not in change_config(folder, ["tracker=console"])["tracker"]
+    with pytest.raises(ConfigError, match="experiment=vader: given a change of the whole run"):
+        change_config(folder, ["experiment=vader"])
+
+
 def test_a_wrong_value_is_refused_before_anything_is_written(make_run: Make) -> None:
     folder = make_run()
     with pytest.raises(ConfigError, match=r"trainer\.max_epochs"):
@@ -269,7 +279,6 @@ def test_a_run_folder_of_another_format_is_refused_in_one_line(
     assert main([name, *flags[:1], str(folder), *flags[1:]]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f"{folder}: made by Runwright {__version__} with format None, expected format 2" in line
-    assert line.endswith(f"train again: runwright train output_dir={folder.parents[1]} optimizer.lr=1e-4")
 
 
 def test_a_run_of_another_format_is_not_gone_on_with(make_run: Make) -> None:

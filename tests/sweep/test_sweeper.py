@@ -21,7 +21,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from runwright.errors import ConfigError
-from runwright.sweep.board import board
+from runwright.sweep.driver import board
 from runwright.sweep.options import SweeperConf
 from runwright.sweep.processes import Pool
 from runwright.sweep.space import read_space

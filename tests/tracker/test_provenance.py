@@ -31,23 +31,26 @@ def test_the_commit_and_the_changes_since_are_recorded(project: Path) -> None:
     clean = collect(project)
     assert clean["git"]["commit"] == commit
     assert clean["git"]["branch"] == "main"
-    assert (clean["git"]["dirty"], clean["git"]["diff"], clean["untracked"]) == (False, "", [])
+    assert (clean["git"]["dirty"], clean["git"]["diff"]) == (False, "")
 
     (project / "model.py").write_text("layers = 3\n")
-    (project / "new.py").write_text("x = 1\n")
+    (project / "new.py").write_text('api_key = "canary-1"\nx = 1\n')
+    (project / "token.yaml").write_text("canary-2")
     (project / "outputs").mkdir()
     (project / "outputs" / "big.bin").write_bytes(b"0")
     dirty = collect(project)
     assert dirty["git"]["dirty"]
     assert "-layers = 2\n+layers = 3" in dirty["git"]["diff"]
-    assert dirty["untracked"] == ["new.py"]
+    assert '+api_key = "[redacted]"\n+x = 1\n' in dirty["git"]["diff"]
+    assert "canary" not in json.dumps(dirty)
+    assert dirty["git"]["diff"].count("diff --git ") == 2
 
 
 def test_outputs_are_no_source_even_where_git_does_not_ignore_them(project: Path) -> None:
     (project / "runs").mkdir()
     (project / "runs" / "config.yaml").write_text("a: 1\n")
-    assert collect(project)["untracked"] == ["runs/config.yaml"]
-    assert collect(project, but=project / "runs")["untracked"] == []
+    assert "+++ b/runs/config.yaml\n@@ -0,0 +1 @@\n+a: 1\n" in collect(project)["git"]["diff"]
+    assert collect(project, but=project / "runs")["git"]["diff"] == ""
 
 
 def test_outside_a_repository_there_is_no_git(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from runwright.tracker import repository as repository_module
-from runwright.tracker.provenance import copy_sources
 from runwright.tracker.repository import Repository, read_repository
 
 
@@ -115,7 +114,7 @@ def test_git_applies_the_difference_to_the_commit(commit: Callable[..., Path]) -
             (folder / name).unlink()
         else:
             (folder / name).write_bytes(new)
-    git(folder, "add", "new")  # what is only staged is tracked too
+    git(folder, "add", "new/empty.py")  # the other one is new to git
     for name in ("tool.sh", "run.sh"):
         (folder / name).chmod(0o755)
     (folder / "becomes-link.py").unlink()
@@ -125,6 +124,7 @@ def test_git_applies_the_difference_to_the_commit(commit: Callable[..., Path]) -
     found = read(folder)
     assert found.not_compared == []
     assert state(applied(folder, found.diff)) == state(folder)
+    git(folder, "add", "new")
     names = git(folder, "diff", "HEAD", "--no-renames", "--name-only", "-z").split("\0")[:-1]
     assert sorted(names) == sorted([*CHANGES, *same, "was-link"])
     assert found.diff.count("diff --git ") == len(names) + 2  # those of another kind are gone and new
@@ -204,6 +204,7 @@ def test_links_are_compared_as_links_and_never_followed(commit: Callable[..., Pa
         (folder / name).unlink()
     (folder / "lab").rmdir()
     (folder / "lab").symlink_to(tmp_path / "private")
+    (folder / "other").symlink_to(tmp_path / "private")
     (folder / "y.py").symlink_to(tmp_path / "private" / "x.py")
     (folder / "z.py").symlink_to(tmp_path / "private" / "x.py")
     os.mkfifo(folder / "pipe.py")
@@ -211,8 +212,7 @@ def test_links_are_compared_as_links_and_never_followed(commit: Callable[..., Pa
     assert "canary" not in found.diff
     assert f"+{tmp_path / 'private' / 'x.py'}\n\\ No newline" in found.diff
     assert found.diff.count("deleted file mode 100644") == 3
-    assert "z.py" in found.untracked
-    assert copy_sources(found.untracked, root=folder, folder=tmp_path / "copies") == []
+    assert "z.py" not in found.diff
 
 
 def test_before_the_first_commit_and_away_from_a_branch(commit: Callable[..., Path], tmp_path: Path) -> None:
@@ -251,11 +251,13 @@ def test_what_is_not_compared_is_named(commit: Callable[..., Path], monkeypatch:
     (folder / "long.txt").write_bytes(b"2\n" * 10)
     (folder / "short.txt").write_bytes(b"2\n")
     (folder / "new.bin").write_bytes(b"1" * 50)
+    (folder / "new.py").write_bytes(b"1" * 50)
     monkeypatch.setattr(repository_module, "MAX_TRACKED_BYTES", 40)
+    monkeypatch.setattr(repository_module, "MAX_SOURCE_BYTES", 49)
     monkeypatch.setattr(repository_module, "MAX_SHOWN_BYTES", 10)
     found = read(folder)
     assert found.not_compared == ["big.csv (more than 40 bytes)"]
-    assert found.untracked == ["new.bin"]
+    assert "new." not in found.diff
     assert "Binary files a/long.txt and b/long.txt differ" in found.diff
     assert "-1\n+2\n" in found.diff
     assert "big.csv" not in found.diff

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runwright.tracker.provenance import code_folders, copy_sources, hash_code, hash_model
+from runwright.tracker.provenance import code_folders, hash_code, hash_model
 
 
 def digest(text: str) -> str:
@@ -37,15 +37,3 @@ def test_the_files_of_a_model_are_hashed_and_hashed_again_when_they_change(tmp_p
         found = hash_model(str(model), revision=None, cache=tmp_path / "cache")
         assert found["files"] == {"model.safetensors": digest(text)}
     assert hash_model("no/such-model", revision=None, cache=tmp_path / "cache")["files"] == {}
-
-
-def test_small_sources_are_copied_without_their_secrets(tmp_path: Path) -> None:
-    root, copies = tmp_path / "root", tmp_path / "copies"
-    (root / "lab").mkdir(parents=True)
-    (root / "lab" / "new.py").write_text('api_key = "canary-1"\nlayers = 2\n')
-    (root / "big.txt").write_text("x" * 300_000)
-    (root / "weights.bin").write_bytes(b"0")
-    (root / "token.yaml").write_text("canary-2")
-    names = ["lab/new.py", "big.txt", "weights.bin", "token.yaml"]
-    assert copy_sources(names, root=root, folder=copies) == [copies / "lab" / "new.py"]
-    assert (copies / "lab" / "new.py").read_text() == 'api_key = "[redacted]"\nlayers = 2\n'

@@ -17,7 +17,7 @@ from runwright.errors import ConfigError, RunwrightError, listed, raise_if_any
 from runwright.launch.start import start
 from runwright.report.page.document import value_text
 from runwright.runs.data_identity import recorded_rows
-from runwright.runs.folder import CONFIG_FILE, create, read_run, read_saved, update_status
+from runwright.runs.folder import create, read_run, read_saved, update_status
 from runwright.runs.record import MODELS_FILE, PROVENANCE_FILE
 from runwright.runs.resume import recorded_overrides
 from runwright.store import read_json, write_json
@@ -102,7 +102,7 @@ def reproduce(folder: Path) -> Reproduction:
     raise_if_any(check(reveal(config)))
     other = create(config, overrides=recorded_overrides(folder), command=sys.argv)
     update_status(other, "CREATED", reproduces=record["run_id"])
-    code = start(resolved=other / CONFIG_FILE)
+    code = start(resume=str(other))
     if code:
         raise RunwrightError(f"{other}: the run ended with exit code {code}; {other / 'log.txt'} says why")
     reproduction = _judge(folder, other)

@@ -4,7 +4,7 @@ import contextlib
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,18 +14,16 @@ from rich.text import Text
 
 from runwright.errors import ConfigError, did_you_mean, listed
 from runwright.report import terminal
-from runwright.report.summary import print_metrics
 from runwright.runs.folder import CONFIG_FILE, read_run, whole_runs
 from runwright.runs.states import UNENDED, look_at
 from runwright.store import flatten, read_json
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import SYSTEM, read
-from runwright.types import Interval
 
 SUMMARY_FILE = "summary.json"
 DIED = "DIED"  # run.json says RUNNING, but the process is gone: `runwright doctor --fix` marks it
 TAIL_BYTES = 65_536  # of the journal of a run without a summary: holds some hundred steps
-FIELDS = ("id", "name", "status", "started", "seconds", "step", "host", "device", "overrides", "folder")
+FIELDS = ("id", "name", "status", "started", "seconds", "step", "overrides", "folder")
 
 
 @dataclass(kw_only=True)
@@ -69,8 +67,6 @@ class RunRow:
 
     def value(self, key: str) -> Any:
         """A field, a metric or a setting by its name; None where the run has none."""
-        if key in ("host", "device"):
-            return self.record.get(key)
         if key in FIELDS:
             value = getattr(self, {"id": "short_id", "started": "start_time"}.get(key, key))
             return str(value) if isinstance(value, Path) else value
@@ -140,23 +136,21 @@ def last_metrics(journal: Path) -> tuple[dict[str, float], int | None]:
     return metrics, last
 
 
-def sort(rows: Sequence[RunRow], key: str, *, reverse: bool = False) -> list[RunRow]:
-    """Rows by a field, metric or setting, numbers before texts; those without it come last in both orders."""
+def sort(rows: Sequence[RunRow], key: str) -> list[RunRow]:
+    """Rows by a field, metric or setting, numbers before texts; those without it come last."""
     require_key(key, rows)
-    ranks = [(_rank(row.value(key)), row) for row in rows]
-    with_key = sorted((pair for pair in ranks if pair[0]), key=lambda pair: pair[0] or (), reverse=reverse)
-    return [row for _, row in with_key] + [row for rank, row in ranks if rank is None]
+    return sorted(rows, key=lambda row: _rank(row.value(key)))
 
 
-def _rank(value: Any) -> tuple[int, float, str] | None:
-    """Numbers, also those written as text, before texts; None for NaN and a missing value."""
+def _rank(value: Any) -> tuple[int, float, str]:
+    """Numbers, also those written as text, before texts, and these before NaN and a missing value."""
     if value is None:
-        return None
+        return (2, 0.0, "")
     try:
         number = float(as_text(value))
     except ValueError:
         return (1, 0.0, as_text(value))
-    return None if math.isnan(number) else (0, number, "")
+    return (2, 0.0, "") if math.isnan(number) else (0, number, "")
 
 
 def require_key(key: str, rows: Sequence[RunRow]) -> None:
@@ -186,7 +180,7 @@ def _iso(moment: float | None) -> str | None:
     return None if moment is None else time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(moment))
 
 
-NUM_METRICS = 3  # columns of metrics unless --columns names them
+NUM_METRICS = 3  # columns of metrics
 MAX_CELL = 60
 STYLES = {
     "FINISHED": "green",
@@ -198,93 +192,46 @@ STYLES = {
 }
 
 
-def default_columns(rows: Sequence[RunRow], *, by: str | None = None) -> list[str]:
-    """Id, status, time, what is sorted by, and metrics that most runs have: those of the test split first."""
-    names = [name for row in rows for name in row.metrics if name.count("/") == 1]
-    counts = Counter(name for name in names if name.startswith(("test/", "validation/")))
-
-    def rank(name: str) -> tuple[bool, bool, int, bool]:
-        return name != by, name.endswith("/loss"), -counts[name], not name.startswith("test/")
-
-    metrics = sorted(counts, key=rank)[:NUM_METRICS]
-    return ["id", "name", "status", "started", "seconds", "step", *metrics, "overrides"]
-
-
-def print_rows(rows: Sequence[RunRow], columns: Sequence[str], *, num_hidden: int = 0) -> None:
-    """Print a table, in the order of the rows."""
+def print_rows(rows: Sequence[RunRow], *, by: str | None = None) -> None:
+    """Print a table, in the order of the rows, with what they are sorted by."""
     console = terminal.result_console()
     common = set.intersection(*(set(row.overrides) for row in rows)) if len(rows) > 1 else set()
-    names = {"seconds": "time"}
-    numbers = {name for name in columns for row in rows if isinstance(row.value(name), float)} - {"started"}
+    columns = ["id", "name", "status", "started", "seconds", "step", *_metrics(rows, by=by), "overrides"]
     table = terminal.table_of(
-        [names.get(column, column) for column in columns],
+        ["time" if column == "seconds" else column for column in columns],
         ([_cell(row, column, common=common) for column in columns] for row in rows),
-        right={"time", "step", *numbers},
+        right={"time", *columns[5:-1]},
         wraps=["overrides"],  # their cells alone may be cut
     )
     terminal.print_table(table, console=console)
-    if num_hidden:
-        console.print(f"… and {num_hidden:,} before these: --limit 0 shows all", style="dim")
     if any(row.status == DIED for row in rows):
         console.print(
             f"{DIED}: recorded as running, but its process is gone; runwright doctor --fix marks it"
         )
 
 
+def _metrics(rows: Sequence[RunRow], *, by: str | None) -> list[str]:
+    """What is sorted by, and metrics that most runs have: those of the test split first, the loss last."""
+    names = [name for row in rows for name in row.metrics if name.count("/") == 1]
+    counts = Counter(name for name in names if name.startswith(("test/", "validation/")))
+    usual = sorted(
+        counts, key=lambda name: (name.endswith("/loss"), -counts[name], not name.startswith("test/"))
+    )
+    first = [by] if by and by not in FIELDS else []
+    return [*first, *(name for name in usual if name != by)][:NUM_METRICS]
+
+
 def _cell(row: RunRow, column: str, *, common: set[str]) -> Text:
     value = row.value(column)
     match column:
         case "started":
-            return Text(_moment(value)[:16])
+            return Text(time.strftime("%Y-%m-%d %H:%M", time.localtime(value)))
         case "seconds":
             return Text("" if value is None else terminal.duration(value))
         case "overrides":
             text = " ".join(text for text in row.overrides if text not in common) or "-"
             return Text(text, no_wrap=True, overflow="ellipsis")
-        case "folder":
-            return Text(str(value or "-").removeprefix(f"{Path.cwd()}/"))
     text = (
         terminal.number_text(value) if isinstance(value, float) else as_text("-" if value is None else value)
     )
     return Text(terminal.shorten(text, MAX_CELL), style=STYLES.get(text, "") if column == "status" else "")
-
-
-def print_run(row: RunRow, facts: Sequence[tuple[str, str]]) -> None:
-    """Print one run in full: facts, and metrics with their intervals."""
-    console = terminal.result_console()
-    status = row.status, STYLES.get(row.status, "")
-    console.print(Text.assemble((row.name, "bold"), f" {row.run_id} ", status))
-    terminal.print_facts(facts, console=console)
-    if row.metrics:
-        intervals = {
-            name: Interval(**{key: float(value) for key, value in interval.items()})
-            for name, interval in row.intervals.items()
-        }
-        print_metrics(row.metrics, intervals, console=console)
-
-
-def facts_of(row: RunRow) -> Iterator[tuple[str, str]]:
-    """Labels and texts of one run, a line each."""
-    yield "started", _moment(row.start_time)
-    if row.end_time is not None:
-        yield "ended", f"{_moment(row.end_time)}, after {terminal.duration(row.seconds or 0.0)}"
-    elif row.seconds is not None:
-        yield "for", terminal.duration(row.seconds)
-    if row.reason:
-        yield "because", row.reason
-    if row.step is not None:
-        yield "step", f"{row.step:,}"
-    device = f" on {row.record['device']}" if row.record.get("device") else ""
-    yield "process", f"{row.record.get('pid')} of {row.record.get('host')}{device}"
-    yield "overrides", " ".join(row.overrides) or "none"
-    yield "folder", str(row.folder)
-    for name in ("checkpoints", "best", "predictions", "tables"):
-        if files := sorted(path.name for path in row.folder.glob(f"{name}/*")):
-            yield name, ", ".join(files)
-    resumes = row.folder / "resumes.jsonl"
-    if resumes.is_file():
-        yield "resumed", f"{len(resumes.read_bytes().splitlines())} times"
-
-
-def _moment(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

@@ -78,9 +78,7 @@ def make_finder(commands: Collection[str], parser_of: Callable[[str], argparse.A
     return finder
 
 
-def _runs(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
-    if getattr(parsed_args, "action", None) == "list":  # of `runwright runs`
-        return []
+def _runs(**_: Any) -> list[str]:
     from runwright.runs.folder import find_runs
 
     runs = find_runs()

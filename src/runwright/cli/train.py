@@ -1,7 +1,6 @@
 """`runwright train`: compose, check, make the run's folder, run it."""
 
 import argparse
-from pathlib import Path
 
 from runwright.errors import ConfigError, raise_if_any
 
@@ -33,8 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--resume", metavar="RUN", help=help_text)
     help_text = "go on with a run although its rows or classes are not those that it was trained on; recorded"
     add("--allow-changed-data", action="store_true", help=help_text)
-    help_text = "run this resolved config.yaml as it is (workers and sweeps do)"
-    add("--resolved", metavar="FILE", type=Path, help=help_text)
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -48,7 +45,7 @@ def execute(args: argparse.Namespace) -> int:
         raise ConfigError(f"{sweep}: given without -m, expected runwright train -m … {sweep}")
     from runwright.launch.start import start
 
-    return start(args.overrides, resume=args.resume, resolved=args.resolved)
+    return start(args.overrides, resume=args.resume)
 
 
 def _print_config(args: argparse.Namespace) -> int:

@@ -215,7 +215,7 @@ def _compose(folder: Path, overrides: Sequence[str]) -> Mapping[str, Any]:
     """The run's configuration with these on top; with another data set, its overrides with these on top."""
     refuse_kept(overrides, read_saved(folder))
     if "dataset" not in map(override_key, overrides):
-        config, _ = with_overrides(folder, on_top_of([], overrides))
+        config = with_overrides(folder, on_top_of([], overrides))
         return reveal(seen_from_here(folder, config), but="tracker")
     # Nothing is tracked here: the store's secrets are not needed.
     recorded = [text for text in recorded_overrides(folder) if not override_key(text).startswith("tracker.")]

@@ -160,7 +160,7 @@ def strategy_of(folder: Path, overrides: Sequence[str] = ()) -> Mapping[str, Any
         return None
     if overrides:
         usual = [] if own is not None or "generation" in keys else ["generation=greedy"]
-        return reveal(with_overrides(folder, [*usual, *overrides])[0], but="tracker")["generation"]
+        return reveal(with_overrides(folder, [*usual, *overrides]), but="tracker")["generation"]
     return own if own is not None else compose(["generation=greedy"]).config["generation"]
 
 

@@ -53,7 +53,6 @@ class Outcome:
     failure: str = ""  # the reason in one line
     text: str = ""  # all that is shown of a failure, the first traceback included
     is_mistake: bool = False  # the user's to mend: the same would come again
-    was_too_slow: bool = False  # to stop within the grace time: killed
 
 
 def launch(folder: Path, options: LaunchOptions, *, num_threads: int | None, lock: int) -> int:
@@ -77,7 +76,7 @@ def launch(folder: Path, options: LaunchOptions, *, num_threads: int | None, loc
             if outcome.failure:
                 _say(folder, outcome.text)
             if not outcome.failure or outcome.is_mistake or stops or attempt == options.max_restarts:
-                _settle(folder, outcome, before=before, grace_seconds=options.grace_seconds)
+                _settle(folder, outcome, before=before)
                 return outcome.code
             _say(folder, f"restart {attempt + 1} of {options.max_restarts}, from the newest checkpoint")
             record_resume(folder, {})
@@ -132,7 +131,7 @@ def run_group(
         return supervise(group, stops, grace_seconds=grace_seconds, say=say)
 
 
-def _settle(folder: Path, outcome: Outcome, *, before: Mapping[str, Any], grace_seconds: float) -> None:
+def _settle(folder: Path, outcome: Outcome, *, before: Mapping[str, Any]) -> None:
     """Correct the run's status where rank 0 could not, and name what failed first rather than last.
 
     A run that had begun `before`, and that the workers refused to resume, stays as it was.
@@ -146,9 +145,6 @@ def _settle(folder: Path, outcome: Outcome, *, before: Mapping[str, Any], grace_
     shutil.rmtree(folder / REPORTS_FOLDER, ignore_errors=True)
     if outcome.code and record["status"] != "KILLED":
         _set_status(folder, "KILLED")
-    if outcome.was_too_slow:
-        name = signal.Signals(outcome.code - 128).name
-        _say(folder, f"killed: not ended {grace_seconds:g} s after {name}; the newest checkpoint stands")
 
 
 def _set_status(folder: Path, status: str, **fields: str) -> None:
@@ -191,7 +187,10 @@ def supervise(
             if time.monotonic() > deadline or len(stops) >= MAX_SIGNALS:
                 group.kill(group.running)
                 group.wait(seconds=5)
-                return Outcome(code=_stop_code(group, stops), was_too_slow=True)
+                code = _stop_code(group, stops)
+                name = signal.Signals(code - 128).name
+                say(f"killed: not ended {grace_seconds:g} s after {name}; the newest checkpoint stands")
+                return Outcome(code=code)
     code = _stop_code(group, stops) if any(worker.code for worker in group.ended) else 0
     return Outcome(code=code)
 

@@ -61,7 +61,7 @@ PRELOADED = (
 NOT_COMPARED = ("output_dir", "tracker", "launch", "resume", "references", "trainer.log_every_steps")
 STATUSES = {0: "finished", **{128 + number: "stopped" for number in SIGNALS}}  # others: failed
 WHEN = "hydra.sweeper.when."
-JOB_FLAG = "--resolved"  # tells the jobs from other processes that a launcher has
+JOB_FLAG = "--resume"  # tells the jobs from other processes that a launcher has
 
 
 class SweepStopped(BaseException):  # no `except Exception` of Hydra holds it up
@@ -126,18 +126,14 @@ def run_job(_: DictConfig) -> dict[str, Any]:
         command = [*sys.orig_argv[:1], "-m", "runwright", "train", *overrides]
         require_files(composed.config["dataset"])
         identity = f"{sweep.name}-{digest(str(sweep))[:8]}"  # the same for a multirun that is started again
-        earlier = Path(os.environ.pop(RESUME_VARIABLE, "")).resolve()  # where a driver of this trial died
-        if (earlier / CONFIG_FILE).is_file():
-            folder = earlier
-        else:
+        folder = Path(os.environ.pop(RESUME_VARIABLE, "")).resolve()  # where a driver of this trial died
+        if not (folder / CONFIG_FILE).is_file():
             options: dict[str, Any] = {"sweep": identity, "unresolved": composed.unresolved}
             folder = create(composed.config, overrides=overrides, command=command, **options)
         outcome["folder"] = str(folder)
         print(f"job {hydra.job.num}: {' '.join(overrides)} -> {folder}", flush=True)
         note(RUN, str(folder))
-        code = _train(
-            folder, resumes=folder == earlier, output=None if is_alone else job_folder / "output.txt"
-        )
+        code = _train(folder, output=None if is_alone else job_folder / "output.txt")
         pruned = read_run(folder)["status"] == "PRUNED"
         outcome |= {"exit_code": code, "status": "pruned" if pruned else STATUSES.get(code, "failed")}
     except RunwrightError as error:
@@ -151,22 +147,22 @@ def run_job(_: DictConfig) -> dict[str, Any]:
     return outcome
 
 
-def _train(folder: Path, *, resumes: bool, output: Path | None) -> int:
-    """Run the run in a folder; its exit code. A trial's own process is warm already, and does it itself."""
+def _train(folder: Path, *, output: Path | None) -> int:
+    """Begin or resume a run; its exit code. A trial's own process is warm already, and does it itself."""
     if VARIABLE in os.environ:
         os.environ.pop(STOP_VARIABLE, None)  # the driver itself stops its trials
         try:
-            return start(resume=str(folder)) if resumes else start(resolved=folder / CONFIG_FILE)
+            return start(resume=str(folder))
         except RunwrightError as error:
             print(redact(report(error)), file=sys.stderr)
             return error.exit_code
         except Interrupted as error:
             return error.code
-    arguments = ["train", *(["--resume", str(folder)] if resumes else [JOB_FLAG, str(folder / CONFIG_FILE)])]
     if trial := trial_text():
         os.environ[VARIABLE] = trial  # the process has no Hydra that knows its number
     try:
-        return _run_stoppable([sys.executable, "-P", "-m", "runwright", *arguments], output)
+        command = [sys.executable, "-P", "-m", "runwright", "train", JOB_FLAG, str(folder)]
+        return _run_stoppable(command, output)
     finally:
         os.environ.pop(VARIABLE, None)
 

@@ -16,9 +16,9 @@ from runwright.launch.local import launch
 from runwright.launch.worker import die_with_parent, import_execute
 from runwright.runs.folder import (
     CONFIG_FILE,
-    RUN_FILE,
     create,
     read_config,
+    read_run,
     read_saved,
     require_format,
     resolve_run,
@@ -40,10 +40,10 @@ from runwright.trainer.environment import (
 AUTO = "auto"
 
 
-def start(overrides: Sequence[str] = (), *, resume: str | None = None, resolved: Path | None = None) -> int:
+def start(overrides: Sequence[str] = (), *, resume: str | None = None) -> int:
     """Begin or resume a run, or join the processes of torchrun or `accelerate launch`; returns the exit code.
 
-    `resume` is a run, or auto; `resolved` a resolved config.yaml.
+    `resume` is a run, or auto; one that was made and has not begun yet begins.
     """
     is_joined = join_launch("train")
     if is_joined or os.environ.pop(STOP_VARIABLE, None):  # or a job of a multirun
@@ -54,7 +54,7 @@ def start(overrides: Sequence[str] = (), *, resume: str | None = None, resolved:
     with ExitStack() as stack:
         folder, mode = None, "auto"
         if rank() == 0:
-            folder, resumed = _choose_folder(overrides, resume, resolved)
+            folder, resumed = _choose_folder(overrides, resume)
             if world_size() == 1 and resumed and (reason := why_finished(folder, resumed)):
                 return _settle(folder, reason)
             lock = stack.enter_context(run_lock(folder))
@@ -92,24 +92,20 @@ def _settle(folder: Path, reason: str) -> int:
         return 0  # and it is given back, if the process that finished the run could not
 
 
-def _choose_folder(
-    overrides: Sequence[str], resume: str | None, resolved: Path | None
-) -> tuple[Path, dict[str, Any] | None]:
+def _choose_folder(overrides: Sequence[str], resume: str | None) -> tuple[Path, dict[str, Any] | None]:
     """The folder of the run to begin or to resume; with the new configuration of a resumed one."""
     from runwright.dataset.readers.addresses import require_files
 
     if resume and resume != AUTO:
         folder = resolve_run(resume)
         require_format(folder)
-        changed = change_config(folder, overrides) if overrides else None
-        return folder, changed or read_config(folder / CONFIG_FILE)
-    if resolved:
-        config = read_config(resolved)
-        raise_if_any(check(reveal(config)))
-        if (resolved.parent / RUN_FILE).is_file():  # it is a run's own
-            return resolved.parent.resolve(), None
-        require_files(reveal(config)["dataset"])
-        return create(config, overrides=(), command=sys.argv), None
+        if overrides:
+            return folder, change_config(folder, overrides)
+        config = read_config(folder / CONFIG_FILE)
+        if read_run(folder)["status"] != "CREATED":
+            return folder, config
+        raise_if_any(check(reveal(config)))  # it may have been changed by hand
+        return folder, None
     from runwright.config.compose import compose_checked
 
     texts = [*overrides, f"resume={AUTO}"] if resume else list(overrides)

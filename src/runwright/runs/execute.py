@@ -160,8 +160,6 @@ def _train_and_report(run: Run, prepared: build.Prepared) -> tuple[RunResult, Ru
     if not run.ranks.is_first:
         return result, None  # nobody waits for the first one's files: they may take long
     result = record.write_results(run, prepared, model, evaluations, result)
-    # From the start_time in run.json, and finish_recording writes the matching end_time: the summary and
-    # `runwright runs` show the same duration.
     entry = read_run(run.folder)
     run.seconds["all"] = time.time() - entry["start_time"] - entry.get("idle_seconds", 0.0)
     return result, record.record_summary(run, state, result)

@@ -9,7 +9,6 @@ import logging
 import os
 import platform
 import re
-import shlex
 import socket
 import time
 import uuid
@@ -306,8 +305,7 @@ def require_format(folder: Path) -> None:
     record = read_run(folder)
     if record.get("format") != FORMAT:
         version = record.get("versions", {}).get("runwright", "of an unknown version")
-        command = shlex.join(["runwright", "train", *record.get("overrides", [])])
         raise ConfigError(
             f"{folder}: made by Runwright {version} with format {record.get('format')}, expected format "
-            f"{FORMAT}; read it with the code that made it (see provenance.json), or train again: {command}"
+            f"{FORMAT}; read it with the code that made it (see provenance.json), or train again"
         )

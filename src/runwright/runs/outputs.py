@@ -1,16 +1,13 @@
-"""Evaluations of a run, and the files that it leaves: best model, predictions, tables, charts."""
+"""Evaluations of a run, and the files that it leaves: best model, predictions, tables."""
 
 import errno
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 
@@ -18,10 +15,8 @@ from runwright.dataset.checks import naming_rows
 from runwright.errors import ConfigError, DataError
 from runwright.metric.bootstrap import bootstrap_interval
 from runwright.predictions import select
-from runwright.report.page import charts
-from runwright.report.page.records import CHARTS_FILE
 from runwright.report.tables import class_report, group_rows, write_records
-from runwright.store import folder_whole, write_json
+from runwright.store import folder_whole
 from runwright.trainer.batches import derive_seed
 from runwright.trainer.evaluate import Evaluation, evaluate, predict
 from runwright.trainer.options import EvaluationSplits, TrainerOptions
@@ -29,7 +24,6 @@ from runwright.types import Examples, Interval, Metric
 
 logger = logging.getLogger(__name__)
 
-NUM_WORST = 50  # rows in the table of worst examples: as many as a person reads
 NUM_LOGGED = 2  # texts of an evaluation in the log
 BEST = "best"
 CHECKED_AT_ONCE = 256  # examples; mostly the first ones tell
@@ -194,18 +188,14 @@ def intervals(
 def write_split(folder: Path, split: str, *, rows: Any, task: Any, evaluation: Evaluation) -> dict[str, Path]:
     """Write the predictions of a split and tables about them; the files by name.
 
-    predictions/<split>.jsonl: all, in the order of rows; tables/worst_<split>.csv: by falling loss;
-    classes_<split>.csv: precision, recall and F1 of each class; groups_<split>.csv: metrics of each group.
+    predictions/<split>.jsonl: all, in the order of rows; tables/classes_<split>.csv: precision, recall and
+    F1 of each class; tables/groups_<split>.csv: metrics of each group.
     """
     predictions, tables = evaluation.predictions, folder / "tables"
-    records = partial(_records, predictions, rows=rows, task=task)
     written: dict[str, Path] = {}
     if task.predicts_rows:
         file = folder / "predictions" / f"{split}.jsonl"
-        written[f"predictions/{split}"] = write_records(file, records(range(len(predictions.example_ids))))
-        if predictions.losses is not None:
-            worst = np.argsort(-predictions.losses, kind="stable")[:NUM_WORST].tolist()
-            written[f"tables/worst_{split}"] = write_records(tables / f"worst_{split}.csv", records(worst))
+        written[f"predictions/{split}"] = write_records(file, _records(predictions, rows=rows, task=task))
     contents, compared = {}, task.comparison(predictions)
     if compared is not None and task.label_names:
         contents["classes"] = class_report(compared[0], compared[1], task.label_names)
@@ -232,26 +222,10 @@ def write_samples(folder: Path, step: int, samples: Mapping[str, Sequence[Mappin
     return files
 
 
-def write_charts(folder: Path, *, prepared: Any) -> None:
-    """charts.json: lengths of the texts and shares of the classes in each split, for the run's page."""
-    task = prepared.task
-    lengths = {split: examples.column("full_length") for split, examples in prepared.examples.items()}
-    counts = {
-        split: found
-        for split, rows in prepared.data.splits.items()
-        if (found := task.label_counts(rows, split=split)) is not None
-    }
-    drawn = {
-        "lengths": charts.lengths_chart(lengths, max_length=task.max_length),
-        "classes": charts.classes_chart(counts, task.label_names),
-    }
-    write_json(folder / CHARTS_FILE, {name: asdict(chart) for name, chart in drawn.items() if chart})
-
-
-def _records(predictions: Any, indices: Iterable[int], *, rows: Any, task: Any) -> Iterator[dict[str, Any]]:
+def _records(predictions: Any, *, rows: Any, task: Any) -> Iterator[dict[str, Any]]:
     positions = {int(row_id): position for position, row_id in enumerate(rows["row_id"])}
-    for index in indices:
-        row = rows[positions[int(predictions.example_ids[index])]]
+    for index, row_id in enumerate(predictions.example_ids.tolist()):
+        row = rows[positions[row_id]]
         record: dict[str, Any] = {"row_id": row["row_id"]}
         record |= {column: row[column] for column in task.columns_in(row)}
         record |= task.describe(predictions, index, row=row, all_scores=False)

@@ -110,7 +110,7 @@ def _read_job(sweep: Path, outcome: dict[str, Any]) -> Job:
         status=outcome.get("status", "failed"),
         exit_code=outcome.get("exit_code", 1),
         reason=str(outcome.get("reason") or "").strip().partition("\n")[0][:200],
-        # As `runwright runs` shows it: without the start of the process.
+        # Without the start of the process.
         seconds=numbers_of(summary.get("seconds")).get("all", float(outcome.get("seconds", 0.0))),
         folder=folder,
         metrics=dict(sorted(metrics.items(), key=lambda item: item[0].partition("/")[2] != best_metric))

@@ -27,7 +27,6 @@ from runwright.runs.card import write_card
 from runwright.runs.data_identity import DATA_FILE, check_data, record_data
 from runwright.runs.folder import CONFIG_FILE, OVERRIDES_FILE, read_run, this_process, update_status
 from runwright.runs.page import write_report
-from runwright.runs.resume import record_resume
 from runwright.runs.states import TRACEBACK_FILE, mark_all
 from runwright.store import cache_root, read_json, write_json
 from runwright.sweep import trial
@@ -35,7 +34,7 @@ from runwright.tokenizer.trained import keep_trained
 from runwright.tracker import hub
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import read_curves
-from runwright.tracker.provenance import code_folders, collect, copy_sources, hash_model, tags
+from runwright.tracker.provenance import code_folders, collect, hash_model, tags
 from runwright.trainer.checkpoint import Snapshot, is_valid, list_checkpoints
 from runwright.trainer.environment import StopFlag
 from runwright.trainer.evaluate import Evaluation
@@ -50,7 +49,6 @@ TASK_FILE = "task.json"
 LOG_FILE = "log.txt"
 PROVENANCE_FILE = "provenance.json"
 MODELS_FILE = "models.json"
-SOURCE_FOLDER = "source"
 MAX_PREDICTIONS_BYTES = 25 * 2**20  # for a page at the end: reading them takes about half a second
 MAX_DEATHS_NAMED = 2  # of earlier runs that died; a reader of a log wants to know of its own
 
@@ -114,10 +112,7 @@ def start_recording(run: Run) -> None:
 
 def finish_recording(run: Run, status: str, *, error: BaseException | None = None) -> None:
     """Record the final status and close the tracker; a failure leaves traceback.txt. For the first rank."""
-    record = read_run(run.folder)
-    began = record["start_time"] + record.get("idle_seconds", 0.0)
-    end = began + run.seconds["all"] if status == "FINISHED" else time.time()
-    fields: dict[str, Any] = {"end_time": end, **({"end": run.end} if run.end else {})}
+    fields: dict[str, Any] = {"end_time": time.time(), **({"end": run.end} if run.end else {})}
     if error is not None and status == "FAILED":
         fields["error"] = redact(f"{type(error).__name__}: {error}")
         report = run.folder / TRACEBACK_FILE
@@ -164,7 +159,6 @@ def describe_data(run: Run, prepared: build.Prepared) -> None:
         change = redact({"step": step, "changes": run.data_changes})
         texts = "; ".join(change["changes"])
         logger.warning("from step %d on the data is not what it was: %s", step, texts)
-        record_resume(run.folder, {}, data=change)
         earlier = read_run(run.folder).get("data_changes", [])
         update_status(run.folder, "RUNNING", data_changes=[*earlier, change])
         run.tracker.log_tags({"data.changed": f"from step {step} on: {texts}"})
@@ -189,7 +183,13 @@ def first_look(config: Mapping[str, Any], prepared: build.Prepared) -> Iterator[
 def record_models(run: Run, *, attention: str) -> None:
     """Record the files that model and tokenizer were read from, which must be there, and how texts run."""
     run.tracker.log_tags({"attention": attention})
-    write_json(run.folder / MODELS_FILE, redact(find_models(run.config, cache=cache_root())))
+    nodes = {group: run.config.get(group) for group in ("model", "tokenizer")}
+    models = {
+        group: hash_model(node["name"], revision=node.get("revision"), cache=cache_root())
+        for group, node in nodes.items()
+        if isinstance(node, Mapping) and isinstance(node.get("name"), str)
+    }
+    write_json(run.folder / MODELS_FILE, redact(models))
     run.tracker.log_artifact(run.folder / MODELS_FILE)
 
 
@@ -223,7 +223,6 @@ def write_results(
     run.tracker.log_metrics(final, step=best)
     if not run.is_read:
         return replace(result, paths=paths)
-    outputs.write_charts(run.folder, prepared=prepared)
     result = replace(result, intervals=intervals, paths=paths)
     with _harmless("no model card could be written"):
         write_card(run.folder, result, data=prepared.data, notes=run.notes)
@@ -320,19 +319,6 @@ def record_origin(folder: Path, config: Mapping[str, Any], *, num_processes: int
     while file.exists():
         file, number = folder / f"provenance-{number}.json", number + 1
     write_json(file, record)
-    source, git = folder / SOURCE_FOLDER, record["git"]
-    root = Path(git["root"]) if git and not source.exists() else None
-    if root and copy_sources(record["untracked"], root=root, folder=source):
-        tracker.log_artifact(source)
     tracker.log_artifact(file)
     original = read_run(folder).get("reproduces")
     tracker.log_tags(tags(record) | ({"runwright.reproduces": original} if original else {}))
-
-
-def find_models(config: Mapping[str, Any], *, cache: Path) -> dict[str, Any]:
-    nodes = {group: config.get(group) for group in ("model", "tokenizer")}
-    return {
-        group: hash_model(node["name"], revision=node.get("revision"), cache=cache)
-        for group, node in nodes.items()
-        if isinstance(node, Mapping) and isinstance(node.get("name"), str)
-    }

@@ -1,6 +1,5 @@
 """Resume a run with its own configuration, changed only where that leaves it the same run."""
 
-import copy
 import hashlib
 import json
 import sys
@@ -32,8 +31,7 @@ CHANGEABLE = (
 )
 # Effect on the numbers of each part of a run's identity that is not as before.
 CONSEQUENCES = {
-    "num_processes": "sums over processes are rounded in another order",
-    "strategy": "sums over processes are rounded in another order",
+    **dict.fromkeys(("num_processes", "strategy"), "sums over processes are rounded in another order"),
     "num_threads": "sums within an operation are rounded in another order",
     "device": "other devices compute other last digits",
     "torch": "another version may compute other last digits",
@@ -41,10 +39,8 @@ CONSEQUENCES = {
 }
 
 
-def with_overrides(
-    folder: Path, overrides: Sequence[str]
-) -> tuple[dict[str, Any], dict[str, tuple[Any, Any]]]:
-    """The configuration of a run with overrides on top of its own, and old and new value of changed keys.
+def with_overrides(folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """The configuration of a run with overrides on top of its own.
 
     The run alone counts, whatever the files say today that it was composed from. References stand for
     secrets. Raises ConfigError where the overrides are wrong.
@@ -57,13 +53,14 @@ def with_overrides(
     from runwright.config.targets import GROUPS
 
     conf, stored = find_conf_folders(), folders.read_config(folder / folders.CONFIG_FILE)
-    repeated = {text for text in recorded_overrides(folder) if override_key(text) in GLOBAL_GROUPS}
+    recorded = recorded_overrides(folder)
+    repeated = {text for text in recorded if override_key(text) in GLOBAL_GROUPS}
     parsed, mistakes = parse_overrides([text for text in overrides if text not in repeated], conf)
     raise_if_any([*mistakes, *conf.shadows()])
     seeds = dict.fromkeys((f"seeds.{name}" for name in stored.get("seeds", {})), "${seed}")
     base = _with_interpolations(stored, folders.read_run(folder).get("interpolations") or seeds)
     choices = [str(choice.input_line) for choice in parsed.choices]
-    base = _with_options(folder, base, choices)
+    base = _with_choices(base, choices, recorded) if choices else base
     # Of an export of a model by name: its own settings, whichever strategy is chosen.
     own = read_json(folder / folders.EXPORT_FILE).get("decoding", {})
     if own and "generation" in map(override_key, choices):
@@ -75,8 +72,7 @@ def with_overrides(
     idle = set() if stored.get("dataset") else {"dataset", *GROUPS.keys() - stored.keys()}
     mistakes = all_mistakes(replace(composed, config=reveal(composed.config, but="tracker")))
     raise_if_any([mistake for mistake in mistakes if mistake.key.partition(".")[0] not in idle])
-    merged = conceal(composed.config)
-    return merged, differences(stored, merged)
+    return conceal(composed.config)
 
 
 def _with_interpolations(stored: Mapping[str, Any], texts: Mapping[str, str]) -> Any:
@@ -95,36 +91,31 @@ def _with_interpolations(stored: Mapping[str, Any], texts: Mapping[str, str]) ->
     return OmegaConf.to_container(config, resolve=False)
 
 
-def _with_options(folder: Path, base: dict[str, Any], choices: list[str]) -> dict[str, Any]:
-    """The unresolved configuration with what these options of groups change in today's files."""
+def _with_choices(base: Mapping[str, Any], choices: Sequence[str], recorded: Sequence[str]) -> dict[str, Any]:
+    """The unresolved configuration with options of groups as today's files have them.
+
+    A group whose option the run has already stays as the run has it.
+    """
     from runwright.config.compose import compose
 
-    if not choices:
-        return base
-    recorded = recorded_overrides(folder)
-    before = compose(recorded)
-    if before.mistakes:  # the files that the run was composed from have changed since
-        recorded, before = [], compose()
-    replaced = set(map(override_key, choices))
-    remaining = [text for text in recorded if override_key(text) not in replaced]
-    after = compose([*remaining, *choices])
-    wrong = {mistake.key for mistake in after.mistakes}  # an option that only the old choice has, perhaps
-    dropped = [text for text in remaining if text in wrong and override_key(text).split(".")[0] in replaced]
-    if dropped:
-        remaining = [text for text in remaining if text not in dropped]
-        after = compose([*remaining, *choices])
-    # What is missing yet, the values of the command line may bring.
-    raise_if_any([m for m in after.mistakes if m not in before.mistakes and "???" not in m.given])
+    after, before = (compose(texts, shadow=True) for texts in (choices, recorded))
+    if not before.choices:  # the files that the run was composed from have changed since
+        before = compose(shadow=True)
     patched = dict(base)
-    for group, new in after.unresolved.items():
-        # Another one than before, or than an earlier resume has chosen since.
-        nodes = (node if isinstance(node, Mapping) else {} for node in (new, base.get(group)))
-        is_other = group in replaced and len({node.get(TARGET) for node in nodes}) > 1
-        if is_other or new != before.unresolved.get(group):
-            patched[group] = copy.deepcopy(new)
-    return {
-        group: node for group, node in patched.items() if group in after.unresolved or group not in replaced
-    }
+    for choice in choices:
+        key = override_key(choice)
+        group = key.partition("/")[0]
+        if choice.startswith("~"):
+            patched.pop(group, None)
+            continue
+        if group not in after.unresolved:  # an experiment, say, or what cannot be read
+            expected = "an option of one group; another experiment is a new run"
+            raise_if_any(after.mistakes or [Mistake(choice, "a change of the whole run", expected)])
+        leaves = (flatten({group: config.get(group)}).items() for config in (base, after.unresolved))
+        old, new = ({name: value for name, value in side if name.endswith(TARGET)} for side in leaves)
+        if old != new or after.choices.get(key) != before.choices.get(key):
+            patched[group] = after.unresolved[group]
+    return patched
 
 
 def change_config(folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
@@ -132,14 +123,14 @@ def change_config(folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
 
     Raises ConfigError, naming each key with both values, where a change would make it another run.
     """
-    config, changed = with_overrides(folder, overrides)
-    stored = flatten(folders.read_config(folder / folders.CONFIG_FILE))
-    mistakes = []
-    for key, (old, new) in changed.items():
+    config = with_overrides(folder, overrides)
+    stored = folders.read_config(folder / folders.CONFIG_FILE)
+    values, mistakes = flatten(stored), []
+    for key, (old, new) in differences(stored, config).items():
         is_folder = key in folders.SOURCES and isinstance(new, str) and Path(new).expanduser().is_dir()
         # What lies at a place is compared by its content once it is read.
         if not (is_changeable(key) or is_folder or folders.PLACE.match(key)):
-            change = f"{shown(new)} to go on with a run that has {shown(stored.get(key, old))}"
+            change = f"{shown(new)} to go on with a run that has {shown(values.get(key, old))}"
             mistakes.append(Mistake(key, change, "no change", "without --resume it is a new run"))
     raise_if_any(mistakes)
     return config
@@ -174,19 +165,13 @@ def resuming(folder: Path, config: Mapping[str, Any] | None) -> Iterator[None]:
                 write_text(file, text)
 
 
-def record_resume(
-    folder: Path, changed: Mapping[str, tuple[Any, Any]], *, data: Mapping[str, Any] | None = None
-) -> None:
-    """Note in the run's folder who resumes it, when, and what is different from now on.
-
-    `data` holds a step and what is different about the data from there on.
-    """
+def record_resume(folder: Path, changed: Mapping[str, tuple[Any, Any]]) -> None:
+    """Note in the run's folder who resumes it, when, and what is different from now on."""
     record = {
         "time": time.time(),
         **folders.this_process(),
         "command": sys.argv,
         "changed": {key: list(values) for key, values in changed.items()},
-        **({"data": data} if data else {}),
     }
     with (folder / RESUMES_FILE).open("a", encoding="utf-8") as file:
         file.write(json.dumps(Redactor().value(record), ensure_ascii=False, default=str) + "\n")

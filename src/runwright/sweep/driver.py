@@ -9,12 +9,15 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import groupby, takewhile
 from pathlib import Path
+from statistics import fmean
 from types import FrameType
 from typing import Any
 
@@ -23,12 +26,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import run_job, setup_globals
 from omegaconf import DictConfig, open_dict
+from optuna.study import Study
 from optuna.trial import TrialState
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
+from rich.table import Table
+from rich.text import Text
 
 from runwright.sweep import study as studies
-from runwright.sweep.board import board
 from runwright.sweep.options import RUN, SEED, STOP_FILE
 from runwright.sweep.processes import Pool, call
 from runwright.sweep.space import Space, pairs
@@ -235,3 +240,37 @@ def _values(value: Any, objectives: Any) -> list[float] | None:
     listed = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     numbers = [float(one) for one in listed if isinstance(one, int | float) and not isinstance(one, bool)]
     return numbers if len(numbers) == len(listed) and numbers else None
+
+
+# --- on a terminal ----------------------------------------------------------------------------------------
+
+
+def board(study: Study, running: Iterable[int], *, budget: int, slots: int, fixed: Collection[str]) -> Group:
+    """Trials of one driver with their last value, and of the study how many ended, the best, the time left.
+
+    `fixed`: overrides of all trials, which are not shown.
+    """
+    trials = study.get_trials(deepcopy=False)
+    ended = [t for t in trials if studies.is_counted(t) and t.state.is_finished()]
+    states = Counter(t.state for t in ended)
+    words = [f"{len(ended)} of {budget} trials ended"]
+    if best := studies.best_trials(study):
+        words.append(f"best {', '.join(f'{value:.6g}' for value in best[0].values)} (trial {best[0].number})")
+    words += [f"{states[TrialState.PRUNED]} pruned", f"{states[TrialState.FAIL]} failed"]
+    spans = [t.duration for t in ended if t.duration]
+    if spans and len(ended) < budget:
+        left = fmean(span.total_seconds() for span in spans) * (budget - len(ended)) / slots
+        words.append(f"about {_span(timedelta(seconds=left))} left")
+    table = Table("trial", "value", "time", "settings", box=None)
+    for number in running:
+        trial = trials[number]
+        values: dict[int, Any] = trial.intermediate_values
+        last = f"{values[max(values)]:.6g} at {max(values)}" if values else "-"
+        texts = " ".join(text for text in trial.user_attrs[studies.OVERRIDES] if text not in fixed)
+        begun = trial.datetime_start or datetime.now()
+        table.add_row(str(number), last, _span(datetime.now() - begun), Text(texts))
+    return Group(", ".join(words), table)
+
+
+def _span(span: timedelta) -> str:
+    return str(timedelta(seconds=round(span.total_seconds())))

@@ -16,11 +16,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from runwright.config.redaction import Redactor, is_secret_name, redact
+from runwright.config.redaction import Redactor, redact
 from runwright.config.sources import resolve_source
 from runwright.errors import ConfigError
 from runwright.store import file_sha256, read_json, write_json
-from runwright.tracker.repository import Repository, open_regular, read_repository
+from runwright.tracker.repository import Repository, read_repository
 
 # Variables that set the number of threads, and with it the last bits of a result.
 THREAD_VARIABLES = (
@@ -30,10 +30,7 @@ THREAD_VARIABLES = (
 )
 MAX_DIFF_LENGTH = 2_000_000
 MAX_NOT_COMPARED = 100  # files that are named
-SOURCE_SUFFIXES = (".py", ".yaml", ".yml", ".toml", ".json", ".cfg", ".ini", ".sh", ".md", ".txt")
 MAX_FILES = 2000  # of one package or model
-MAX_COPY_BYTES = 200_000  # one file; a larger one is hardly source code
-MAX_COPIES_BYTES = 5_000_000  # all of them
 HASHES_FILE = "file-hashes.json"
 
 
@@ -42,28 +39,22 @@ def collect(
 ) -> dict[str, Any]:
     """Origin of a run that starts; plain values, safe to write down.
 
-    `git` is None outside a repository; its `diff` is the text of changes to tracked files against the
-    commit, its `not_compared` the files that could not be compared. `untracked` names the files that git
-    neither tracks nor ignores, except those in the folder `but`; `code` has the sha256 of each source file in
-    these folders.
+    `git` is None outside a repository; its `diff` is the text of changes against the commit, but for new
+    files in the folder `but`, its `not_compared` the files that could not be compared. `code` has the sha256
+    of each source file in these folders.
     """
     folder = folder or Path.cwd()
-    repository = read_repository(folder, but=but)
     masked = {
         "command": shlex.join(map(redact, sys.argv)),  # before quotes tear secrets apart
         "folder": str(folder.resolve()),
-        "git": _git(repository),
+        "git": _git(read_repository(folder, but=but)),
         "python": {"version": platform.python_version(), "executable": sys.executable},
         "hardware": _hardware(),
         "host": {"name": socket.gethostname(), "pid": os.getpid(), "system": platform.platform()},
         "threads": {name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ},
     }
     # Names of packages and files are no settings: `google-auth` keeps its version.
-    plain = {
-        "packages": installed_packages(),
-        "untracked": repository.untracked if repository else [],
-        "code": hash_code(code or {}),
-    }
+    plain = {"packages": installed_packages(), "code": hash_code(code or {})}
     return Redactor().value(masked) | plain
 
 
@@ -200,29 +191,3 @@ def hash_model(name: str, *, revision: str | None, cache: Path) -> dict[str, Any
         cache.mkdir(parents=True, exist_ok=True)
         write_json(cache / HASHES_FILE, remembered)
     return {"name": name, "revision": revision, "folder": str(folder), "files": digests}
-
-
-def copy_sources(names: Iterable[str], *, root: Path, folder: Path) -> list[Path]:
-    """Copies of the small text files among `names`, in the same places, with secrets masked.
-
-    A link is left out: it may lead to a file of somebody else.
-    """
-    redactor, copied, total = Redactor(), [], 0
-    for name in names:
-        file = root / name
-        if file.suffix not in SOURCE_SUFFIXES or is_secret_name(file.stem):
-            continue
-        try:
-            with open_regular(file) as opened:
-                size = os.fstat(opened.fileno()).st_size
-                if size > MAX_COPY_BYTES or total + size > MAX_COPIES_BYTES:
-                    continue
-                text = redactor.text(opened.read().decode("utf-8"))
-        except (OSError, UnicodeDecodeError):
-            continue
-        total += size
-        copy = folder / name
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_text(text, encoding="utf-8")
-        copied.append(copy)
-    return copied

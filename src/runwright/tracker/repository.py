@@ -5,18 +5,18 @@ file may be somebody else's. So the difference is taken in a repository of our o
 the same objects and files but without its configuration, its hooks and names that lead out of it.
 """
 
-import errno
 import logging
 import os
 import shutil
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from io import BufferedReader
 from itertools import islice
 from pathlib import Path
+
+from runwright.config.redaction import is_secret_name
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,9 @@ TIMEOUT_SECONDS = 10  # for each answer of git
 # No transports: an object that a partial clone lacks is fetched by commands that its configuration names.
 # GIT_NO_LAZY_FETCH says the same to git 2.44 and later.
 _NO_FETCH = {"GIT_ALLOW_PROTOCOL": "", "GIT_NO_LAZY_FETCH": "1"}
-MAX_UNTRACKED = 2000  # files; of source code there are fewer, and data belongs into its own fingerprint
+# Files that git does not track are part of the code where they are of these kinds, and small.
+SOURCE_SUFFIXES = (".py", ".yaml", ".yml", ".toml", ".cfg", ".ini", ".sh")
+MAX_SOURCE_BYTES, MAX_SOURCES = 200_000, 500
 MAX_TRACKED_BYTES = 100_000_000  # GitHub's limit of a file; a larger one is named, not read
 MAX_SHOWN_BYTES = 2_000_000  # of a version of a file; a larger one is shown as its hash
 SUBMODULE = "160000"  # its mode
@@ -82,11 +84,10 @@ class Repository:
     """The git repository of a folder, and its files where they differ from the commit."""
 
     root: Path
-    commit: str | None  # None before the first one: every tracked file is new
+    commit: str | None  # None before the first one: every file is new
     branch: str | None
-    diff: str = ""  # of tracked files against the commit, for `git apply`
+    diff: str = ""  # of tracked files, and of sources that are not, against the commit, for `git apply`
     not_compared: list[str] = field(default_factory=list)  # tracked files, each with the reason
-    untracked: list[str] = field(default_factory=list)  # names; what git ignores is left out
 
 
 def read_repository(folder: Path, *, but: Path | None = None) -> Repository | None:
@@ -103,7 +104,7 @@ def read_repository(folder: Path, *, but: Path | None = None) -> Repository | No
     git = Git(folder)
     try:
         root = Path(git.ask_line("rev-parse", "--show-toplevel"))
-        # `core.worktree` could name the user's home, whose files would be listed, and copied, as untracked.
+        # `core.worktree` could name the user's home, whose files would be compared as sources.
         if expected is not None and not is_named and not root.samefile(expected):
             raise GitError(f"the repository in {expected} names another working tree")
         commit = git.ask_line("rev-parse", "--revs-only", "HEAD") or None
@@ -113,12 +114,9 @@ def read_repository(folder: Path, *, but: Path | None = None) -> Repository | No
         return None
     repository = Repository(root=root, commit=commit, branch=branch)
     try:
-        names = sorted(Git(root).ask_fields("ls-files", "--others", "--exclude-standard", "-z"))
-        outside = (_as_utf8(name) for name in names if not (but and (root / name).is_relative_to(but)))
-        repository = replace(repository, untracked=[*islice(outside, MAX_UNTRACKED)])
-        diff, not_compared = _compare(Git(root), root, commit)
+        diff, not_compared = _compare(Git(root), root, commit, but=but)
         return replace(repository, diff=diff, not_compared=not_compared)
-    except GitError as error:  # a damaged index, say
+    except (GitError, OSError) as error:  # a damaged index, say
         return replace(repository, not_compared=[f"all files ({error})"])
 
 
@@ -126,14 +124,18 @@ def _as_utf8(name: str) -> str:
     return os.fsencode(name).decode(errors="backslashreplace")
 
 
-def _compare(git: Git, root: Path, commit: str | None) -> tuple[str, list[str]]:
-    """The difference of tracked files from the commit, and the files left out of it, each with the reason.
+def _compare(git: Git, root: Path, commit: str | None, *, but: Path | None) -> tuple[str, list[str]]:
+    """The difference of files from the commit, and the tracked files left out of it, each with the reason.
 
     Line ends are converted as git does. Filters are programs, which are not run: what they change is a
     difference.
     """
     with tempfile.TemporaryDirectory(prefix="runwright-git-") as temporary:
         shadow = _shadow_repository(git, root, Path(temporary))
+        # Entries of empty files, from which the working tree differs.
+        entry = f"100644 {shadow.ask_line('hash-object', '--stdin')}\t"
+        new = _joined(f"{entry}{name}" for name in _new_sources(git, root, but))
+        shadow.ask("update-index", "-z", "--index-info", stdin=new)
         lines = (line.partition("\t") for line in shadow.ask_fields("ls-files", "-t", "-s", "-z"))
         index = {name: fields.split() for fields, _, name in lines}  # tag, mode, …
         for name in index:
@@ -150,6 +152,17 @@ def _compare(git: Git, root: Path, commit: str | None) -> tuple[str, list[str]]:
         not_compared = dict.fromkeys(checked_out, "files of a submodule")
         diff = _difference(shadow, root, tree, not_compared)
     return diff, [f"{_as_utf8(name)} ({reason})" for name, reason in not_compared.items()]
+
+
+def _new_sources(git: Git, root: Path, but: Path | None) -> Iterator[str]:
+    """Names of small source files that git neither tracks nor ignores; a link may lead to somebody else's."""
+    names = sorted(git.ask_fields("ls-files", "--others", "--exclude-standard", "-z"))
+    for name in islice((name for name in names if name.endswith(SOURCE_SUFFIXES)), MAX_SOURCES):
+        file = root / name
+        status = file.lstat()
+        is_small = stat.S_ISREG(status.st_mode) and status.st_size <= MAX_SOURCE_BYTES
+        if is_small and not is_secret_name(file.stem) and not (but and file.is_relative_to(but)):
+            yield name
 
 
 def _shadow_repository(git: Git, root: Path, folder: Path) -> Git:
@@ -231,12 +244,3 @@ def _obstacle(path: Path) -> str | None:
 
 def _joined(names: Iterable[str]) -> bytes:
     return b"".join(os.fsencode(name) + b"\0" for name in names)
-
-
-def open_regular(file: Path) -> BufferedReader:
-    """A file opened for reading; raises OSError for a link, pipe, device or folder."""
-    descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "no regular file", str(file))
-    return open(descriptor, "rb")  # noqa: PTH123 - a descriptor has no path

@@ -89,7 +89,7 @@ def check_resume(config: Mapping[str, Any], *, say: Callable[[str], None]) -> It
     whole, broken = (create(config, overrides=(), command=["runwright verify"]) for _ in range(2))
     say("resume: an unbroken run")
     began = time.monotonic()
-    if code := _start(whole, resume=False).wait():
+    if code := _start(whole).wait():
         yield _failed_run(whole, code)
         return
     timeout_seconds = 60 + 10 * (time.monotonic() - began)  # for each start of the run
@@ -137,7 +137,7 @@ def _run_with_kills(
     chance = random.Random(0)  # noqa: S311 - no secret
     while True:
         first, left = max([SAVE_EVERY, *killed]) + 1, NUM_KILLS - len(killed)
-        process, step = _start(folder, resume=bool(killed)), math.inf
+        process, step = _start(folder), math.inf
         if left and first <= last_step:
             step = chance.randint(first, first + (last_step - first) // left)
         if not _reaches(folder, process, step, time.monotonic() + timeout_seconds, chance):
@@ -176,12 +176,11 @@ def recorded_steps(folder: Path) -> dict[int, float]:
     return {record["s"]: record["t"] / 1000 for record in records}
 
 
-def _start(folder: Path, *, resume: bool) -> subprocess.Popen[bytes]:
+def _start(folder: Path) -> subprocess.Popen[bytes]:
     """The command that a user would type, in a process of its own; its output goes to a file."""
-    which = ["--resume", str(folder)] if resume else ["--resolved", str(folder / CONFIG_FILE)]
     with (folder / OUTPUT_FILE).open("ab") as output:
         return subprocess.Popen(  # noqa: S603 - our own command
-            [sys.executable, "-P", "-m", "runwright", "train", *which],
+            [sys.executable, "-P", "-m", "runwright", "train", "--resume", str(folder)],
             env={**os.environ, **worker_environment()},
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -172,8 +172,7 @@ def _worst_examples(record: RunRecord) -> Table:
     )
 
 
-def _data(record: RunRecord) -> Iterator[Table | Text | list[Chart | None]]:
-    yield [*record.charts]
+def _data(record: RunRecord) -> Iterator[Table | Text]:
     prints = record.data.get("fingerprints", {})
     rows = [[split, Cell(value_text(text), kind="mono")] for split, text in prints.items()]
     yield Table(title="Fingerprints of the content", columns=["split", "fingerprint"], rows=rows)
