@@ -58,7 +58,7 @@ def plan_of(config: Mapping[str, Any]) -> dict[str, Any]:
         tokens = epochs * int(lengths.sum()) + sum(int(lengths[positions].sum()) for positions in rest)
     evaluations = -(-steps // (plan.evaluate_every or steps))
     counts = {split: len(examples) for split, examples in prepared.examples.items() if split != "train"}
-    judged = sum(counts[split] for split in choose_splits(counts, best_split=options.best_split).names)
+    judged = sum(counts[split] for split in choose_splits(counts))
     weights = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
     memory = {"weights": weights, **_training_bytes(config, model, seen)}
     saved = weights + memory["optimizer"]

@@ -15,7 +15,7 @@ import torch
 
 from runwright.predictions import join, pack, select, unpack
 from runwright.trainer.batches import Cut, cut_batch
-from runwright.trainer.environment import TIME_LIMIT, EvaluationStopped, StopFlag
+from runwright.trainer.environment import EvaluationStopped, StopFlag
 from runwright.trainer.ranks import Ranks
 from runwright.trainer.step import to_device
 from runwright.types import Examples, Metric, Speed, Task
@@ -58,7 +58,7 @@ def predict(
     parts: list[Any] = []
     done = 0
     for places in mine:
-        if stop and stop.code > TIME_LIMIT:
+        if stop and stop.code:
             break
         # one seed and epoch for all evaluations: what chance changes is always the same
         some = task.augment(examples.fetch(places), seed=0, epoch=0)
@@ -70,7 +70,7 @@ def predict(
             on_progress(done, share)
     model.train(was_training)
     code = int(max(ranks.per_rank(stop.code if stop else 0)))
-    if code > TIME_LIMIT:
+    if code:
         raise EvaluationStopped(code)
     if ranks.num_ranks > 1:
         gathered = ranks.gather(pack(join(parts)) if parts else b"")

@@ -183,7 +183,6 @@ PRETRAINED = {"model._target_": "runwright.model.pretrained.load", "model.embedd
 UNNAMED = {"task.label_file?": None, "task.problem?": (None, "single_label", "multi_label")}
 
 INTERVAL = "an evaluation interval: trainer.evaluate_every_steps or trainer.evaluate_every_epochs"
-FLATTERED = "metrics of a split that chose the model flatter it"
 FOLDER_NAME = 'a name for a folder, without / \\ : * ? " < > | or a leading dot'
 NOT_COUNTED = "the classes of a stream are not counted"
 WEIGHTS = f"null, or a weight for each class name: {NOT_COUNTED}"
@@ -292,7 +291,6 @@ DATA = (
     rule(checks.splits_have_plain_names, "files?", "splits?", "holdout?", "subset?", within="dataset"),
     at_most("min", "max", within="dataset"),
     at_most("dataset.source.negative_at_most", "dataset.source.positive_at_least", less=True),
-    matches("trainer.best_split", r"(?!train$|test)(?s:.*)", "a validation split, or null", FLATTERED),
 )
 
 STREAMS = (
