@@ -107,8 +107,8 @@ class PerExample:
 
     @property
     def labelled(self) -> bool:
-        """Return True if there are labels: `expected` or, without such a column, losses."""
-        return getattr(self, "expected", self.losses) is not None
+        """Return True if there is something to compare with: labels, or the losses that they gave."""
+        return self.losses is not None or getattr(self, "expected", None) is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

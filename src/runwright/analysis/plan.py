@@ -19,7 +19,7 @@ from runwright.report.terminal import duration
 from runwright.runs.folder import whole_runs
 from runwright.store import cache_root, flatten, read_json
 from runwright.task.base import model_inputs
-from runwright.task.sequence_to_sequence import decoder_inputs
+from runwright.task.generating import decoder_inputs
 from runwright.trainer.batches import StepBatch, StreamBatches
 from runwright.trainer.options import choose_splits, make_plan
 from runwright.trainer.ranks import ALONE

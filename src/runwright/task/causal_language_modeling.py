@@ -10,7 +10,6 @@ from datasets import Dataset
 from torch import Tensor
 
 from runwright.predictions import Ragged, columns_of, evenly_spaced
-from runwright.task.base import model_inputs
 from runwright.task.generating import MAX_SHOWN, NUM_SAMPLES, GeneratedTexts, GeneratingTask
 from runwright.task.masking import cut_chunks
 from runwright.task.text import IGNORED, MAX_WINDOWS, as_texts, pad_batch
@@ -102,10 +101,6 @@ class CausalLanguageModeling(GeneratingTask):
         if "labels" in batch:
             batch["num_bytes"] = torch.tensor([example["num_bytes"] for example in examples])
         return batch
-
-    def forward(self, model: Any, batch: Batch) -> Tensor:
-        """Losses of the M target tokens in nats, [M]."""
-        return self.target_losses(model, model_inputs(batch), batch)
 
     def start_evaluation(self, example_ids: np.ndarray) -> None:
         """Choose the blocks that are continued, the same ones on each rank and each time."""

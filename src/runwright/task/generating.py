@@ -15,10 +15,11 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone reads
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from runwright.errors import ConfigError
 from runwright.generation.decode import generate
 from runwright.model.parameters import without_adapters
 from runwright.predictions import Ragged, columns_of, evenly_spaced
-from runwright.task.base import Task, at_least_float32
+from runwright.task.base import Task, at_least_float32, model_inputs
 from runwright.task.losses import one_by_one, takes_batch
 from runwright.task.text import IGNORED, as_texts, num_targets, objects, positions_of, sums_by_row
 from runwright.types import Batch, Example, LossSum, PerExample
@@ -29,13 +30,14 @@ MAX_SHOWN = 300  # characters of each, the last ones of a prompt
 # Logits at a time, rounded up: more than 32 MB in float32, which glibc gives back at once. A little less lay
 # on its heap and took 1,060 MB rather than 70 in the forward of 8,192 tokens over V = 32,000.
 PIECE = (1 << 23) + 1
+WRAPPED = ("mbart", "plbart")  # architectures whose decoder starts with the last token of the target
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-6}  # of the largest logit; less exact dtypes: 0.02
 
 _by_pieces: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()  # models whose logits were compared with ours
 
 
 class TargetTask(Task):
-    """A task whose `forward` returns the losses of the target tokens [M] in nats, in the order of the batch.
+    """A task that `forward` gives the losses of its target tokens [M] in nats, in the order of the batch.
 
     Its batches have `labels` [B, L], the target token of each position or IGNORED, where targets are known.
     """
@@ -66,15 +68,15 @@ class TargetTask(Task):
         ids = batch["example_ids"].cpu().numpy()
         return self.prediction_type(example_ids=ids, losses=losses, loss_counts=counts)
 
-    def target_losses(self, model: Any, inputs: Batch, batch: Batch) -> Tensor:
+    def forward(self, model: Any, batch: Batch) -> Tensor:
         """Losses of the target tokens [M] in nats; smoothed, or those of task.loss, in training only."""
-        if model.training and self.loss_option is not None:
-            loss = partial(one_by_one, self.loss_option, batch=batch)
-            return token_losses(
-                model, inputs, batch["labels"], loss=loss, whole=takes_batch(self.loss_option)
-            )
-        smoothing = self.label_smoothing if model.training else 0.0
-        return token_losses(model, inputs, batch["labels"], label_smoothing=smoothing)
+        has_decoder = self.auto_class == "AutoModelForSeq2SeqLM"
+        inputs = decoder_inputs(batch, model.config) if has_decoder else model_inputs(batch)
+        if model.training and (loss := self.loss_option) is not None:
+            options: Any = {"loss": partial(one_by_one, loss, batch=batch), "whole": takes_batch(loss)}
+        else:
+            options = {"label_smoothing": self.label_smoothing if model.training else 0.0}
+        return token_losses(model, inputs, batch["labels"], **options)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,11 +94,6 @@ class Texts(PerExample):
     expected: np.ndarray | None = None  # [N] object: list of str, one or more references
     prompts: np.ndarray | None = None  # [N] object: str
     generated: Ragged | None = None  # of records to predict, as in GeneratedTexts
-
-    @property
-    def labelled(self) -> bool:
-        """Return True if there are references, or losses of target tokens."""
-        return self.expected is not None or self.losses is not None
 
 
 class GeneratingTask(TargetTask):
@@ -266,6 +263,31 @@ def token_losses(
         _by_pieces[inner] = False
     # a head that computes something else
     return loss(at_least_float32(model(**inputs, use_cache=False).logits[targets]), goal)
+
+
+def decoder_inputs(batch: Batch, config: Any) -> Batch:
+    """The arguments of an encoder-decoder whose targets are the labels of a batch."""
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    return inputs | {"decoder_input_ids": shifted_right(batch["labels"], config)}
+
+
+def shifted_right(labels: Tensor, config: Any) -> Tensor:
+    """Decoder inputs [B, T]: the labels one place later, behind the architecture's start token.
+
+    Labels that are -100 become padding, which no earlier token sees. Raises ConfigError where a model does
+    not say with which token its decoder starts.
+    """
+    inputs = labels.new_full(labels.shape, config.pad_token_id)
+    inputs[:, 1:] = labels[:, :-1].masked_fill(labels[:, :-1] == IGNORED, config.pad_token_id)
+    start = getattr(config, "decoder_start_token_id", None)
+    if config.model_type in WRAPPED:
+        last = (labels != IGNORED).sum(dim=1, keepdim=True) - 1
+        inputs[:, :1] = labels.gather(1, last)
+    elif start is None:
+        raise ConfigError("model.name: its config.json has no decoder_start_token_id; add it there")
+    else:
+        inputs[:, 0] = start
+    return inputs
 
 
 def _finisher(model: Any) -> Callable[[Tensor], Tensor]:

@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone reads
 from datasets import Dataset
 from torch import Tensor
 
-from runwright.dataset.checks import missing_column
+from runwright.dataset.checks import has_column
 from runwright.errors import DataError
 from runwright.metric.answers import text_exact_match, text_f1
 from runwright.predictions import Ragged
@@ -74,9 +74,6 @@ class QuestionAnswering(Task):
 
     def fit(self, splits: Splits) -> None:
         """Check every context and answer; raises DataError naming split, row and column."""
-        if "train" in splits and self.answers_column not in splits["train"].column_names:
-            option = "task.answers_column"
-            raise missing_column(self.answers_column, splits["train"], split="train", option=option)
         said: dict[str, Said] = {split: {} for split in splits}
         for split, rows in splits.items():
             for row, text in enumerate(rows[self.context_column][:]):
@@ -112,7 +109,7 @@ class QuestionAnswering(Task):
 
     def _answers(self, rows: Any, *, split: str, said: Said | None = None) -> list[Answers] | None:
         """The answers of each row; None where the rows have no such column."""
-        if self.answers_column not in getattr(rows, "column_names", rows):
+        if not has_column(rows, self.answers_column, split=split, option="task.answers_column"):
             return None
         options: Any = {"column": self.answers_column, "context_column": self.context_column}
         options |= {"may_lack": self.threshold is not None, "misplaced": self.misplaced}

@@ -14,7 +14,7 @@ from datasets import Dataset
 from scipy.special import logsumexp
 from torch import Tensor
 
-from runwright.dataset.checks import missing_column
+from runwright.dataset.checks import has_column
 from runwright.errors import DataError
 from runwright.task.base import Task, at_least_float32, model_inputs
 from runwright.task.labels import as_number
@@ -113,10 +113,8 @@ class SentenceEmbedding(Task):
     def read_labels(self, rows: Dataset, *, split: str) -> list[float] | None:
         """Scores of a split, 0 for `label_min` and 1 for `label_max`; None where there are none."""
         column, (low, high) = self.label_column, self.label_range
-        if column is None or (column not in rows.column_names and split != "train"):
+        if column is None or not has_column(rows, column, split=split, option="task.label_column"):
             return None
-        if column not in rows.column_names:
-            raise missing_column(column, rows, split="train", option="task.label_column")
         scores = []
         for row, value in enumerate(rows[column]):
             score = as_number(value)

@@ -10,7 +10,7 @@ from datasets import ClassLabel, Dataset
 from torch import Tensor
 
 from runwright import types
-from runwright.dataset.checks import missing_column
+from runwright.dataset.checks import has_column
 from runwright.errors import DataError
 from runwright.task import labels
 from runwright.task.base import Task
@@ -116,10 +116,8 @@ class SequenceClassification(Task):
 
     def _values(self, rows: Dataset, *, split: str) -> list[Any] | None:
         """The label of each row as it is in the data; of several columns a list."""
-        missing = [name for name in self.label_columns if name not in rows.column_names]
-        if missing and split == "train":
-            raise missing_column(missing[0], rows, split="train", option="task.label_column")
-        if missing:
+        option = "task.label_column"
+        if not all(has_column(rows, name, split=split, option=option) for name in self.label_columns):
             return None
         columns = [self._column(rows, name) for name in self.label_columns]
         return columns[0] if len(columns) == 1 else list(map(list, zip(*columns, strict=True)))
