@@ -64,16 +64,13 @@ class Recipe:
     ranks: Ranks
 
     def figures(self, model: Any, names: Sequence[str]) -> dict[str, float]:
-        """Our figures of these splits by `split/name`; the one that chooses comes first."""
-        best = next(iter(self.splits), None)
+        """Our figures of these splits by `split/name`."""
         prepared, task, found = self.prepared, self.prepared.task, {}
-        for split in sorted(names, key=lambda name: name != best):
+        for split in names:
             rows, examples = prepared.data.splits[split], prepared.examples[split]
             predictions = predict(
                 model, task, examples, ranks=self.ranks, max_tokens=self.options.evaluate_tokens
             )
-            if split == best and task.tuned_option:
-                task.tune(predictions, rows)
             found_by_row, metrics = task.assemble(predictions, rows), build.build_metrics(self.config)
             evaluation = evaluate(found_by_row, metrics=metrics, group_names=task.group_names)
             found |= {f"{split}/{name}": value for name, value in evaluation.metrics.items()}
@@ -172,7 +169,7 @@ def prepare(overrides: Sequence[str]) -> Recipe:
         choose_splits(prepared.examples),
         start_ranks(options.device, precision=options.precision),
     )
-    check_splits(options, prepared.task, splits)
+    check_splits(options, splits)
     return Recipe(config=config, options=options, prepared=prepared, splits=splits, ranks=ranks)
 
 

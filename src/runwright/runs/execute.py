@@ -31,9 +31,9 @@ from runwright.runs import record
 from runwright.runs.data_identity import has_begun
 from runwright.runs.folder import CONFIG_FILE, read_config, read_run, read_saved
 from runwright.runs.outputs import check_examples, check_splits, evaluate_splits, write_samples
-from runwright.runs.record import TASK_FILE, Run
+from runwright.runs.record import Run
 from runwright.runs.resume import check_identity, config_hash
-from runwright.store import file_sha256, write_json
+from runwright.store import file_sha256
 from runwright.sweep import trial
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
 from runwright.tracker.console import JournalTracker
@@ -195,7 +195,7 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
     """Train to the end; the state then, and the whole model. Raises StoppedBySignalError after a signal."""
     options, task = run.options, prepared.task
     splits = choose_splits(prepared.examples)
-    check_splits(options, task, splits)
+    check_splits(options, splits)
     check_examples(prepared, splits)
     make_model = partial(build.build_model, run.config, prepared, device=run.ranks.device)
     with run.progress.starting(f"making the model and its optimizer on {run.ranks.device}"):
@@ -328,10 +328,7 @@ def _validate(
 def _evaluate_best(
     run: Run, prepared: build.Prepared, model: torch.nn.Module, *, step: int
 ) -> dict[str, Evaluation]:
-    """Evaluations of every split but train with the best weights; what the task tuned on them is recorded.
-
-    Where these are the weights of the last evaluation, it stands.
-    """
+    """Evaluations of every split but train with the best weights; the last one stands if it is of them."""
     began = time.monotonic()
     # A search must not see the rows that the chosen model is judged on in the end.
     hidden = "test" if trial.in_trial() else "train"
@@ -343,8 +340,6 @@ def _evaluate_best(
     except EvaluationStopped as stopped:
         raise StoppedBySignalError(stopped.code, run.folder, step) from None
     run.seconds["evaluate"] += time.monotonic() - began
-    if run.ranks.is_first and prepared.task.tuned_option:
-        write_json(run.folder / TASK_FILE, prepared.task.state_dict())
     return evaluations
 
 

@@ -24,7 +24,7 @@ from runwright.report.tables import class_report, group_rows, write_records
 from runwright.store import folder_whole, write_json
 from runwright.trainer.batches import derive_seed
 from runwright.trainer.evaluate import Evaluation, evaluate, predict
-from runwright.trainer.options import TrainerOptions, choose_splits
+from runwright.trainer.options import TrainerOptions
 from runwright.types import Examples, Interval, Metric
 
 logger = logging.getLogger(__name__)
@@ -38,8 +38,7 @@ CHECKED_AT_ONCE = 256  # examples; mostly the first ones tell
 def evaluate_splits(
     run: Any, prepared: Any, model: torch.nn.Module, names: Sequence[str]
 ) -> dict[str, Evaluation]:
-    """Evaluations by split; that which chooses comes first: an option tuned on it holds for the others."""
-    best = next(iter(choose_splits(prepared.examples)), None)
+    """Predictions and metrics by split."""
     return {
         split: evaluate_split(
             run,
@@ -48,16 +47,15 @@ def evaluate_splits(
             task=prepared.task,
             examples=prepared.examples[split],
             rows=prepared.data.splits[split],
-            tunes=split == best,
         )
-        for split in sorted(names, key=lambda split: split != best)
+        for split in names
     }
 
 
 def evaluate_split(
-    run: Any, split: str, *, model: Any, task: Any, examples: Examples, rows: Any, tunes: bool = False
+    run: Any, split: str, *, model: Any, task: Any, examples: Examples, rows: Any
 ) -> Evaluation:
-    """Predictions and metrics of one split; with `tunes` the task first tunes its option on them.
+    """Predictions and metrics of one split.
 
     `run` is a `Run`, or another record with `options`, `metrics`, `ranks`, `progress`, `stop` and `speed`.
     """
@@ -72,24 +70,21 @@ def evaluate_split(
             stop=run.stop,
             speed=getattr(run, "speed", None),
         )
-    return judge(run, split, predictions, task=task, rows=rows, tunes=tunes)
+    return judge(run, split, predictions, task=task, rows=rows)
 
 
-def judge(run: Any, split: str, predictions: Any, *, task: Any, rows: Any, tunes: bool = False) -> Evaluation:
+def judge(run: Any, split: str, predictions: Any, *, task: Any, rows: Any) -> Evaluation:
     """Predictions of one split as the task assembles them, with their metrics."""
-    if tunes and task.tuned_option:
-        task.tune(predictions, rows)
     with naming_rows({split: rows}):
         assembled = task.assemble(predictions, rows)
     return evaluate(assembled, metrics=run.metrics, group_names=task.group_names)
 
 
-def check_splits(options: TrainerOptions, task: Any, splits: Sequence[str]) -> None:
+def check_splits(options: TrainerOptions, splits: Sequence[str]) -> None:
     """Raise ConfigError where an option needs a validation split and there is none."""
     needing = {
         "trainer.early_stopping_patience": options.early_stopping_patience is not None,
         "trainer.evaluate_at_start": options.evaluate_at_start,
-        f"{task.tuned_option}=tune": bool(task.tuned_option),
     }
     for name, is_set in needing.items():
         if is_set and not splits:

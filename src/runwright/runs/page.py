@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from runwright.errors import ConfigError
-from runwright.metric.significance import paired_t
+from runwright.metric.bootstrap import paired_t
 from runwright.report import terminal
 from runwright.report.page.document import save
 from runwright.report.page.records import RunRecord, numbers_of

@@ -18,13 +18,13 @@ from torch.nn.utils.rnn import pad_sequence
 from runwright.errors import ConfigError
 from runwright.generation.decode import generate
 from runwright.model.parameters import without_adapters
-from runwright.predictions import Ragged, columns_of, evenly_spaced
+from runwright.predictions import Ragged, evenly_spaced
 from runwright.task.base import Task, at_least_float32, model_inputs
 from runwright.task.losses import one_by_one, takes_batch
 from runwright.task.text import IGNORED, as_texts, num_targets, objects, positions_of, sums_by_row
 from runwright.types import Batch, Example, LossSum, PerExample
 
-END = -1  # of one of the texts of an example, in GeneratedTexts.generated
+END = -1  # of one of the texts of an example, in Texts.generated
 NUM_SAMPLES = 10  # texts shown at each evaluation
 MAX_SHOWN = 300  # characters of each, the last ones of a prompt
 # Logits at a time, rounded up: more than 32 MB in float32, which glibc gives back at once. A little less lay
@@ -80,34 +80,27 @@ class TargetTask(Task):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class GeneratedTexts(PerExample):
-    """Token ids generated for N prompts; losses are sums over target tokens in nats, `loss_counts` tokens."""
+class Texts(PerExample):
+    """Texts for N prompts; losses are sums over target tokens in nats, `loss_counts` tokens."""
 
     generated: Ragged | None = None  # [N] rows of int64 ids, END after each text; None without a strategy
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Texts(PerExample):
-    """Generated and expected texts of N rows."""
-
-    predicted: np.ndarray | None  # [N] object: str, or a list of them; None where nothing was generated
-    expected: np.ndarray | None = None  # [N] object: list of str, one or more references
-    prompts: np.ndarray | None = None  # [N] object: str
-    generated: Ragged | None = None  # of records to predict, as in GeneratedTexts
+    # What a task assembles of them and the rows:
+    predicted: np.ndarray | None = None  # [N] object: str, or a list of them; None: nothing was generated
+    expected: Any = None  # [N] object: list of str, one or more references
+    prompts: Any = None  # [N] object: str
 
 
 class GeneratingTask(TargetTask):
     """A task whose predictions are texts."""
 
     problem = "texts"
-    prediction_type = GeneratedTexts
+    prediction_type = Texts
     generates = True
     forced_bos: int | None = None  # first token of every text of an encoder-decoder, as of its language
 
-    @property
-    def writer(self) -> Any:
-        """The tokenizer of the texts that are written."""
-        return self.tokenizer
+    def __init__(self, tokenizer: Any, *, text_columns: Sequence[str], max_length: int) -> None:
+        super().__init__(tokenizer, text_columns=text_columns, max_length=max_length)
+        self.writer = tokenizer  # of the texts that are written
 
     def prompts(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Ids and attention mask [B, P] of what the model is to go on from."""
@@ -129,12 +122,12 @@ class GeneratingTask(TargetTask):
         copies = max(self.strategy.num_sequences, getattr(self.strategy, "num_beams", 1))
         return (widths.reshape(len(widths), -1).sum(axis=1) + self.strategy.max_new_tokens) * copies
 
-    def evaluate_batch(self, model: Any, batch: Batch) -> GeneratedTexts:
+    def evaluate_batch(self, model: Any, batch: Batch) -> Texts:
         """Losses where targets are known, and texts where there is a strategy."""
         if "labels" in batch:
             results = super().evaluate_batch(model, batch)
         else:
-            results = GeneratedTexts(example_ids=batch["example_ids"].cpu().numpy())
+            results = Texts(example_ids=batch["example_ids"].cpu().numpy())
         if self.strategy is None:
             return results
         return replace(results, generated=self.generate(model, batch))
@@ -155,24 +148,22 @@ class GeneratingTask(TargetTask):
         stops = [text.find(stop) for stop in (self.strategy.stop_strings if self.strategy else ())]
         return text[: min((start for start in stops if start >= 0), default=len(text))].strip()
 
-    def assemble(self, predictions: GeneratedTexts, rows: Any) -> Texts:
+    def assemble(self, predictions: Texts, rows: Any) -> Texts:
         """Texts beside their references; an example is a row."""
         positions = positions_of(predictions.example_ids, rows)
         references, prompts = self.references(rows), self.prompt_texts(rows)
-        columns = columns_of(predictions)
-        columns.pop("generated", None)
-        return Texts(
-            **columns,
+        return replace(
+            predictions,
+            generated=None,
             predicted=self._texts(predictions),
             expected=None if references is None else objects([references[i] for i in positions]),
             prompts=objects([prompts[i] for i in positions]),
         )
 
-    def assemble_records(self, predictions: GeneratedTexts, columns: Mapping[str, Sequence[Any]]) -> Texts:
-        texts = self._texts(predictions)
-        return Texts(example_ids=predictions.example_ids, predicted=texts, generated=predictions.generated)
+    def assemble_records(self, predictions: Texts, columns: Mapping[str, Sequence[Any]]) -> Texts:
+        return replace(predictions, predicted=self._texts(predictions))
 
-    def _texts(self, predictions: GeneratedTexts) -> np.ndarray | None:
+    def _texts(self, predictions: Texts) -> np.ndarray | None:
         if predictions.generated is None:
             return None
         texts: list[Any] = []

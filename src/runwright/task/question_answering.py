@@ -56,7 +56,7 @@ class QuestionAnswering(Task):
         max_question_length: PositiveInt,
         max_answer_length: PositiveInt,
         n_best: PositiveInt,
-        no_answer_threshold: float | Literal["tune"] | None,
+        no_answer_threshold: float | None,
         normalization: Literal["squad", "cmrc"],
     ) -> None:
         super().__init__(tokenizer, text_columns=(question_column, context_column), max_length=max_length)
@@ -67,9 +67,7 @@ class QuestionAnswering(Task):
         self.max_question_length = max_question_length
         self.max_answer_length = max_answer_length
         self.n_best = n_best
-        self.tuned_option = "task.no_answer_threshold" if no_answer_threshold == "tune" else None
-        # Until it is tuned, whatever is likelier.
-        self.threshold = 0.0 if isinstance(no_answer_threshold, str) else no_answer_threshold
+        self.threshold = no_answer_threshold
         self.rules: Literal["squad", "cmrc"] = normalization
 
     def fit(self, splits: Splits) -> None:
@@ -81,18 +79,6 @@ class QuestionAnswering(Task):
                     raise DataError("the context is empty", split=split, row=row, column=self.context_column)
             self._answers(rows, split=split, said=said[split])
         self.notes = notes_of(said, splits)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"no_answer_threshold": self.threshold}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.threshold = state["no_answer_threshold"]
-
-    def tune(self, predictions: SpanPredictions, rows: Any) -> None:
-        """Take the threshold with the best F1 over these rows."""
-        before, self.threshold = self.threshold, np.inf  # every question gets its best span
-        best = answers.best_threshold(self.assemble(predictions, rows))
-        self.threshold = before if best is None else best
 
     @property
     def head(self) -> Head:

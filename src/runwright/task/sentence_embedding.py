@@ -84,7 +84,7 @@ class SentenceEmbedding(Task):
         of_scores = {"contrastive": contrastive, "cosine_embedding": cosine_embedding}
         self._loss_of_scores = of_scores.get(objective, cosine_regression)  # of pairs, [N]
         if objective == "in_batch_negatives":  # the others are sums over examples: one forward is enough
-            self.coupled_loss = self._loss_of_whole_batch
+            self.coupled_loss = partial(in_batch_negatives, scale=scale)
 
     def fit(self, splits: Splits) -> None:
         super().fit(splits)
@@ -185,11 +185,6 @@ class SentenceEmbedding(Task):
             losses = self._loss_of_scores(outputs, batch["labels"], margin=self.margin)
         return LossSum(total=losses.sum(), count=float(len(losses)))
 
-    def _loss_of_whole_batch(self, outputs: Tensor) -> LossSum:
-        """In-batch negatives over the vectors [N, K, D] of the whole global batch."""
-        total = in_batch_negatives(outputs, scale=self.scale)
-        return LossSum(total=total, count=float(len(outputs)))
-
     def predictions(self, outputs: Tensor, batch: Batch) -> Embedded:
         """Vectors; of pairs the cosine, and the loss where it needs no other examples."""
         vectors, num_texts = outputs.double(), outputs.shape[1]
@@ -264,15 +259,15 @@ def pool(states: Tensor, attention_mask: Tensor, *, how: Pooling) -> Tensor:
     return (states * weights).sum(dim=1) / weights.sum(dim=1)
 
 
-def in_batch_negatives(vectors: Tensor, *, scale: float) -> Tensor:
-    """Sum of cross-entropies in nats: which of all positives and negatives belongs to each anchor.
+def in_batch_negatives(vectors: Tensor, *, scale: float) -> LossSum:
+    """Sum of cross-entropies in nats: which of all positives and negatives belongs to each anchor, [N, K, D].
 
     Multiple negatives ranking (Henderson et al. 2017, section 4.4), InfoNCE with a temperature of 1/scale.
     """
     candidates = torch.cat(vectors[:, 1:].unbind(dim=1))
     similarity = scale * vectors[:, 0] @ candidates.T  # [N, N], or [N, 2 N] with negatives
     right = torch.arange(len(vectors), device=vectors.device)
-    return F.cross_entropy(similarity, right, reduction="sum")
+    return LossSum(total=F.cross_entropy(similarity, right, reduction="sum"), count=float(len(vectors)))
 
 
 def triplet(vectors: Tensor, *, margin: float) -> Tensor:

@@ -18,12 +18,6 @@ from runwright.task.losses import MultiLabel, Objective, Regression, SingleLabel
 from runwright.task.text import encode_texts
 from runwright.types import Batch, Example, Fraction, OpenFraction, PositiveFloat, PositiveInt, Splits
 
-PROBLEM_TYPES = {  # transformers' names, stored in the saved model
-    "single_label": "single_label_classification",
-    "multi_label": "multi_label_classification",
-    "regression": "regression",
-}
-
 
 class SequenceClassification(Task):
     """Single-label, multi-label or regression targets for one text or a pair of texts."""
@@ -110,7 +104,7 @@ class SequenceClassification(Task):
         return replace(
             super().head,
             num_labels=len(self.label_names) or 1,
-            problem_type=PROBLEM_TYPES[self.problem],
+            problem_type="regression" if self.problem == "regression" else f"{self.problem}_classification",
             initial_bias=self.initial_bias,
         )
 

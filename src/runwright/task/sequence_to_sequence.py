@@ -47,9 +47,9 @@ class SequenceToSequence(GeneratingTask):
         self.prefix = prefix
         self.max_target_length = max_target_length
         self.label_smoothing = label_smoothing
-        self.targets: Any = tokenizer if target_tokenizer is None else tokenizer_of(target_tokenizer)
-        ends = [] if self.targets is tokenizer else [self.targets.eos_token_id]
-        self.end: list[int] = [] if special_tokens(self.targets)[1] or ends == [None] else ends
+        self.writer = tokenizer if target_tokenizer is None else tokenizer_of(target_tokenizer)
+        ends = [] if self.writer is tokenizer else [self.writer.eos_token_id]
+        self.end: list[int] = [] if special_tokens(self.writer)[1] or ends == [None] else ends
         for side, attribute, code in (
             ("source", "src_lang", source_language),
             ("target", "tgt_lang", target_language),
@@ -65,19 +65,15 @@ class SequenceToSequence(GeneratingTask):
         first = target_language if forced_first_token is None else forced_first_token
         self.forced_bos = None if first is None else _token_id(tokenizer, first, "forced_first_token")
 
-    @property
-    def writer(self) -> Any:
-        return self.targets
-
     def fit(self, splits: Splits) -> None:
         """Check tokenizer and targets; raises DataError naming split, row and column."""
-        check_ends(self.tokenizer, ends=self.end or special_tokens(self.targets)[1])
+        check_ends(self.tokenizer, ends=self.end or special_tokens(self.writer)[1])
         super().fit(splits)
 
     def state_dict(self) -> dict[str, Any]:
         """Learned attributes and the tokens of targets, on which cached examples depend."""
-        other = self.targets is not self.tokenizer
-        return super().state_dict() | ({"targets": tokenizer_fingerprint(self.targets)} if other else {})
+        other = self.writer is not self.tokenizer
+        return super().state_dict() | ({"targets": tokenizer_fingerprint(self.writer)} if other else {})
 
     def read_labels(self, rows: Dataset, *, split: str) -> list[list[str]] | None:
         """The references of each row; None where the rows have no such column."""
@@ -112,7 +108,7 @@ class SequenceToSequence(GeneratingTask):
 
     def _target_tokenizer(self, texts: Sequence[str], **options: Any) -> Any:
         """The tokenizer as it cuts targets, which some languages and vocabularies differ in."""
-        return self.targets(text_target=texts, **options)
+        return self.writer(text_target=texts, **options)
 
 
 def check_ends(tokenizer: Any, *, ends: Sequence[int]) -> None:

@@ -249,7 +249,6 @@ TASKS = (
     # answers to questions
     rule(checks.window_has_room_for_new_text, "task.max_length", "task.max_question_length", "task.overlap"),
     at_most("task.max_answer_length", "task.max_length", less=True),
-    rule(checks.threshold_is_tuned, "task.no_answer_threshold", "dataset.holdout", "dataset.source.files"),
     # vectors of texts
     forbids("task.label_column", None, SIMILARITY, SCORES, WITHOUT_SCORES),
     forbids("task.label_column", None, RETRIEVAL_BY_SCORES, SCORES, WITHOUT_SCORES),
