@@ -56,7 +56,7 @@ def plan_of(config: Mapping[str, Any]) -> dict[str, Any]:
         epochs, lengths = steps // batches.steps_per_epoch, batches.examples.lengths
         rest = (batches.positions(step) for step in range(epochs * batches.steps_per_epoch, steps))
         tokens = epochs * int(lengths.sum()) + sum(int(lengths[positions].sum()) for positions in rest)
-    evaluations = -(-steps // (plan.evaluate_every or steps))
+    evaluations = -(-steps // plan.evaluate_every)
     counts = {split: len(examples) for split, examples in prepared.examples.items() if split != "train"}
     judged = sum(counts[split] for split in choose_splits(counts))
     weights = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))

@@ -264,7 +264,7 @@ def _after_evaluation(
     if trial.in_trial() and state.step:
         value = next(iter(by_split.values()))[run.options.best_metric]
         # Trials of other batch sizes are compared after as much data: evaluations are counted, not steps.
-        number = -(-state.step // (plan.evaluate_every or plan.total_steps))
+        number = -(-state.step // plan.evaluate_every)
         given_up = run.ranks.is_first and trial.is_given_up(number, value)
         run.is_pruned = any(run.ranks.per_rank(int(given_up)))
 

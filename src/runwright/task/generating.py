@@ -100,7 +100,7 @@ class GeneratingTask(TargetTask):
 
     def __init__(self, tokenizer: Any, *, text_columns: Sequence[str], max_length: int) -> None:
         super().__init__(tokenizer, text_columns=text_columns, max_length=max_length)
-        self.writer = tokenizer  # of the texts that are written
+        self.writer: Any = tokenizer  # of the texts that are written
 
     def prompts(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Ids and attention mask [B, P] of what the model is to go on from."""

@@ -113,7 +113,7 @@ class Loop:
                 return result.stop
             improved = self.plan.evaluates_at(state.step) and self._evaluate(state)
             is_last = state.step == self.plan.total_steps or self._is_over(state)
-            if self.saves_last if is_last else improved or self.plan.saves_at(state.step):
+            if self.saves_last if is_last else improved or not state.step % self.plan.save_every:
                 self._save(state)
             if self.is_given_up():
                 break

@@ -43,20 +43,16 @@ class TrainerOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """Length and intervals of a training in steps; None: never before the end."""
+    """Length and intervals of a training in steps; an interval as long as it ends with it."""
 
     steps_per_epoch: int | None  # None: of a stream, unknown
     total_steps: int
-    evaluate_every: int | None
-    save_every: int | None
+    evaluate_every: int
+    save_every: int
 
     def evaluates_at(self, step: int) -> bool:
         """Return True if the validation splits are evaluated after this many steps, as after the last one."""
-        return step == self.total_steps or bool(self.evaluate_every and not step % self.evaluate_every)
-
-    def saves_at(self, step: int) -> bool:
-        """Return True if a checkpoint is due after this many steps, as after the last one."""
-        return step == self.total_steps or bool(self.save_every and not step % self.save_every)
+        return step == self.total_steps or not step % self.evaluate_every
 
 
 def make_plan(options: TrainerOptions, *, steps_per_epoch: int | None) -> Plan:
@@ -73,8 +69,8 @@ def make_plan(options: TrainerOptions, *, steps_per_epoch: int | None) -> Plan:
     return Plan(
         steps_per_epoch=steps_per_epoch,
         total_steps=total,
-        evaluate_every=steps(options.evaluate_every_steps, options.evaluate_every_epochs),
-        save_every=steps(options.save_every_steps, options.save_every_epochs),
+        evaluate_every=steps(options.evaluate_every_steps, options.evaluate_every_epochs) or total,
+        save_every=steps(options.save_every_steps, options.save_every_epochs) or total,
     )
 
 
