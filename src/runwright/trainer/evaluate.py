@@ -93,33 +93,27 @@ def evaluate(
     group_names: Sequence[str] = (),
 ) -> Evaluation:
     """Loss and metrics over all predictions, and over each group as `name/group`."""
-    values, tables = _compute(predictions, metrics)
-    if predictions.groups is not None:
-        for index, group in enumerate(group_names):
-            mask = predictions.groups == index
-            if mask.any():
-                of_group, _ = _compute(select(predictions, mask), metrics)
-                values |= {f"{name}/{group}": value for name, value in of_group.items()}
-    return Evaluation(predictions=predictions, metrics=values, tables=tables)
+    values = _compute(predictions, metrics)
+    tables = {name: value for name, value in values.items() if np.ndim(value)}
+    for index, group in enumerate(group_names if predictions.groups is not None else ()):
+        mask = predictions.groups == index
+        if mask.any():
+            of_group = _compute(select(predictions, mask), metrics)
+            values |= {f"{name}/{group}": value for name, value in of_group.items()}
+    numbers = {name: float(value) for name, value in values.items() if not np.ndim(value)}
+    return Evaluation(predictions=predictions, metrics=numbers, tables=tables)
 
 
-def _compute(
-    predictions: Any, metrics: Mapping[str, Metric]
-) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    values, tables = dict[str, float](), dict[str, np.ndarray]()
+def _compute(predictions: Any, metrics: Mapping[str, Metric]) -> dict[str, Any]:
+    """Loss and metrics by name, numbers or tables."""
+    values: dict[str, Any] = {}
     if predictions.losses is not None:
         counts = predictions.loss_counts
         count = len(predictions.losses) if counts is None else math.fsum(counts.tolist())
         values["loss"] = math.fsum(predictions.losses.tolist()) / count if count else math.nan
     if predictions.more_losses is not None:
         values["loss"] += math.fsum(predictions.more_losses.tolist()) / len(predictions.more_losses)
-    if not predictions.labelled:
-        return values, tables
-    once = np.ones((1, len(predictions.example_ids)))
-    for name, metric in metrics.items():
-        value = metric(predictions, once)[0]
-        if np.ndim(value):
-            tables[name] = value
-        else:
-            values[name] = float(value)
-    return values, tables
+    if predictions.labelled:
+        once = np.ones((1, len(predictions.example_ids)))
+        values |= {name: metric(predictions, once)[0] for name, metric in metrics.items()}
+    return values
