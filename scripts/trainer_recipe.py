@@ -45,7 +45,7 @@ from runwright.runs.outputs import check_splits
 from runwright.store import cache_root
 from runwright.trainer.environment import share_of_cores
 from runwright.trainer.evaluate import evaluate, predict
-from runwright.trainer.options import EvaluationSplits, TrainerOptions, choose_splits
+from runwright.trainer.options import TrainerOptions, choose_splits
 from runwright.trainer.ranks import Ranks, set_threads, start_ranks
 
 KINDS = ("single_label", "multi_label", "regression", "tags", "answers", "hidden_tokens", "texts")
@@ -60,19 +60,17 @@ class Recipe:
     config: Mapping[str, Any]
     options: TrainerOptions
     prepared: build.Prepared
-    splits: EvaluationSplits
+    splits: tuple[str, ...]  # the first one chooses the best step
     ranks: Ranks
 
     def figures(self, model: Any, names: Sequence[str]) -> dict[str, float]:
-        """Our figures of these splits by `split/name`; the one that chooses comes first."""
+        """Our figures of these splits by `split/name`."""
         prepared, task, found = self.prepared, self.prepared.task, {}
-        for split in sorted(names, key=lambda name: name != self.splits.best):
+        for split in names:
             rows, examples = prepared.data.splits[split], prepared.examples[split]
             predictions = predict(
                 model, task, examples, ranks=self.ranks, max_tokens=self.options.evaluate_tokens
             )
-            if split == self.splits.best and task.tuned_option:
-                task.tune(predictions, rows)
             found_by_row, metrics = task.assemble(predictions, rows), build.build_metrics(self.config)
             evaluation = evaluate(found_by_row, metrics=metrics, group_names=task.group_names)
             found |= {f"{split}/{name}": value for name, value in evaluation.metrics.items()}
@@ -102,7 +100,7 @@ class JudgedTrainer(Seq2SeqTrainer):  # which trains as Trainer does
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Figures of the split that chooses, named as the Trainer looks for them."""
         began = time.monotonic()
-        found = self.recipe.figures(self.model, [str(self.recipe.splits.best)])
+        found = self.recipe.figures(self.model, self.recipe.splits[:1])
         named = {f"eval_{name.partition('/')[2]}": value for name, value in found.items()}
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, named)
         self.evaluate_seconds += time.monotonic() - began
@@ -168,10 +166,10 @@ def prepare(overrides: Sequence[str]) -> Recipe:
     if prepared.stream is not None:
         raise ConfigError("dataset.streaming: given true, expected false: the recipe has its rows in memory")
     splits, ranks = (
-        choose_splits(prepared.examples, best_split=options.best_split),
+        choose_splits(prepared.examples),
         start_ranks(options.device, precision=options.precision),
     )
-    check_splits(options, prepared.task, splits)
+    check_splits(options, splits)
     return Recipe(config=config, options=options, prepared=prepared, splits=splits, ranks=ranks)
 
 
@@ -225,7 +223,7 @@ def make_collator(recipe: Recipe) -> Callable[[list[Features]], Any]:
 def make_arguments(recipe: Recipe, folder: str, *, lr: float | None) -> TrainingArguments:
     """The experiment's budget; whatever is not named here is the Trainer's default."""
     options, schedule = recipe.options, recipe.config["scheduler"]
-    chooses = recipe.splits.best is not None
+    chooses = bool(recipe.splits)
     when, is_text = "epoch" if chooses else "no", recipe.prepared.task.problem == "texts"
     return Seq2SeqTrainingArguments(
         output_dir=folder, seed=recipe.config["seed"], use_cpu=recipe.ranks.device.type == "cpu",

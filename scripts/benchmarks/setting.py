@@ -121,8 +121,8 @@ def run_loop(
         plan = Plan(
             steps_per_epoch=batches.order.steps_per_epoch,
             total_steps=setting.steps + 1,
-            evaluate_every=None,
-            save_every=save_every,
+            evaluate_every=setting.steps + 1,
+            save_every=save_every or setting.steps + 1,
         )
         store = CheckpointStore(Path(folder) / "checkpoints", keep=1, identity={})
         log = tracker or ours

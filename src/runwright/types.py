@@ -76,7 +76,7 @@ class Head:
     auto_class: str  # e.g. "AutoModelForSequenceClassification"
     num_labels: int  # 0: the head has none, as that of a language model
     label_names: tuple[str, ...]  # one per class; empty for regression
-    problem_type: str | None  # transformers' name of it, stored in the saved model
+    problem_type: str | None = None  # transformers' name of it, stored in the saved model
     initial_bias: tuple[float, ...] = ()  # [C] of a new output layer; empty: as the architecture makes it
     max_length: int = 0  # most tokens of an input, for which the model must have positions
     max_target_length: int = 0  # of what a decoder reads
@@ -107,8 +107,8 @@ class PerExample:
 
     @property
     def labelled(self) -> bool:
-        """Return True if there are labels: `expected` or, without such a column, losses."""
-        return getattr(self, "expected", self.losses) is not None
+        """Return True if there is something to compare with: labels, or the losses that they gave."""
+        return self.losses is not None or getattr(self, "expected", None) is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

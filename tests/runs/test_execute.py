@@ -286,12 +286,13 @@ def test_every_validation_split_has_a_curve_and_one_chooses_the_best_step(home: 
             "name=two_validations",
             f"+dataset.source.files.validation_other={other}",
             f"+dataset.source.files.test_other={other}",
-            "trainer.best_split=validation_other",
             "trainer.max_epochs=3",
             "tracker=console",
         )
     )
-    steps, losses = read_curves(result.folder / "journal.jsonl")["validation_other/loss"]
+    curves = read_curves(result.folder / "journal.jsonl")
+    assert len(curves["validation_other/loss"][0]) == 3
+    steps, losses = curves["validation/loss"]
     values = dict(zip(steps.tolist(), losses.tolist(), strict=True))
     assert len(values) == 3
     assert result.best_step == min(values, key=lambda step: values[step])

@@ -13,7 +13,7 @@ def write_job(folder: Path, number: int, overrides: list[str], value: float | No
     for path in (run, job):
         path.mkdir(parents=True)
     if value is not None:
-        (run / "config.yaml").write_text("trainer: {best_metric: f1, best_mode: max, best_split: null}")
+        (run / "config.yaml").write_text("trainer: {best_metric: f1, best_mode: max}")
         summary = {"metrics": {"validation/loss": 1.0, "validation/f1": value}, "seconds": {"all": 13.0}}
         (run / "summary.json").write_text(json.dumps(summary))
     outcome = {"job": number, "overrides": overrides, "folder": str(run), "seconds": 20.0}

@@ -174,7 +174,6 @@ def test_auto_finds_the_newest_unfinished_run_of_the_same_configuration(make_run
     [
         ({"step": 8, "steps": 8, "reason": "length"}, [], "finished at step 8 of 8, nothing is left to do"),
         ({"step": 4, "steps": 8, "reason": "early_stopping"}, [], "trainer.early_stopping_patience=N"),
-        ({"step": 4, "steps": 8, "reason": "max_minutes"}, [], ""),
         ({"step": 8, "steps": 8, "reason": "length"}, ["trainer.max_epochs=3"], ""),
     ],
 )

@@ -13,7 +13,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 from runwright.dataset.examples import PreparedExamples, record_batch
 from runwright.generation.strategies import Beam, Greedy
 from runwright.predictions import Ragged, pack, unpack
-from runwright.task.generating import END, GeneratedTexts, Texts
+from runwright.task.generating import END, Texts
 from runwright.task.sequence_to_sequence import SequenceToSequence
 from runwright.tokenizer.algorithms import Corpus, Words
 from runwright.tokenizer.trained import train
@@ -121,7 +121,7 @@ def test_a_text_ends_before_the_first_stop_string_and_special_tokens(make_task: 
 
 def test_generated_ids_travel_between_processes(make_task: Any) -> None:
     generated = Ragged.of([[5, END, 6, END], [END, END]], dtype=np.int64)
-    sent = unpack(GeneratedTexts, pack(GeneratedTexts(example_ids=np.array([4, 7]), generated=generated)))
+    sent = unpack(Texts, pack(Texts(example_ids=np.array([4, 7]), generated=generated)))
     texts = make_task(BEAMS)._texts(sent)
     names = make_task(BEAMS).tokenizer.convert_ids_to_tokens([5, 6])
     assert texts.tolist() == [names, ["", ""]]

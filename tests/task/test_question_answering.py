@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from transformers import AutoTokenizer
 from runwright.config.sources import resolve_source
 from runwright.errors import DataError
 from runwright.predictions import join, pack, unpack
-from runwright.task.answers import AnswerResults, best_threshold, tokens_of
+from runwright.task.answers import AnswerResults, tokens_of
 from runwright.task.question_answering import QuestionAnswering, SpanPredictions
 from runwright.task.text import IGNORED
 
@@ -278,72 +277,6 @@ def test_the_least_sure_window_says_whether_there_is_no_answer(tokenizer: Any) -
     found = task.assemble(task.predictions(outputs, batch), rows)
     assert found.no_answer_scores.tolist() == pytest.approx([np.log(0.2 * 0.1)], abs=1e-5)
     assert found.predicted.tolist() == ["c d"]
-
-
-# --- threshold ----------------------------------------------------------------------------------------
-
-
-def judged(margins: Sequence[float], best: Sequence[float], answerable: Sequence[bool]) -> AnswerResults:
-    from runwright.predictions import Ragged
-
-    num = len(margins)
-    return AnswerResults(
-        example_ids=np.arange(num),
-        predicted=np.array(["x"] * num, dtype=object),
-        spans=Ragged(np.zeros((num, 2), dtype=np.int64), np.ones(num, dtype=np.int64)),
-        scores=Ragged(np.zeros(num), np.ones(num, dtype=np.int64)),
-        no_answer_scores=np.array(margins, dtype=np.float64),
-        answerable=np.array(answerable),
-        exact=np.array(best, dtype=np.float64),
-        f1=np.array(best, dtype=np.float64),
-    )
-
-
-@settings(deadline=None)
-@given(
-    st.lists(
-        st.tuples(
-            st.sampled_from([-2.0, -0.5, 0.0, 1.5, 3.0]), st.sampled_from([0.0, 0.5, 1.0]), st.booleans()
-        ),
-        min_size=1,
-        max_size=12,
-    )
-)
-def test_the_threshold_is_the_least_with_the_best_f1(rows: list[tuple[float, float, bool]]) -> None:
-    margins = [margin for margin, _, _ in rows]
-    best = [value if answerable else 0.0 for _, value, answerable in rows]
-    found = best_threshold(judged(margins, best, [answerable for *_, answerable in rows]))
-    assert found is not None
-
-    def f1(threshold: float) -> float:
-        each = [
-            value if margin <= threshold else float(not answerable)
-            for margin, value, (_, _, answerable) in zip(margins, best, rows, strict=True)
-        ]
-        return sum(each) / len(each)
-
-    ends = sorted(set(margins))
-    middles = [(one + other) / 2 for one, other in pairwise(ends)]
-    thresholds = [ends[0] - 1, *middles, ends[-1] + 1]
-    assert f1(found) == pytest.approx(max(map(f1, thresholds)))
-    assert found == next(t for t in thresholds if f1(t) == pytest.approx(f1(found)))  # the least of equals
-
-
-def test_the_threshold_is_tuned_and_kept(tokenizer: Any) -> None:
-    task = make(tokenizer, no_answer_threshold="tune", max_length=8)
-    rows = rows_of(("a", "b c", [("b c", 0)]), ("b", "b c", []), ("c", "b c", [("b c", 0)]))
-    chances = [({0: share, 3: 1 - share}, {0: 0.5, 4: 0.5}) for share in (0.6, 0.9, 0.7)]
-    batch, outputs = scores_for(task, rows, chances)
-    predictions = task.predictions(outputs, batch)
-    assert task.assemble(predictions, rows).exact.tolist() == [0, 1, 0]  # none is likelier everywhere
-    task.tune(predictions, rows)
-    # between the margins of the third, log(7/3), and the second, log(9)
-    assert task.threshold == pytest.approx((np.log(7 / 3) + np.log(9)) / 2, abs=1e-4)
-    found = task.assemble(predictions, rows)
-    assert found.exact.tolist() == [1, 1, 1]
-    other = make(tokenizer, no_answer_threshold="tune")
-    other.load_state_dict(task.state_dict())
-    assert other.threshold == task.threshold
 
 
 # --- without answers, and wrong ones ------------------------------------------------------------------

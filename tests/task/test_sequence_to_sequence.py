@@ -20,7 +20,8 @@ from runwright.model.lora import Lora
 from runwright.model.parameters import max_positions
 from runwright.model.pretrained import load
 from runwright.model.scratch import build
-from runwright.task.sequence_to_sequence import SequenceToSequence, shifted_right
+from runwright.task.generating import shifted_right
+from runwright.task.sequence_to_sequence import SequenceToSequence
 from runwright.tokenizer.algorithms import Corpus, Words
 from runwright.tokenizer.pretrained import open_saved
 from runwright.tokenizer.trained import train

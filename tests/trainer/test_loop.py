@@ -14,17 +14,17 @@ import torch
 from runwright.errors import ConfigError
 from runwright.trainer.batches import Batches, Cut
 from runwright.trainer.checkpoint import CheckpointStore, list_checkpoints
-from runwright.trainer.environment import TIME_LIMIT, EvaluationStopped, Interrupted, StopFlag, catch_signals
+from runwright.trainer.environment import EvaluationStopped, Interrupted, StopFlag, catch_signals
 from runwright.trainer.loop import Loop, TrainingState, restore_snapshot
 from runwright.trainer.options import Plan, TrainerOptions, make_plan
 
 OPTIONS: dict[str, Any] = {
-    "max_epochs": None, "max_steps": 12, "max_minutes": None, "batch_size": 8, "microbatch_size": 3,
+    "max_epochs": None, "max_steps": 12, "batch_size": 8, "microbatch_size": 3,
     "microbatch_tokens": None, "max_grad_norm": 1.0, "non_finite": "stop", "precision": "fp32",
     "gradient_checkpointing": False, "device": "cpu", "num_threads": 1, "deterministic": False,
     "log_every_steps": 1, "evaluate_at_start": False, "evaluate_every_steps": 5,
     "evaluate_every_epochs": None, "evaluate_tokens": 256,
-    "save_every_steps": 4, "save_every_epochs": None, "keep_checkpoints": 9, "best_split": None,
+    "save_every_steps": 4, "save_every_epochs": None, "keep_checkpoints": 9,
     "best_metric": "loss", "best_mode": "min",
     "early_stopping_patience": None, "early_stopping_min_delta": 0.0,
 }  # fmt: skip
@@ -238,14 +238,6 @@ def test_a_signal_during_the_measurement_of_the_start_leaves_no_checkpoint(
     assert run.train() == signal.SIGTERM
     assert run.state.step == 0
     assert not list_checkpoints(tmp_path)
-
-
-def test_a_time_limit_ends_with_an_evaluation_and_a_checkpoint(tmp_path: Path, fixtures: Any) -> None:
-    run = Run(tmp_path, fixtures, values=[1.0], max_minutes=1e-9)
-    assert run.train() == TIME_LIMIT
-    assert run.state.step == 1
-    assert run.log.curve("validation/loss") == {1: 1.0}
-    assert list(list_checkpoints(tmp_path)) == [1]
 
 
 def test_a_signal_before_an_evaluation_does_not_lose_it(tmp_path: Path, fixtures: Any) -> None:

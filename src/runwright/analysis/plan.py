@@ -19,7 +19,7 @@ from runwright.report.terminal import duration
 from runwright.runs.folder import whole_runs
 from runwright.store import cache_root, flatten, read_json
 from runwright.task.base import model_inputs
-from runwright.task.sequence_to_sequence import decoder_inputs
+from runwright.task.generating import decoder_inputs
 from runwright.trainer.batches import StepBatch, StreamBatches
 from runwright.trainer.options import choose_splits, make_plan
 from runwright.trainer.ranks import ALONE
@@ -56,9 +56,9 @@ def plan_of(config: Mapping[str, Any]) -> dict[str, Any]:
         epochs, lengths = steps // batches.steps_per_epoch, batches.examples.lengths
         rest = (batches.positions(step) for step in range(epochs * batches.steps_per_epoch, steps))
         tokens = epochs * int(lengths.sum()) + sum(int(lengths[positions].sum()) for positions in rest)
-    evaluations = -(-steps // (plan.evaluate_every or steps))
+    evaluations = -(-steps // plan.evaluate_every)
     counts = {split: len(examples) for split, examples in prepared.examples.items() if split != "train"}
-    judged = sum(counts[split] for split in choose_splits(counts, best_split=options.best_split).names)
+    judged = sum(counts[split] for split in choose_splits(counts))
     weights = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
     memory = {"weights": weights, **_training_bytes(config, model, seen)}
     saved = weights + memory["optimizer"]

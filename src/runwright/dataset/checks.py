@@ -95,6 +95,14 @@ def missing_column(column: str, rows: Dataset, *, split: str, option: str = "") 
     return DataError(problem, file=file, split=split, column=column)
 
 
+def has_column(rows: Any, column: str, *, split: str, option: str) -> bool:
+    """Return True for rows (a Dataset, lists by name) with this column; DataError where train lacks it."""
+    names = getattr(rows, "column_names", rows)
+    if split == "train" and column not in names:
+        raise missing_column(column, rows, split=split, option=option)
+    return column in names
+
+
 def row_error(problem: str, rows: Dataset, position: int, *, split: str, column: str | None) -> DataError:
     """An error about the row at a position, with its file, row and line."""
     row = rows[position]

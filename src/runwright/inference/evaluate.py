@@ -79,8 +79,6 @@ def evaluate_run(
     composed = _compose(source, overrides) if overrides else {}
     keys = [override_key(text) for text in overrides]
     judging = {name: composed["task"][name] for name in JUDGING if f"task.{name}" in keys}
-    if tuned := [name for name, value in judging.items() if value == "tune"]:
-        raise ConfigError(f"task.{tuned[0]}: given tune, expected a number or null: only training tunes it")
     strategy = composed.get("generation") or {} if composed else None
     run = choosing(load_run(source, device=device, judging=judging, generation=strategy), hypotheses)
     changed = {"metric": {}} | {key: composed[key] for key in TAKEN if key in composed} if composed else {}

@@ -82,8 +82,7 @@ def load_run(
 ) -> FinishedRun:
     """The best model of a run, or an export, with tokenizer and task; raises CheckpointError without one.
 
-    `judging` are options of the task that stand instead of the run's, and of what training learned under the
-    same name. `generation` is a strategy instead of the run's; an empty one is none.
+    `judging` are options of the task, `generation` a strategy, in place of the run's; an empty one is none.
     """
     if not has_model(folder):
         problem = f"run {folder} has no best model; its status is {read_run(folder)['status']}"
@@ -95,15 +94,14 @@ def load_run(
     config = config if generation is None else {**config, "generation": generation or None}
     # Saved beside the model, whichever function of the user's made it.
     tokenizer = load_pretrained(name=str(best.resolve()), revision=None, padding_side=None, special_tokens={})
-    judging, form = judging or {}, about.get("format", "safetensors")
+    form = about.get("format", "safetensors")
     if form == "onnx" and device == "cuda":
         raise ConfigError(f"--device: given cuda, expected cpu: {folder} is run by onnxruntime on the CPU")
     if form == "torch":
         raise ConfigError(f"{folder}: torch.export.load unpickles, which may run code; predict with an onnx")
-    task = build.build_task({**config, "task": {**config["task"], **judging}}, tokenizer)
+    task = build.build_task({**config, "task": {**config["task"], **(judging or {})}}, tokenizer)
     try:
-        learned = json.loads((folder / "task.json").read_text(encoding="utf-8"))
-        task.load_state_dict(learned | {name: value for name, value in judging.items() if name in learned})
+        task.load_state_dict(json.loads((folder / "task.json").read_text(encoding="utf-8")))
         # Nothing is unpickled.
         options = {"trust_remote_code": False, "local_files_only": True, "use_safetensors": True}
         with quiet_transformers():

@@ -157,13 +157,13 @@ def check_modules(metrics: Any, *, task: Mapping[str, Any], label_names: Sequenc
     problem = problem_of(task.get("problem"), task[TARGET])
     names = tuple(label_names or task.get("label_names") or task.get("tag_names") or ())
     for name, node in metric_nodes(metrics).items():
-        if node[TARGET] != MODULE_METRIC:
-            continue
+        if node[TARGET] != MODULE_METRIC or problem not in (*FORMS, "similarity"):
+            continue  # of a task of the user's nobody knows what it predicts
         errors: list[UndefinedMetricError] = []
         for classes in [names] if names else UNKNOWN:
             judge = instantiate(node, group="metric", key=f"metric.{name}")
             try:
-                judge(_made_examples(problem, len(classes)), classes)
+                judge(_made_examples(problem, classes), tuple(sorted(classes)))
                 break
             except UndefinedMetricError as error:
                 errors.append(error)
@@ -173,29 +173,16 @@ def check_modules(metrics: Any, *, task: Mapping[str, Any], label_names: Sequenc
                 raise ConfigError(f"metric.{name}: {errors[0]}") from errors[0]
 
 
-def _made_examples(problem: str | None, num_classes: int) -> Any:
+def _made_examples(problem: str, names: Sequence[str]) -> Any:
     """Examples of a kind of task, of each class one, all predicted as expected."""
-    classes, scores = np.arange(num_classes), np.eye(num_classes)
-    columns: dict[str, Any] = {}
-    match problem:
-        case "tags":
-            predicted = expected = Ragged.of([classes], dtype=np.int64)
-        case "answers":
-            predicted = np.array(["the answer"], dtype=object)
-            expected = np.fromiter([("the answer",)], dtype=object)
-            columns = {"answerable": np.array([True]), "margins": np.zeros(1)}
-        case "texts":
-            predicted = np.array(["one two three four five", "six"], dtype=object)
-            expected = np.fromiter(([text] for text in predicted), dtype=object)
-        case "regression" | "similarity":
-            predicted = expected = np.array([0.0, 0.5, 1.0])
-        case "single_label" | "multi_label":
-            predicted = expected = scores > 0 if problem == "multi_label" else classes
-            columns = {"scores": scores}
-        case _:  # a task of the user's: nobody knows what it predicts
-            predicted = expected = np.zeros(0)
-    ids = np.arange(len(predicted))
-    return SimpleNamespace(example_ids=ids, predicted=predicted, expected=expected, **columns)
+    classes, scores = list(range(len(names))), np.eye(len(names)).tolist()
+    answer = {"id": "0", "answers": {"text": ["the answer"], "answer_start": [0]}}
+    made: dict[str, Any] = {"tags": [names], "answers": [answer], "texts": ["one two three four five", "six"]}
+    made |= {"single_label": classes, "multi_label": scores}
+    inputs = dict.fromkeys(("predictions", "references"), made.get(problem, [0.0, 0.5, 1.0]))
+    if problem == "answers":
+        inputs["predictions"] = [{"id": "0", "prediction_text": "the answer"}]
+    return _record(problem, inputs | ({"prediction_scores": scores} if problem in SCORES else {}))
 
 
 def module_notes(metrics: Mapping[str, Any]) -> list[str]:
@@ -286,17 +273,19 @@ def _record(kind: str, inputs: dict[str, Any]) -> Any:
             columns["answerable"] = np.array([bool(answers) for _, answers in pairs])
             columns["exact"] = np.array([text_exact_match(*pair, rules="squad") for pair in pairs])
             columns["f1"] = np.array([text_f1(*pair, rules="squad") for pair in pairs])
+            columns["margins"] = np.zeros(len(pairs))
+            columns["predicted"] = np.fromiter((text for text, _ in pairs), dtype=object)
+            columns["expected"] = np.fromiter((answers for _, answers in pairs), dtype=object)
         case "texts":
             references = [[row] if isinstance(row, str) else row for row in expected]
             columns["predicted"] = np.array(predicted, dtype=object)
             columns["expected"] = np.fromiter(references, dtype=object)
-        case "single_label" | "multi_label" | "regression":
+        case "single_label" | "multi_label" | "regression" | "similarity":
             columns["expected"] = np.array(expected)
             columns["predicted"] = np.array(expected if predicted is None else predicted)
             if columns["expected"].ndim == 2:
                 columns |= {side: columns[side] == 1 for side in ("predicted", "expected")}
-            if predicted is None:
-                scores = np.array(inputs["prediction_scores"])
+            if (scores := np.array(inputs.get("prediction_scores", []))).size:
                 columns["scores"] = scores if scores.ndim == 2 else np.stack([1 - scores, scores], axis=1)
         case _:
             columns = {name: np.array(values) for name, values in inputs.items()}

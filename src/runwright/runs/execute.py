@@ -10,7 +10,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,19 +31,19 @@ from runwright.runs import record
 from runwright.runs.data_identity import has_begun
 from runwright.runs.folder import CONFIG_FILE, read_config, read_run, read_saved
 from runwright.runs.outputs import check_examples, check_splits, evaluate_splits, write_samples
-from runwright.runs.record import TASK_FILE, Run
+from runwright.runs.record import Run
 from runwright.runs.resume import check_identity, config_hash
-from runwright.store import file_sha256, write_json
+from runwright.store import file_sha256
 from runwright.sweep import trial
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
 from runwright.tracker.console import JournalTracker
 from runwright.trainer import environment
 from runwright.trainer.batches import StreamBatches
 from runwright.trainer.checkpoint import CheckpointStore, Snapshot, list_checkpoints, load, read_identity
-from runwright.trainer.environment import TIME_LIMIT, EvaluationStopped, StopFlag, catch_signals
+from runwright.trainer.environment import EvaluationStopped, StopFlag, catch_signals
 from runwright.trainer.evaluate import Evaluation
 from runwright.trainer.loop import Loop, TrainingState, restore_snapshot
-from runwright.trainer.options import USUAL, EvaluationSplits, choose_splits, make_plan
+from runwright.trainer.options import USUAL, choose_splits, make_plan
 from runwright.trainer.ranks import end_ranks, open_store
 from runwright.trainer.sharding import gathered, release
 from runwright.trainer.step import Stepper, StepResult
@@ -192,9 +192,9 @@ def _result(
 def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.Module]:
     """Train to the end; the state then, and the whole model. Raises StoppedBySignalError after a signal."""
     options, task = run.options, prepared.task
-    splits = choose_splits(prepared.examples, best_split=options.best_split)
-    check_splits(options, task, splits)
-    check_examples(prepared, best=splits.best)
+    splits = choose_splits(prepared.examples)
+    check_splits(options, splits)
+    check_examples(prepared, splits)
     make_model = partial(build.build_model, run.config, prepared, device=run.ranks.device)
     with run.progress.starting(f"making the model and its optimizer on {run.ranks.device}"):
         stepper = build.build_stepper(run.config, model=make_model(), task=task, ranks=run.ranks)
@@ -212,7 +212,7 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
     state = _restore(run, checkpoints, stepper, scheduler)
     if isinstance(batches, StreamBatches):
         batches.resume(state.stream)
-    table = EvaluationTable(split=splits.best or USUAL, metric=options.best_metric)
+    table = EvaluationTable(split=next(iter(splits), USUAL), metric=options.best_metric)
 
     loop = Loop(
         batches=batches,
@@ -223,10 +223,9 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
         checkpoints=checkpoints,
         log=run.tracker,
         stop=run.stop,
-        evaluate=partial(_validate, run, prepared, stepper, splits) if splits.best else None,
-        best_split=splits.best or USUAL,
+        evaluate=partial(_validate, run, prepared, stepper, splits) if splits else None,
         on_step=partial(_show_step, run, plan.total_steps),
-        on_evaluation=partial(_after_evaluation, run, table, splits.best or USUAL, plan),
+        on_evaluation=partial(_after_evaluation, run, table, plan),
         is_given_up=lambda: run.is_pruned,
         saves_last=not trial.in_trial(),
     )
@@ -238,22 +237,19 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
     run.seconds |= {"train": state.train_seconds, "evaluate": state.evaluate_seconds}
     run.seconds["save"] = checkpoints.seconds
     run.end = {"step": state.step, "steps": plan.total_steps, "reason": loop.why_ended(state, code)}
-    if code > TIME_LIMIT:
+    if code:
         raise StoppedBySignalError(code, run.folder, state.step)
-    if code == TIME_LIMIT:
-        logger.info("trainer.max_minutes reached after step %d of %d", state.step, plan.total_steps)
     return state, release(stepper.model, make_model)
 
 
 def _after_evaluation(
     run: Run,
     table: EvaluationTable,
-    best: str,
     plan: Any,
     state: TrainingState,
     by_split: Mapping[str, Mapping[str, float]],
 ) -> None:
-    """Show an evaluation, and let a sweep's pruner judge it by the split `best`."""
+    """Show an evaluation, and let a sweep's pruner judge it by its first split."""
     for line in table.lines(state.step, by_split, is_best=state.best_step == state.step):
         run.progress.keep(line)
     if state.step < plan.total_steps or run.ranks.sharded:  # of other weights, or of weights in parts
@@ -264,9 +260,9 @@ def _after_evaluation(
         for file in write_samples(run.folder, state.step, run.samples):
             run.tracker.log_artifact(file)
     if trial.in_trial() and state.step:
-        value = by_split[best][run.options.best_metric]
+        value = next(iter(by_split.values()))[run.options.best_metric]
         # Trials of other batch sizes are compared after as much data: evaluations are counted, not steps.
-        number = -(-state.step // (plan.evaluate_every or plan.total_steps))
+        number = -(-state.step // plan.evaluate_every)
         given_up = run.ranks.is_first and trial.is_given_up(number, value)
         run.is_pruned = any(run.ranks.per_rank(int(given_up)))
 
@@ -315,11 +311,11 @@ def _restore(run: Run, checkpoints: CheckpointStore, stepper: Stepper, scheduler
 
 
 def _validate(
-    run: Run, prepared: build.Prepared, stepper: Stepper, splits: EvaluationSplits
+    run: Run, prepared: build.Prepared, stepper: Stepper, splits: Sequence[str]
 ) -> Mapping[str, Mapping[str, float]]:
     """Metrics by split; those of the first rank on all, since all must decide alike."""
     with gathered(stepper.model):
-        evaluations = evaluate_splits(run, prepared, stepper.model, splits.names, best=splits.best)
+        evaluations = evaluate_splits(run, prepared, stepper.model, splits)
     run.evaluations = evaluations
     if (task := prepared.task).generates:
         run.samples = {split: task.samples(one.predictions) for split, one in evaluations.items()}
@@ -330,24 +326,18 @@ def _validate(
 def _evaluate_best(
     run: Run, prepared: build.Prepared, model: torch.nn.Module, *, step: int
 ) -> dict[str, Evaluation]:
-    """Evaluations of every split but train with the best weights; what the task tuned on them is recorded.
-
-    Where these are the weights of the last evaluation, it stands.
-    """
+    """Evaluations of every split but train with the best weights; the last one stands if it is of them."""
     began = time.monotonic()
     # A search must not see the rows that the chosen model is judged on in the end.
     hidden = "test" if trial.in_trial() else "train"
     splits = [split for split in prepared.examples if split != "train" and not split.startswith(hidden)]
     try:
-        best = choose_splits(splits, best_split=run.options.best_split).best
         others = [split for split in splits if split not in run.evaluations]
-        more = evaluate_splits(run, prepared, model, others, best=best)
+        more = evaluate_splits(run, prepared, model, others)
         evaluations = {split: (more | dict(run.evaluations))[split] for split in splits}
     except EvaluationStopped as stopped:
         raise StoppedBySignalError(stopped.code, run.folder, step) from None
     run.seconds["evaluate"] += time.monotonic() - began
-    if run.ranks.is_first and prepared.task.tuned_option:
-        write_json(run.folder / TASK_FILE, prepared.task.state_dict())
     return evaluations
 
 

@@ -19,7 +19,7 @@ from runwright.report.tables import class_report, group_rows, write_records
 from runwright.store import folder_whole
 from runwright.trainer.batches import derive_seed
 from runwright.trainer.evaluate import Evaluation, evaluate, predict
-from runwright.trainer.options import EvaluationSplits, TrainerOptions
+from runwright.trainer.options import TrainerOptions
 from runwright.types import Examples, Interval, Metric
 
 logger = logging.getLogger(__name__)
@@ -30,10 +30,10 @@ CHECKED_AT_ONCE = 256  # examples; mostly the first ones tell
 
 
 def evaluate_splits(
-    run: Any, prepared: Any, model: torch.nn.Module, names: Sequence[str], *, best: str | None
+    run: Any, prepared: Any, model: torch.nn.Module, names: Sequence[str]
 ) -> dict[str, Evaluation]:
-    """Evaluations by split; the best split comes first, since an option tuned on it holds for the others."""
-    evaluations = {
+    """Predictions and metrics by split."""
+    return {
         split: evaluate_split(
             run,
             split,
@@ -41,17 +41,15 @@ def evaluate_splits(
             task=prepared.task,
             examples=prepared.examples[split],
             rows=prepared.data.splits[split],
-            tunes=split == best,
         )
-        for split in sorted(names, key=lambda split: split != best)
+        for split in names
     }
-    return {split: evaluations[split] for split in names}
 
 
 def evaluate_split(
-    run: Any, split: str, *, model: Any, task: Any, examples: Examples, rows: Any, tunes: bool = False
+    run: Any, split: str, *, model: Any, task: Any, examples: Examples, rows: Any
 ) -> Evaluation:
-    """Predictions and metrics of one split; with `tunes` the task first tunes its option on them.
+    """Predictions and metrics of one split.
 
     `run` is a `Run`, or another record with `options`, `metrics`, `ranks`, `progress`, `stop` and `speed`.
     """
@@ -66,33 +64,31 @@ def evaluate_split(
             stop=run.stop,
             speed=getattr(run, "speed", None),
         )
-    return judge(run, split, predictions, task=task, rows=rows, tunes=tunes)
+    return judge(run, split, predictions, task=task, rows=rows)
 
 
-def judge(run: Any, split: str, predictions: Any, *, task: Any, rows: Any, tunes: bool = False) -> Evaluation:
+def judge(run: Any, split: str, predictions: Any, *, task: Any, rows: Any) -> Evaluation:
     """Predictions of one split as the task assembles them, with their metrics."""
-    if tunes and task.tuned_option:
-        task.tune(predictions, rows)
     with naming_rows({split: rows}):
         assembled = task.assemble(predictions, rows)
     return evaluate(assembled, metrics=run.metrics, group_names=task.group_names)
 
 
-def check_splits(options: TrainerOptions, task: Any, splits: EvaluationSplits) -> None:
+def check_splits(options: TrainerOptions, splits: Sequence[str]) -> None:
     """Raise ConfigError where an option needs a validation split and there is none."""
     needing = {
         "trainer.early_stopping_patience": options.early_stopping_patience is not None,
         "trainer.evaluate_at_start": options.evaluate_at_start,
-        f"{task.tuned_option}=tune": bool(task.tuned_option),
     }
     for name, is_set in needing.items():
-        if is_set and splits.best is None:
+        if is_set and not splits:
             raise ConfigError(f"{name} needs a validation split; set dataset.holdout.validation")
 
 
-def check_examples(prepared: Any, *, best: str | None) -> None:
+def check_examples(prepared: Any, splits: Sequence[str]) -> None:
     """Raise DataError where there is nothing to train on, or no label to choose the best step by."""
     task, train = prepared.task, prepared.examples.get("train")
+    best = splits[0] if splits else "train"
     if train is None:
         return  # a stream, of which only the beginning is known
     starts = range(0, len(train), CHECKED_AT_ONCE)
@@ -102,11 +98,11 @@ def check_examples(prepared: Any, *, best: str | None) -> None:
         problem = "no word with a tag, no answer that is in its context, or no token to hide"
         problem = f"no example has anything to train on: {problem}"
     # Retrieval is judged without labels.
-    elif best and task.problem != "retrieval" and not {*train.names} <= {*prepared.examples[best].names}:
+    elif task.problem != "retrieval" and not {*train.names} <= {*prepared.examples[best].names}:
         split, column = best, task.label_column
         problem = (
-            "no labels, and the best step is chosen by trainer.best_metric on this split; choose another one "
-            "with trainer.best_split, or give it labels"
+            "no labels, and the best step is chosen by trainer.best_metric on this split; give it labels, or "
+            "take its file out: dataset.holdout.validation=0.1 chooses rows of train"
         )
     else:
         return

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from runwright.errors import ConfigError
-from runwright.metric.significance import paired_t
+from runwright.metric.bootstrap import paired_t
 from runwright.report import terminal
 from runwright.report.page.document import save
 from runwright.report.page.records import RunRecord, numbers_of
@@ -115,7 +115,7 @@ def _read_job(sweep: Path, outcome: dict[str, Any]) -> Job:
         folder=folder,
         metrics=dict(sorted(metrics.items(), key=lambda item: item[0].partition("/")[2] != best_metric))
         | {f"speed/{name}": rate for name, rate in rates.items()},
-        metric=f"{trainer.get('best_split') or usual}/{best_metric}",
+        metric=f"{usual}/{best_metric}",
         mode=str(trainer.get("best_mode", "min")),
     )
 

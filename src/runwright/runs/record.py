@@ -207,8 +207,8 @@ def write_results(
     task, splits = prepared.task, prepared.data.splits
     paths = {"best": outputs.export_best(run.folder, model, prepared.tokenizer, task=task)}
     intervals: dict[str, Interval] = {}
-    curves = choose_splits(prepared.examples, best_split=run.options.best_split)
-    run.is_read = trial.is_best(result.metrics, f"{curves.best}/{run.options.best_metric}")
+    curves = choose_splits(prepared.examples)
+    run.is_read = trial.is_best(result.metrics, f"{next(iter(curves), None)}/{run.options.best_metric}")
     for split, evaluation in evaluations.items() if run.is_read else ():
         paths |= outputs.write_split(run.folder, split, rows=splits[split], task=task, evaluation=evaluation)
         intervals |= outputs.intervals(
@@ -218,7 +218,11 @@ def write_results(
             group_names=task.group_names,
             seed=run.config["seed"],
         )
-    final = {curves.final_name(name): value for name, value in result.metrics.items()}
+    # Beside a curve, whose name they must not take.
+    final = {
+        f"best/{name}" if name.partition("/")[0] in curves else name: value
+        for name, value in result.metrics.items()
+    }
     best = result.global_step if result.best_step is None else result.best_step
     run.tracker.log_metrics(final, step=best)
     if not run.is_read:

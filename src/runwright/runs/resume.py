@@ -20,9 +20,7 @@ from runwright.runs.states import read_holder
 from runwright.store import flatten, read_json, write_text
 
 RESUMES_FILE = "resumes.jsonl"
-LENGTHS = tuple(
-    f"trainer.{name}" for name in ("max_epochs", "max_steps", "max_minutes", "early_stopping_patience")
-)
+LENGTHS = tuple(f"trainer.{name}" for name in ("max_epochs", "max_steps", "early_stopping_patience"))
 CHANGEABLE = (
     *LENGTHS,
     *("trainer.log_every_steps", "trainer.evaluate_every_steps", "trainer.evaluate_every_epochs"),
@@ -197,8 +195,7 @@ def why_finished(folder: Path, config: Mapping[str, Any]) -> str:
     record, trainer = folders.read_run(folder), config["trainer"]
     end = record.get("end") or {"reason": "length"}
     changed = differences(folders.read_config(folder / folders.CONFIG_FILE), config).keys() - {"resume"}
-    goes_on = changed or end["reason"] == "max_minutes" or granted().changed_data
-    if record["status"] != "FINISHED" or goes_on:
+    if record["status"] != "FINISHED" or changed or granted().changed_data:
         return ""
     at = f" at step {end['step']} of {end['steps']}" if "step" in end else ""
     longer = "trainer.max_epochs=N" if trainer["max_steps"] is None else "trainer.max_steps=N"

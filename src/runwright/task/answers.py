@@ -1,4 +1,4 @@
-"""Answers to questions: read from rows and checked, found in windows, and the threshold for none of them."""
+"""Answers to questions: read from rows and checked, and found in windows."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -56,7 +56,7 @@ def read_answers(
         if is_impossible and pairs:
             raise DataError("is_impossible is true, but there are answers", **where)
         if not pairs and not may_lack:
-            hint = "questions without one need task.no_answer_threshold: a number, or tune in training"
+            hint = "questions without one need task.no_answer_threshold, such as 0.0"
             raise DataError(f"no answer; {hint}", **where)
         spans = [_span(text, start, context, misplaced, where) for text, start in pairs]
         for (text, start), (first, last) in zip(pairs, spans, strict=True):
@@ -140,27 +140,3 @@ class AnswerResults(PerExample):
         """By how much no answer is likelier than the best span, [N] float64; infinite without a span."""
         best = [float(row[0]) if len(row) else -np.inf for row in self.scores.rows()]
         return self.no_answer_scores - np.array(best, dtype=np.float64)
-
-
-def best_threshold(results: AnswerResults) -> float | None:
-    """The margin above which to give no answer for the best F1, as SQuAD 2.0's evaluation finds it.
-
-    In the results every question has an answer. The threshold lies between two margins that differ; of equals
-    it is the one with the best exact match, then the least. None without labels or without any span.
-    """
-    exact, f1, answerable, margins = results.exact, results.f1, results.answerable, results.margins
-    if exact is None or f1 is None or answerable is None or not np.isfinite(margins).any():
-        return None
-    order = np.argsort(margins, kind="stable")
-    finite = margins[order][np.isfinite(margins[order])]
-    silent = (~answerable[order]).astype(np.float64)  # what silence earns
-    changes = np.append(np.flatnonzero(np.diff(finite)) + 1, len(finite))
-    counts = np.insert(changes, 0, 0)  # so many rows are answered, those of the least margins
-    between = (finite[counts[1:-1] - 1] + finite[counts[1:-1]]) / 2
-    thresholds = np.concatenate([[finite[0] - 1], between, [finite[-1] + 1]])
-
-    def mean(best: np.ndarray) -> np.ndarray:
-        gained = np.concatenate([[0.0], np.cumsum(best[order] - silent)])
-        return (silent.sum() + gained[counts]) / len(order)
-
-    return float(thresholds[np.lexsort((-thresholds, mean(exact), mean(f1)))[-1]])

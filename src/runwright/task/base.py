@@ -45,7 +45,6 @@ class Task:
     optional_columns: tuple[str, ...] = ()  # of a record to predict, used where it has them
     words_column: str | None = None  # in which a record to predict may have words instead of the text
     threshold: Any = None  # from which a probability, or up to which a margin, is a prediction
-    tuned_option: str | None = None  # the option that a method `tune(predictions, rows)` sets, if any
     predicts_rows = True  # False: predictions are not of single rows, as in language modelling
     cuts_windows = False  # a long row becomes several inputs, and nothing of it is lost
     generates = False  # texts are predicted, by a strategy of the group `generation`
@@ -79,7 +78,6 @@ class Task:
             auto_class=self.auto_class,
             num_labels=len(self.label_names),
             label_names=self.label_names,
-            problem_type=None,
             max_length=self.max_length,
             max_target_length=self.max_target_length,
             num_types=1
@@ -105,9 +103,8 @@ class Task:
         return {name: getattr(self, name) for name in self.learned}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        for name in self.learned:
-            # Older runs have not learned all of them.
-            value = state[name] if name in state else getattr(type(self), name)
+        for name in {*self.learned} & state.keys():
+            value = state[name]
             setattr(self, name, tuple(value) if isinstance(value, list) else value)
         self.use_learned()
 

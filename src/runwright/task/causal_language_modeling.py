@@ -10,20 +10,17 @@ from datasets import Dataset
 from torch import Tensor
 
 from runwright.predictions import Ragged, columns_of, evenly_spaced
-from runwright.task.base import model_inputs
-from runwright.task.generating import MAX_SHOWN, NUM_SAMPLES, GeneratedTexts, GeneratingTask
+from runwright.task.generating import MAX_SHOWN, NUM_SAMPLES, GeneratingTask, Texts
 from runwright.task.masking import cut_chunks
 from runwright.task.text import IGNORED, MAX_WINDOWS, as_texts, pad_batch
 from runwright.types import Batch, Example, PositiveInt
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Blocks(GeneratedTexts):
-    """Losses of N blocks, and for those that are shown the ids of a prompt and of what follows it."""
+class Blocks(Texts):
+    """Losses of N blocks; of those that are shown `prompts` and `expected`, what follows, as ids."""
 
     num_bytes: np.ndarray | None = None  # [N] int64, bytes of text that the target tokens stand for
-    prompts: Ragged | None = None  # [N] rows of int64 ids, empty where a block is not shown
-    expected: Ragged | None = None  # the same, the tokens that follow
 
 
 class CausalLanguageModeling(GeneratingTask):
@@ -103,10 +100,6 @@ class CausalLanguageModeling(GeneratingTask):
             batch["num_bytes"] = torch.tensor([example["num_bytes"] for example in examples])
         return batch
 
-    def forward(self, model: Any, batch: Batch) -> Tensor:
-        """Losses of the M target tokens in nats, [M]."""
-        return self.target_losses(model, model_inputs(batch), batch)
-
     def start_evaluation(self, example_ids: np.ndarray) -> None:
         """Choose the blocks that are continued, the same ones on each rank and each time."""
         self.shown = np.sort(example_ids)[evenly_spaced(len(example_ids), NUM_SAMPLES)]
@@ -114,7 +107,7 @@ class CausalLanguageModeling(GeneratingTask):
     def evaluation_widths(self, widths: np.ndarray) -> np.ndarray:
         return widths  # few blocks are continued, each from its first half
 
-    def evaluate_batch(self, model: Any, batch: Batch) -> GeneratedTexts:
+    def evaluate_batch(self, model: Any, batch: Batch) -> Texts:
         """Losses of blocks with the texts of those that are shown, or texts for prompts."""
         if "labels" not in batch:
             return super().evaluate_batch(model, batch)
@@ -156,7 +149,7 @@ class CausalLanguageModeling(GeneratingTask):
         if self.strategy is None:
             return []
         shown = np.flatnonzero(predictions.prompts.lengths)
-        texts = self._texts(GeneratedTexts(example_ids=shown, generated=predictions.generated[shown]))
+        texts = self._texts(Texts(example_ids=shown, generated=predictions.generated[shown]))
         return [
             {
                 "row_id": int(predictions.example_ids[index]) // MAX_WINDOWS,

@@ -15,27 +15,29 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone reads
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from runwright.errors import ConfigError
 from runwright.generation.decode import generate
 from runwright.model.parameters import without_adapters
-from runwright.predictions import Ragged, columns_of, evenly_spaced
-from runwright.task.base import Task, at_least_float32
+from runwright.predictions import Ragged, evenly_spaced
+from runwright.task.base import Task, at_least_float32, model_inputs
 from runwright.task.losses import one_by_one, takes_batch
 from runwright.task.text import IGNORED, as_texts, num_targets, objects, positions_of, sums_by_row
 from runwright.types import Batch, Example, LossSum, PerExample
 
-END = -1  # of one of the texts of an example, in GeneratedTexts.generated
+END = -1  # of one of the texts of an example, in Texts.generated
 NUM_SAMPLES = 10  # texts shown at each evaluation
 MAX_SHOWN = 300  # characters of each, the last ones of a prompt
 # Logits at a time, rounded up: more than 32 MB in float32, which glibc gives back at once. A little less lay
 # on its heap and took 1,060 MB rather than 70 in the forward of 8,192 tokens over V = 32,000.
 PIECE = (1 << 23) + 1
+WRAPPED = ("mbart", "plbart")  # architectures whose decoder starts with the last token of the target
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-6}  # of the largest logit; less exact dtypes: 0.02
 
 _by_pieces: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()  # models whose logits were compared with ours
 
 
 class TargetTask(Task):
-    """A task whose `forward` returns the losses of the target tokens [M] in nats, in the order of the batch.
+    """A task that `forward` gives the losses of its target tokens [M] in nats, in the order of the batch.
 
     Its batches have `labels` [B, L], the target token of each position or IGNORED, where targets are known.
     """
@@ -66,51 +68,39 @@ class TargetTask(Task):
         ids = batch["example_ids"].cpu().numpy()
         return self.prediction_type(example_ids=ids, losses=losses, loss_counts=counts)
 
-    def target_losses(self, model: Any, inputs: Batch, batch: Batch) -> Tensor:
+    def forward(self, model: Any, batch: Batch) -> Tensor:
         """Losses of the target tokens [M] in nats; smoothed, or those of task.loss, in training only."""
-        if model.training and self.loss_option is not None:
-            loss = partial(one_by_one, self.loss_option, batch=batch)
-            return token_losses(
-                model, inputs, batch["labels"], loss=loss, whole=takes_batch(self.loss_option)
-            )
-        smoothing = self.label_smoothing if model.training else 0.0
-        return token_losses(model, inputs, batch["labels"], label_smoothing=smoothing)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GeneratedTexts(PerExample):
-    """Token ids generated for N prompts; losses are sums over target tokens in nats, `loss_counts` tokens."""
-
-    generated: Ragged | None = None  # [N] rows of int64 ids, END after each text; None without a strategy
+        has_decoder = self.auto_class == "AutoModelForSeq2SeqLM"
+        inputs = decoder_inputs(batch, model.config) if has_decoder else model_inputs(batch)
+        if model.training and (loss := self.loss_option) is not None:
+            options: Any = {"loss": partial(one_by_one, loss, batch=batch), "whole": takes_batch(loss)}
+        else:
+            options = {"label_smoothing": self.label_smoothing if model.training else 0.0}
+        return token_losses(model, inputs, batch["labels"], **options)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Texts(PerExample):
-    """Generated and expected texts of N rows."""
+    """Texts for N prompts; losses are sums over target tokens in nats, `loss_counts` tokens."""
 
-    predicted: np.ndarray | None  # [N] object: str, or a list of them; None where nothing was generated
-    expected: np.ndarray | None = None  # [N] object: list of str, one or more references
-    prompts: np.ndarray | None = None  # [N] object: str
-    generated: Ragged | None = None  # of records to predict, as in GeneratedTexts
-
-    @property
-    def labelled(self) -> bool:
-        """Return True if there are references, or losses of target tokens."""
-        return self.expected is not None or self.losses is not None
+    generated: Ragged | None = None  # [N] rows of int64 ids, END after each text; None without a strategy
+    # What a task assembles of them and the rows:
+    predicted: np.ndarray | None = None  # [N] object: str, or a list of them; None: nothing was generated
+    expected: Any = None  # [N] object: list of str, one or more references
+    prompts: Any = None  # [N] object: str
 
 
 class GeneratingTask(TargetTask):
     """A task whose predictions are texts."""
 
     problem = "texts"
-    prediction_type = GeneratedTexts
+    prediction_type = Texts
     generates = True
     forced_bos: int | None = None  # first token of every text of an encoder-decoder, as of its language
 
-    @property
-    def writer(self) -> Any:
-        """The tokenizer of the texts that are written."""
-        return self.tokenizer
+    def __init__(self, tokenizer: Any, *, text_columns: Sequence[str], max_length: int) -> None:
+        super().__init__(tokenizer, text_columns=text_columns, max_length=max_length)
+        self.writer: Any = tokenizer  # of the texts that are written
 
     def prompts(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Ids and attention mask [B, P] of what the model is to go on from."""
@@ -132,12 +122,12 @@ class GeneratingTask(TargetTask):
         copies = max(self.strategy.num_sequences, getattr(self.strategy, "num_beams", 1))
         return (widths.reshape(len(widths), -1).sum(axis=1) + self.strategy.max_new_tokens) * copies
 
-    def evaluate_batch(self, model: Any, batch: Batch) -> GeneratedTexts:
+    def evaluate_batch(self, model: Any, batch: Batch) -> Texts:
         """Losses where targets are known, and texts where there is a strategy."""
         if "labels" in batch:
             results = super().evaluate_batch(model, batch)
         else:
-            results = GeneratedTexts(example_ids=batch["example_ids"].cpu().numpy())
+            results = Texts(example_ids=batch["example_ids"].cpu().numpy())
         if self.strategy is None:
             return results
         return replace(results, generated=self.generate(model, batch))
@@ -158,24 +148,22 @@ class GeneratingTask(TargetTask):
         stops = [text.find(stop) for stop in (self.strategy.stop_strings if self.strategy else ())]
         return text[: min((start for start in stops if start >= 0), default=len(text))].strip()
 
-    def assemble(self, predictions: GeneratedTexts, rows: Any) -> Texts:
+    def assemble(self, predictions: Texts, rows: Any) -> Texts:
         """Texts beside their references; an example is a row."""
         positions = positions_of(predictions.example_ids, rows)
         references, prompts = self.references(rows), self.prompt_texts(rows)
-        columns = columns_of(predictions)
-        columns.pop("generated", None)
-        return Texts(
-            **columns,
+        return replace(
+            predictions,
+            generated=None,
             predicted=self._texts(predictions),
             expected=None if references is None else objects([references[i] for i in positions]),
             prompts=objects([prompts[i] for i in positions]),
         )
 
-    def assemble_records(self, predictions: GeneratedTexts, columns: Mapping[str, Sequence[Any]]) -> Texts:
-        texts = self._texts(predictions)
-        return Texts(example_ids=predictions.example_ids, predicted=texts, generated=predictions.generated)
+    def assemble_records(self, predictions: Texts, columns: Mapping[str, Sequence[Any]]) -> Texts:
+        return replace(predictions, predicted=self._texts(predictions))
 
-    def _texts(self, predictions: GeneratedTexts) -> np.ndarray | None:
+    def _texts(self, predictions: Texts) -> np.ndarray | None:
         if predictions.generated is None:
             return None
         texts: list[Any] = []
@@ -266,6 +254,31 @@ def token_losses(
         _by_pieces[inner] = False
     # a head that computes something else
     return loss(at_least_float32(model(**inputs, use_cache=False).logits[targets]), goal)
+
+
+def decoder_inputs(batch: Batch, config: Any) -> Batch:
+    """The arguments of an encoder-decoder whose targets are the labels of a batch."""
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    return inputs | {"decoder_input_ids": shifted_right(batch["labels"], config)}
+
+
+def shifted_right(labels: Tensor, config: Any) -> Tensor:
+    """Decoder inputs [B, T]: the labels one place later, behind the architecture's start token.
+
+    Labels that are -100 become padding, which no earlier token sees. Raises ConfigError where a model does
+    not say with which token its decoder starts.
+    """
+    inputs = labels.new_full(labels.shape, config.pad_token_id)
+    inputs[:, 1:] = labels[:, :-1].masked_fill(labels[:, :-1] == IGNORED, config.pad_token_id)
+    start = getattr(config, "decoder_start_token_id", None)
+    if config.model_type in WRAPPED:
+        last = (labels != IGNORED).sum(dim=1, keepdim=True) - 1
+        inputs[:, :1] = labels.gather(1, last)
+    elif start is None:
+        raise ConfigError("model.name: its config.json has no decoder_start_token_id; add it there")
+    else:
+        inputs[:, 0] = start
+    return inputs
 
 
 def _finisher(model: Any) -> Callable[[Tensor], Tensor]:

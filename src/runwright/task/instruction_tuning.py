@@ -14,7 +14,6 @@ from torch import Tensor
 from runwright.dataset.cleaning.passes import lines_of_file
 from runwright.dataset.readers.raw import left_out_of
 from runwright.errors import ConfigError, DataError, listed
-from runwright.task.base import model_inputs
 from runwright.task.generating import GeneratingTask
 from runwright.task.text import IGNORED, Said, notes_of, say
 from runwright.types import Batch, Example, PositiveInt, Splits
@@ -229,10 +228,6 @@ class InstructionTuning(GeneratingTask):
         """With `labels` [B, L] where there are answers, and `prompt_lengths` [B]."""
         lengths = torch.tensor([example["prompt_length"] for example in examples])
         return super().collate(examples) | {"prompt_lengths": lengths}
-
-    def forward(self, model: Any, batch: Batch) -> Tensor:
-        """Losses of the M tokens of answers in nats, [M]."""
-        return self.target_losses(model, model_inputs(batch), batch)
 
     def prompts(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The tokens before the last answers, [B, L], and the mask that leaves out the rest."""

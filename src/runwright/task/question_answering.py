@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone reads
 from datasets import Dataset
 from torch import Tensor
 
-from runwright.dataset.checks import missing_column
+from runwright.dataset.checks import has_column
 from runwright.errors import DataError
 from runwright.metric.answers import text_exact_match, text_f1
 from runwright.predictions import Ragged
@@ -56,7 +56,7 @@ class QuestionAnswering(Task):
         max_question_length: PositiveInt,
         max_answer_length: PositiveInt,
         n_best: PositiveInt,
-        no_answer_threshold: float | Literal["tune"] | None,
+        no_answer_threshold: float | None,
         normalization: Literal["squad", "cmrc"],
     ) -> None:
         super().__init__(tokenizer, text_columns=(question_column, context_column), max_length=max_length)
@@ -67,16 +67,11 @@ class QuestionAnswering(Task):
         self.max_question_length = max_question_length
         self.max_answer_length = max_answer_length
         self.n_best = n_best
-        self.tuned_option = "task.no_answer_threshold" if no_answer_threshold == "tune" else None
-        # Until it is tuned, whatever is likelier.
-        self.threshold = 0.0 if isinstance(no_answer_threshold, str) else no_answer_threshold
+        self.threshold = no_answer_threshold
         self.rules: Literal["squad", "cmrc"] = normalization
 
     def fit(self, splits: Splits) -> None:
         """Check every context and answer; raises DataError naming split, row and column."""
-        if "train" in splits and self.answers_column not in splits["train"].column_names:
-            option = "task.answers_column"
-            raise missing_column(self.answers_column, splits["train"], split="train", option=option)
         said: dict[str, Said] = {split: {} for split in splits}
         for split, rows in splits.items():
             for row, text in enumerate(rows[self.context_column][:]):
@@ -84,18 +79,6 @@ class QuestionAnswering(Task):
                     raise DataError("the context is empty", split=split, row=row, column=self.context_column)
             self._answers(rows, split=split, said=said[split])
         self.notes = notes_of(said, splits)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"no_answer_threshold": self.threshold}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.threshold = state["no_answer_threshold"]
-
-    def tune(self, predictions: SpanPredictions, rows: Any) -> None:
-        """Take the threshold with the best F1 over these rows."""
-        before, self.threshold = self.threshold, np.inf  # every question gets its best span
-        best = answers.best_threshold(self.assemble(predictions, rows))
-        self.threshold = before if best is None else best
 
     @property
     def head(self) -> Head:
@@ -112,7 +95,7 @@ class QuestionAnswering(Task):
 
     def _answers(self, rows: Any, *, split: str, said: Said | None = None) -> list[Answers] | None:
         """The answers of each row; None where the rows have no such column."""
-        if self.answers_column not in getattr(rows, "column_names", rows):
+        if not has_column(rows, self.answers_column, split=split, option="task.answers_column"):
             return None
         options: Any = {"column": self.answers_column, "context_column": self.context_column}
         options |= {"may_lack": self.threshold is not None, "misplaced": self.misplaced}

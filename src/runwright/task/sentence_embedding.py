@@ -14,7 +14,7 @@ from datasets import Dataset
 from scipy.special import logsumexp
 from torch import Tensor
 
-from runwright.dataset.checks import missing_column
+from runwright.dataset.checks import has_column
 from runwright.errors import DataError
 from runwright.task.base import Task, at_least_float32, model_inputs
 from runwright.task.labels import as_number
@@ -84,7 +84,7 @@ class SentenceEmbedding(Task):
         of_scores = {"contrastive": contrastive, "cosine_embedding": cosine_embedding}
         self._loss_of_scores = of_scores.get(objective, cosine_regression)  # of pairs, [N]
         if objective == "in_batch_negatives":  # the others are sums over examples: one forward is enough
-            self.coupled_loss = self._loss_of_whole_batch
+            self.coupled_loss = partial(in_batch_negatives, scale=scale)
 
     def fit(self, splits: Splits) -> None:
         super().fit(splits)
@@ -113,10 +113,8 @@ class SentenceEmbedding(Task):
     def read_labels(self, rows: Dataset, *, split: str) -> list[float] | None:
         """Scores of a split, 0 for `label_min` and 1 for `label_max`; None where there are none."""
         column, (low, high) = self.label_column, self.label_range
-        if column is None or (column not in rows.column_names and split != "train"):
+        if column is None or not has_column(rows, column, split=split, option="task.label_column"):
             return None
-        if column not in rows.column_names:
-            raise missing_column(column, rows, split="train", option="task.label_column")
         scores = []
         for row, value in enumerate(rows[column]):
             score = as_number(value)
@@ -186,11 +184,6 @@ class SentenceEmbedding(Task):
         else:
             losses = self._loss_of_scores(outputs, batch["labels"], margin=self.margin)
         return LossSum(total=losses.sum(), count=float(len(losses)))
-
-    def _loss_of_whole_batch(self, outputs: Tensor) -> LossSum:
-        """In-batch negatives over the vectors [N, K, D] of the whole global batch."""
-        total = in_batch_negatives(outputs, scale=self.scale)
-        return LossSum(total=total, count=float(len(outputs)))
 
     def predictions(self, outputs: Tensor, batch: Batch) -> Embedded:
         """Vectors; of pairs the cosine, and the loss where it needs no other examples."""
@@ -266,15 +259,15 @@ def pool(states: Tensor, attention_mask: Tensor, *, how: Pooling) -> Tensor:
     return (states * weights).sum(dim=1) / weights.sum(dim=1)
 
 
-def in_batch_negatives(vectors: Tensor, *, scale: float) -> Tensor:
-    """Sum of cross-entropies in nats: which of all positives and negatives belongs to each anchor.
+def in_batch_negatives(vectors: Tensor, *, scale: float) -> LossSum:
+    """Sum of cross-entropies in nats: which of all positives and negatives belongs to each anchor, [N, K, D].
 
     Multiple negatives ranking (Henderson et al. 2017, section 4.4), InfoNCE with a temperature of 1/scale.
     """
     candidates = torch.cat(vectors[:, 1:].unbind(dim=1))
     similarity = scale * vectors[:, 0] @ candidates.T  # [N, N], or [N, 2 N] with negatives
     right = torch.arange(len(vectors), device=vectors.device)
-    return F.cross_entropy(similarity, right, reduction="sum")
+    return LossSum(total=F.cross_entropy(similarity, right, reduction="sum"), count=float(len(vectors)))
 
 
 def triplet(vectors: Tensor, *, margin: float) -> Tensor:

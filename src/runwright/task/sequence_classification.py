@@ -10,19 +10,13 @@ from datasets import ClassLabel, Dataset
 from torch import Tensor
 
 from runwright import types
-from runwright.dataset.checks import missing_column
+from runwright.dataset.checks import has_column
 from runwright.errors import DataError
 from runwright.task import labels
 from runwright.task.base import Task
 from runwright.task.losses import MultiLabel, Objective, Regression, SingleLabel, loss_of_task
 from runwright.task.text import encode_texts
 from runwright.types import Batch, Example, Fraction, OpenFraction, PositiveFloat, PositiveInt, Splits
-
-PROBLEM_TYPES = {  # transformers' names, stored in the saved model
-    "single_label": "single_label_classification",
-    "multi_label": "multi_label_classification",
-    "regression": "regression",
-}
 
 
 class SequenceClassification(Task):
@@ -110,16 +104,14 @@ class SequenceClassification(Task):
         return replace(
             super().head,
             num_labels=len(self.label_names) or 1,
-            problem_type=PROBLEM_TYPES[self.problem],
+            problem_type="regression" if self.problem == "regression" else f"{self.problem}_classification",
             initial_bias=self.initial_bias,
         )
 
     def _values(self, rows: Dataset, *, split: str) -> list[Any] | None:
         """The label of each row as it is in the data; of several columns a list."""
-        missing = [name for name in self.label_columns if name not in rows.column_names]
-        if missing and split == "train":
-            raise missing_column(missing[0], rows, split="train", option="task.label_column")
-        if missing:
+        option = "task.label_column"
+        if not all(has_column(rows, name, split=split, option=option) for name in self.label_columns):
             return None
         columns = [self._column(rows, name) for name in self.label_columns]
         return columns[0] if len(columns) == 1 else list(map(list, zip(*columns, strict=True)))

@@ -5,18 +5,15 @@ from typing import Any, Literal
 
 import numpy as np
 from datasets import Dataset
-from torch import Tensor
 
-from runwright.dataset.checks import missing_column
+from runwright.dataset.checks import has_column
 from runwright.errors import ConfigError, DataError, did_you_mean
 from runwright.model.pretrained import tokenizer_of
 from runwright.task.generating import GeneratingTask, TargetTask
 from runwright.task.masking import cut_chunks, generator
-from runwright.task.text import IGNORED, as_texts, encode_texts, special_tokens
+from runwright.task.text import as_texts, encode_texts, special_tokens
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
-from runwright.types import Batch, Example, Fraction, OpenFraction, PositiveFloat, PositiveInt, Splits
-
-WRAPPED = ("mbart", "plbart")  # architectures whose decoder starts with the last token of the target
+from runwright.types import Example, Fraction, OpenFraction, PositiveFloat, PositiveInt, Splits
 
 
 class SequenceToSequence(GeneratingTask):
@@ -50,9 +47,9 @@ class SequenceToSequence(GeneratingTask):
         self.prefix = prefix
         self.max_target_length = max_target_length
         self.label_smoothing = label_smoothing
-        self.targets: Any = tokenizer if target_tokenizer is None else tokenizer_of(target_tokenizer)
-        ends = [] if self.targets is tokenizer else [self.targets.eos_token_id]
-        self.end: list[int] = [] if special_tokens(self.targets)[1] or ends == [None] else ends
+        self.writer = tokenizer if target_tokenizer is None else tokenizer_of(target_tokenizer)
+        ends = [] if self.writer is tokenizer else [self.writer.eos_token_id]
+        self.end: list[int] = [] if special_tokens(self.writer)[1] or ends == [None] else ends
         for side, attribute, code in (
             ("source", "src_lang", source_language),
             ("target", "tgt_lang", target_language),
@@ -68,26 +65,19 @@ class SequenceToSequence(GeneratingTask):
         first = target_language if forced_first_token is None else forced_first_token
         self.forced_bos = None if first is None else _token_id(tokenizer, first, "forced_first_token")
 
-    @property
-    def writer(self) -> Any:
-        return self.targets
-
     def fit(self, splits: Splits) -> None:
         """Check tokenizer and targets; raises DataError naming split, row and column."""
-        check_ends(self.tokenizer, ends=self.end or special_tokens(self.targets)[1])
-        if "train" in splits and self.target_column not in splits["train"].column_names:
-            option = "task.target_column"
-            raise missing_column(self.target_column, splits["train"], split="train", option=option)
+        check_ends(self.tokenizer, ends=self.end or special_tokens(self.writer)[1])
         super().fit(splits)
 
     def state_dict(self) -> dict[str, Any]:
         """Learned attributes and the tokens of targets, on which cached examples depend."""
-        other = self.targets is not self.tokenizer
-        return super().state_dict() | ({"targets": tokenizer_fingerprint(self.targets)} if other else {})
+        other = self.writer is not self.tokenizer
+        return super().state_dict() | ({"targets": tokenizer_fingerprint(self.writer)} if other else {})
 
     def read_labels(self, rows: Dataset, *, split: str) -> list[list[str]] | None:
         """The references of each row; None where the rows have no such column."""
-        if self.target_column not in getattr(rows, "column_names", rows):
+        if not has_column(rows, self.target_column, split=split, option="task.target_column"):
             return None
         values: Any = rows[self.target_column][:]
         references = [as_texts(value if isinstance(value, list) else [value]) for value in values]
@@ -118,11 +108,7 @@ class SequenceToSequence(GeneratingTask):
 
     def _target_tokenizer(self, texts: Sequence[str], **options: Any) -> Any:
         """The tokenizer as it cuts targets, which some languages and vocabularies differ in."""
-        return self.targets(text_target=texts, **options)
-
-    def forward(self, model: Any, batch: Batch) -> Tensor:
-        """Losses of the M target tokens in nats, [M]."""
-        return self.target_losses(model, decoder_inputs(batch, model.config), batch)
+        return self.writer(text_target=texts, **options)
 
 
 def check_ends(tokenizer: Any, *, ends: Sequence[int]) -> None:
@@ -134,31 +120,6 @@ def check_ends(tokenizer: Any, *, ends: Sequence[int]) -> None:
         )
     if tokenizer.padding_side != "right":
         raise ConfigError("tokenizer.padding_side: given left, expected right: encoders count from there")
-
-
-def decoder_inputs(batch: Batch, config: Any) -> Batch:
-    """The arguments of an encoder-decoder whose targets are the labels of a batch."""
-    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
-    return inputs | {"decoder_input_ids": shifted_right(batch["labels"], config)}
-
-
-def shifted_right(labels: Tensor, config: Any) -> Tensor:
-    """Decoder inputs [B, T]: the labels one place later, behind the architecture's start token.
-
-    Labels that are -100 become padding, which no earlier token sees. Raises ConfigError where a model does
-    not say with which token its decoder starts.
-    """
-    inputs = labels.new_full(labels.shape, config.pad_token_id)
-    inputs[:, 1:] = labels[:, :-1].masked_fill(labels[:, :-1] == IGNORED, config.pad_token_id)
-    start = getattr(config, "decoder_start_token_id", None)
-    if config.model_type in WRAPPED:
-        last = (labels != IGNORED).sum(dim=1, keepdim=True) - 1
-        inputs[:, :1] = labels.gather(1, last)
-    elif start is None:
-        raise ConfigError("model.name: its config.json has no decoder_start_token_id; add it there")
-    else:
-        inputs[:, 0] = start
-    return inputs
 
 
 def _token_id(tokenizer: Any, token: str, option: str) -> int:
@@ -290,10 +251,6 @@ class Denoising(TargetTask):
                 f"T5's, add up to {names[-1]} to tokenizer.extra_tokens, or set task.objective=infilling"
             )
         return [vocabulary[name] for name in names]
-
-    def forward(self, model: Any, batch: Batch) -> Tensor:
-        """Losses of the M target tokens in nats, [M]."""
-        return self.target_losses(model, decoder_inputs(batch, model.config), batch)
 
 
 def _parts(total: int, number: int, chance: np.random.Generator) -> np.ndarray:

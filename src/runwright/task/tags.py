@@ -12,7 +12,7 @@ from datasets import Dataset
 
 from runwright.config import tag_schemes
 from runwright.config.tag_schemes import OUTSIDE, Scheme, Tag, read_tag, tags_of_type, tags_over
-from runwright.dataset.checks import missing_column
+from runwright.dataset.checks import has_column
 from runwright.errors import DataError, did_you_mean, listed
 from runwright.task.labels import WRITTEN, looks_written, read_written
 from runwright.task.text import Said, Span, as_texts, join_words, say, split_words
@@ -73,8 +73,10 @@ class RowReader:
         Whole numbers are positions in `names`, if the column does not have names of its own.
         """
         column, lists = self.tags_column, []
-        values = rows[column][:] if column in rows.column_names else [None]
-        if column not in rows.column_names or (split != "train" and all(tags is None for tags in values)):
+        if not has_column(rows, column, split=split, option="task.tags_column"):
+            return None
+        values = rows[column][:]
+        if split != "train" and all(tags is None for tags in values):
             return None
         read = [read_written(tags) for tags in values]
         has_words = self.words_column in rows.column_names
@@ -111,9 +113,7 @@ def learn_tags(reader: RowReader, train: Dataset) -> tuple[str, ...]:
     Raises DataError naming column and row, where there is one, for a tag that the scheme does not have.
     """
     column, scheme = reader.tags_column, reader.scheme
-    rows = reader.tags(train, split="train")
-    if rows is None:
-        raise missing_column(column, train, split="train", option="task.tags_column")
+    rows = reader.tags(train, split="train") or []
     names = feature_names(train, column)
     first_rows: dict[str, int | None] = dict.fromkeys(names or ())
     for row, tags in enumerate([] if names else rows):

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import KW_ONLY, dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import chain, islice
+from itertools import islice
 from threading import Event
 from typing import Any, ClassVar, TypeVar
 
@@ -222,11 +222,10 @@ class Batches:
 class Window:
     """The examples of consecutive rows, and the order in which they are used."""
 
-    epoch: int
-    index: int  # in its epoch
-    place: Mapping[str, int] | None  # where it begins; None: at the beginning of the stream
+    start: Mapping[str, Any]  # its epoch, its number there, and the place in the stream; None: the beginning
     examples: Examples | None
     order: np.ndarray  # [N] int64, positions in the examples
+    is_last: bool  # of its epoch
 
 
 @dataclass
@@ -274,47 +273,42 @@ class StreamBatches:
         """Windows from that of the position on, epoch after epoch, without an end."""
         epoch, index, place = (self.position[name] for name in ("epoch", "window", "place"))
         while True:
-            cursor, num_examples, is_whole = self.stream.open(place), 0, not index
-            while not cancelled.is_set():
+            cursor, num_examples, is_whole, is_last = self.stream.open(place), 0, not index, False
+            while not is_last:
                 num_rows = self.shuffle_buffer
                 if epoch and not index:
                     num_rows -= derive_seed("window", self.seed, epoch) % num_rows
                 num_read, examples = cursor.read(num_rows, is_cancelled=cancelled.is_set)
-                if num_read:
-                    seed = derive_seed("stream", self.seed, epoch, index)
-                    order = permutation(0 if examples is None else len(examples), seed)
-                    num_examples += len(order)
-                    yield Window(epoch=epoch, index=index, place=place, examples=examples, order=order)
-                if num_read < num_rows:
-                    break
+                if cancelled.is_set():
+                    return
+                is_last = num_read < num_rows
+                seed = derive_seed("stream", self.seed, epoch, index)
+                order = permutation(0 if examples is None else len(examples), seed)
+                num_examples += len(order)
+                start = {"epoch": epoch, "window": index, "place": place}
+                yield Window(start=start, examples=examples, order=order, is_last=is_last)
                 index, place = index + 1, cursor.place
-            if cancelled.is_set():
-                return
             if not num_examples and is_whole:
                 raise DataError("no examples came of the stream", split="train")
             epoch, index, place = epoch + 1, 0, None
 
     def _batches(self, windows: Iterator[Window], step: int) -> Iterator[StepBatch]:
         """Batches without an end; the last one of an epoch may be short."""
-        window, used = next(windows), self.position["used"]
-        while True:
-            pieces: list[tuple[Examples, np.ndarray]] = []
-            room, epoch = self.batch_size, window.epoch
-            while room:
+        pieces: list[tuple[Examples, np.ndarray]] = []
+        used, room = self.position["used"], self.batch_size
+        for window in windows:
+            has_more = True
+            while has_more:
                 positions = window.order[used : used + room]
+                used, room = used + len(positions), room - len(positions)
                 if window.examples is not None and len(positions):
                     pieces.append((window.examples, positions))
-                    used, room = used + len(positions), room - len(positions)
-                    continue
-                following = next(windows)
-                if pieces and following.epoch != epoch:
-                    windows = chain([following], windows)
-                    break
-                window, used, epoch = following, 0, following.epoch
-            position = {"epoch": window.epoch, "window": window.index, "place": window.place, "used": used}
-            position["fingerprint"] = self.stream.fingerprint
-            yield make_batch(self, step, Picked(pieces), epoch=window.epoch, position=position)
-            step += 1
+                has_more = not room
+                if not room or (window.is_last and pieces):
+                    position = {**window.start, "used": used, "fingerprint": self.stream.fingerprint}
+                    yield make_batch(self, step, Picked(pieces), epoch=position["epoch"], position=position)
+                    pieces, room, step = [], self.batch_size, step + 1
+            used = 0
 
 
 def ahead(items: Iterator[Item], thread_name: str) -> Generator[Item]:

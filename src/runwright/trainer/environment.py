@@ -18,7 +18,6 @@ STORE_VARIABLE = "RUNWRIGHT_STORE_FD"  # a listening socket for rank 0, so that 
 
 # Ctrl-C; kill, schedulers; SLURM's warning; the terminal or its connection was closed.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
-TIME_LIMIT = 1  # a stop code; those of signals are exit codes, above 128
 
 JOINING = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # all that a process needs to join others
 # Sizes by which MPI tells a process of others; accelerate takes them for a launch of several.

@@ -15,7 +15,7 @@ import torch
 
 from runwright.predictions import join, pack, select, unpack
 from runwright.trainer.batches import Cut, cut_batch
-from runwright.trainer.environment import TIME_LIMIT, EvaluationStopped, StopFlag
+from runwright.trainer.environment import EvaluationStopped, StopFlag
 from runwright.trainer.ranks import Ranks
 from runwright.trainer.step import to_device
 from runwright.types import Examples, Metric, Speed, Task
@@ -58,7 +58,7 @@ def predict(
     parts: list[Any] = []
     done = 0
     for places in mine:
-        if stop and stop.code > TIME_LIMIT:
+        if stop and stop.code:
             break
         # one seed and epoch for all evaluations: what chance changes is always the same
         some = task.augment(examples.fetch(places), seed=0, epoch=0)
@@ -70,7 +70,7 @@ def predict(
             on_progress(done, share)
     model.train(was_training)
     code = int(max(ranks.per_rank(stop.code if stop else 0)))
-    if code > TIME_LIMIT:
+    if code:
         raise EvaluationStopped(code)
     if ranks.num_ranks > 1:
         gathered = ranks.gather(pack(join(parts)) if parts else b"")
@@ -93,33 +93,27 @@ def evaluate(
     group_names: Sequence[str] = (),
 ) -> Evaluation:
     """Loss and metrics over all predictions, and over each group as `name/group`."""
-    values, tables = _compute(predictions, metrics)
-    if predictions.groups is not None:
-        for index, group in enumerate(group_names):
-            mask = predictions.groups == index
-            if mask.any():
-                of_group, _ = _compute(select(predictions, mask), metrics)
-                values |= {f"{name}/{group}": value for name, value in of_group.items()}
-    return Evaluation(predictions=predictions, metrics=values, tables=tables)
+    values = _compute(predictions, metrics)
+    tables = {name: value for name, value in values.items() if np.ndim(value)}
+    for index, group in enumerate(group_names if predictions.groups is not None else ()):
+        mask = predictions.groups == index
+        if mask.any():
+            of_group = _compute(select(predictions, mask), metrics)
+            values |= {f"{name}/{group}": value for name, value in of_group.items()}
+    numbers = {name: float(value) for name, value in values.items() if not np.ndim(value)}
+    return Evaluation(predictions=predictions, metrics=numbers, tables=tables)
 
 
-def _compute(
-    predictions: Any, metrics: Mapping[str, Metric]
-) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    values, tables = dict[str, float](), dict[str, np.ndarray]()
+def _compute(predictions: Any, metrics: Mapping[str, Metric]) -> dict[str, Any]:
+    """Loss and metrics by name, numbers or tables."""
+    values: dict[str, Any] = {}
     if predictions.losses is not None:
         counts = predictions.loss_counts
         count = len(predictions.losses) if counts is None else math.fsum(counts.tolist())
         values["loss"] = math.fsum(predictions.losses.tolist()) / count if count else math.nan
     if predictions.more_losses is not None:
         values["loss"] += math.fsum(predictions.more_losses.tolist()) / len(predictions.more_losses)
-    if not predictions.labelled:
-        return values, tables
-    once = np.ones((1, len(predictions.example_ids)))
-    for name, metric in metrics.items():
-        value = metric(predictions, once)[0]
-        if np.ndim(value):
-            tables[name] = value
-        else:
-            values[name] = float(value)
-    return values, tables
+    if predictions.labelled:
+        once = np.ones((1, len(predictions.example_ids)))
+        values |= {name: metric(predictions, once)[0] for name, metric in metrics.items()}
+    return values

@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 
-from runwright.errors import ConfigError
+from runwright.errors import ConfigError, listed
 from runwright.trainer.batches import LEDGER_START, Batches, StreamBatches, extend_ledger
 from runwright.trainer.checkpoint import CheckpointStore, Snapshot
-from runwright.trainer.environment import TIME_LIMIT, EvaluationStopped, StopFlag
-from runwright.trainer.options import USUAL, Plan, TrainerOptions
+from runwright.trainer.environment import EvaluationStopped, StopFlag
+from runwright.trainer.options import Plan, TrainerOptions
 from runwright.trainer.sharding import copy_weights, read_optimizer, spread_like, write_optimizer
 from runwright.trainer.step import Stepper, StepResult
 from runwright.types import Tracker
@@ -58,17 +58,17 @@ class Loop:
     checkpoints: CheckpointStore
     log: Tracker
     stop: StopFlag
-    evaluate: Callable[[], Mapping[str, Mapping[str, float]]] | None  # metrics by split, on every rank
+    # Metrics by split, on every rank; the first one chooses the best step. None: no split does.
+    evaluate: Callable[[], Mapping[str, Mapping[str, float]]] | None
     on_step: Callable[[TrainingState, StepResult], None]
     on_evaluation: Callable[[TrainingState, Mapping[str, Mapping[str, float]]], None] = lambda *_: None
-    best_split: str = USUAL  # the one that the best step, patience and schedules go by
     is_given_up: Callable[[], bool] = lambda: False  # by the pruner of a sweep, on every rank alike
     saves_last: bool = True  # a checkpoint of the last step, for a longer training to go on from
 
     def run(self, state: TrainingState) -> int:
-        """Train to the end; returns the stop code: 0, TIME_LIMIT, or the number of a signal.
+        """Train to the end, or after a signal to that of the step; returns the stop code, 0 without a signal.
 
-        A signal ends the training after a whole step, with a checkpoint.
+        Either has a checkpoint.
         """
         try:
             return self._run(state)
@@ -78,7 +78,6 @@ class Loop:
             return stopped.code
 
     def _run(self, state: TrainingState) -> int:
-        started = time.monotonic()
         if self.options.evaluate_at_start and not state.step:
             # Never the best, and of no effect: the training is bit for bit the one without.
             self.on_evaluation(state, self._measure(state))
@@ -97,8 +96,7 @@ class Loop:
                 break
             began = time.perf_counter()
             rate = max(group["lr"] for group in self.stepper.optimizer.param_groups)
-            late = time.monotonic() - started > 60 * (self.options.max_minutes or math.inf)
-            result = self.stepper.step(batch, stop=self.stop.code or (TIME_LIMIT if late else 0))
+            result = self.stepper.step(batch, stop=self.stop.code)
             self.scheduler.step()
             state.step, state.stream = batch.step + 1, batch.position
             state.ledger = extend_ledger(state.ledger, batch.ledger)
@@ -110,18 +108,15 @@ class Loop:
             if state.step % self.options.log_every_steps == 0 or state.step == self.plan.total_steps:
                 self._log(state, result, rate)
             self.on_step(state, result)
-            if result.stop > TIME_LIMIT:
+            if result.stop:
                 self._save(state)
                 return result.stop
-            improved = False
-            if self.plan.evaluates_at(state.step) or result.stop:
-                improved = self._evaluate(state)
+            improved = self.plan.evaluates_at(state.step) and self._evaluate(state)
             is_last = state.step == self.plan.total_steps or self._is_over(state)
-            is_due = self.saves_last if is_last else improved or self.plan.saves_at(state.step)
-            if is_due or result.stop:
+            if self.saves_last if is_last else improved or not state.step % self.plan.save_every:
                 self._save(state)
-            if result.stop or self.is_given_up():
-                return result.stop
+            if self.is_given_up():
+                break
         return 0
 
     def _is_over(self, state: TrainingState) -> bool:
@@ -129,14 +124,12 @@ class Loop:
         return patience is not None and state.evaluations_without_improvement >= patience
 
     def why_ended(self, state: TrainingState, code: int) -> str:
-        """The reason why the training ended at this step: its length, early stopping, time or a signal."""
-        if code > TIME_LIMIT:
+        """Why the training ended at this step: its length, early stopping, a pruner or a signal."""
+        if code:
             return signal.Signals(code - 128).name
         if state.step >= self.plan.total_steps:
             return "length"
-        if self.is_given_up():
-            return "pruned"
-        return "max_minutes" if code == TIME_LIMIT else "early_stopping"
+        return "pruned" if self.is_given_up() else "early_stopping"
 
     def _log(self, state: TrainingState, result: StepResult, rate: float) -> None:
         metrics = {"train/loss": result.loss, "train/gradient_norm": result.gradient_norm}
@@ -152,17 +145,17 @@ class Loop:
         state.evaluated_step = state.step
         if not by_split:
             return False
-        name = self.options.best_metric
-        if name not in by_split[self.best_split]:
+        name, (split, metrics) = self.options.best_metric, next(iter(by_split.items()))
+        if name not in metrics:
             raise ConfigError(
-                f"trainer.best_metric: given {name!r}, expected one of the split {self.best_split!r}: it "
-                "has no labels, perhaps; choose another split with trainer.best_split"
+                f"trainer.best_metric: given {name!r}, expected one of the split {split!r} (has it labels?): "
+                f"{listed(metrics)}"
             )
-        value, best = by_split[self.best_split][name], state.best_value
+        value, best = metrics[name], state.best_value
         if math.isnan(value):
             state.undefined_evaluations += 1
             if state.undefined_evaluations == 1:
-                where = f"step {state.step}: {self.best_split}/{name}"
+                where = f"step {state.step}: {split}/{name}"
                 logger.warning("%s is undefined (NaN): no such step is the best, none an improvement", where)
         gain = math.inf if best is None else value - best if self.options.best_mode == "max" else best - value
         if gain > self.options.early_stopping_min_delta and not math.isnan(value):

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from runwright.errors import ConfigError
 from runwright.types import NonNegativeFloat, PositiveFloat, PositiveInt
 
 
@@ -12,10 +11,9 @@ from runwright.types import NonNegativeFloat, PositiveFloat, PositiveInt
 class TrainerOptions:
     """Length, batches, precision and machine of a training; what is measured and saved when."""
 
-    # how long: exactly one of max_epochs and max_steps; max_minutes may end either early
+    # how long: exactly one of them
     max_epochs: PositiveFloat | None
     max_steps: PositiveInt | None
-    max_minutes: PositiveFloat | None
     # one update: `batch_size` examples over all processes, cut by length into microbatches
     batch_size: PositiveInt
     microbatch_size: PositiveInt | None
@@ -37,7 +35,6 @@ class TrainerOptions:
     save_every_steps: PositiveInt | None
     save_every_epochs: PositiveFloat | None
     keep_checkpoints: PositiveInt
-    best_split: str | None
     best_metric: str
     best_mode: Literal["min", "max"]
     early_stopping_patience: PositiveInt | None
@@ -46,20 +43,16 @@ class TrainerOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """Length and intervals of a training in steps; None: never before the end."""
+    """Length and intervals of a training in steps; an interval as long as it ends with it."""
 
     steps_per_epoch: int | None  # None: of a stream, unknown
     total_steps: int
-    evaluate_every: int | None
-    save_every: int | None
+    evaluate_every: int
+    save_every: int
 
     def evaluates_at(self, step: int) -> bool:
         """Return True if the validation splits are evaluated after this many steps, as after the last one."""
-        return step == self.total_steps or bool(self.evaluate_every and not step % self.evaluate_every)
-
-    def saves_at(self, step: int) -> bool:
-        """Return True if a checkpoint is due after this many steps, as after the last one."""
-        return step == self.total_steps or bool(self.save_every and not step % self.save_every)
+        return step == self.total_steps or not step % self.evaluate_every
 
 
 def make_plan(options: TrainerOptions, *, steps_per_epoch: int | None) -> Plan:
@@ -76,35 +69,15 @@ def make_plan(options: TrainerOptions, *, steps_per_epoch: int | None) -> Plan:
     return Plan(
         steps_per_epoch=steps_per_epoch,
         total_steps=total,
-        evaluate_every=steps(options.evaluate_every_steps, options.evaluate_every_epochs),
-        save_every=steps(options.save_every_steps, options.save_every_epochs),
+        evaluate_every=steps(options.evaluate_every_steps, options.evaluate_every_epochs) or total,
+        save_every=steps(options.save_every_steps, options.save_every_epochs) or total,
     )
 
 
 USUAL = "validation"  # splits whose names begin so are evaluated while training
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EvaluationSplits:
-    """The splits with a curve; `best` is the one that the best step, patience and schedules go by."""
-
-    names: tuple[str, ...]  # `best` among them; empty where nothing is evaluated while training
-    best: str | None
-
-    def final_name(self, metric: str) -> str:
-        """The name under which a metric `split/name` of the best weights is recorded beside the curves."""
-        return f"best/{metric}" if metric.partition("/")[0] in self.names else metric
-
-
-def choose_splits(splits: Iterable[str], *, best_split: str | None) -> EvaluationSplits:
-    """The splits that begin with `validation`, and `best_split`; null: `validation`, else the first of them.
-
-    Raises ConfigError where there is no split of that name.
-    """
-    others = [split for split in splits if split != "train"]
-    if best_split is not None and best_split not in others:
-        listed = ", ".join(others) or "none but train"
-        raise ConfigError(f"trainer.best_split: given {best_split!r}, expected one of the splits: {listed}")
-    names = [split for split in others if split.startswith(USUAL) or split == best_split]
-    best = best_split or (USUAL if USUAL in names else next(iter(names), None))
-    return EvaluationSplits(names=tuple(names), best=best)
+def choose_splits(splits: Iterable[str]) -> tuple[str, ...]:
+    """The splits with a curve; the best step, patience and schedules go by the first of them."""
+    names = [split for split in splits if split.startswith(USUAL)]
+    return tuple(sorted(names, key=lambda split: split != USUAL))

@@ -19,7 +19,7 @@ MakeRun = Callable[..., RunInfo]
 MakeTracker = Callable[..., MLflowTracker]
 Query = Callable[[str], list[tuple[Any, ...]]]
 SWEEP = """it's "mine" ü-0123abcd"""
-TRAINER = {"best_metric": "f1", "best_mode": "max", "best_split": None}
+TRAINER = {"best_metric": "f1", "best_mode": "max"}
 PARENTS = "SELECT name, status, run_uuid FROM runs WHERE name LIKE '% sweep %'"
 CHILDREN = "SELECT value FROM tags WHERE key = 'mlflow.parentRunId'"
 

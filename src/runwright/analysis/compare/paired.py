@@ -12,9 +12,8 @@ import numpy as np
 from runwright.analysis.compare.sides import SPLITS, Difference, Side, less_is_better, metric_names
 from runwright.config.options import metric_nodes
 from runwright.errors import RunwrightError
-from runwright.metric.bootstrap import CONFIDENCE, make_metric
+from runwright.metric.bootstrap import CONFIDENCE, bootstrap_difference, make_metric, paired_bootstrap
 from runwright.metric.means import ratio
-from runwright.metric.significance import bootstrap_difference, paired_bootstrap
 from runwright.predictions import Ragged, select
 from runwright.runs.folder import CONFIG_FILE, read_config
 from runwright.store import read_json

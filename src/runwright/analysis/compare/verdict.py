@@ -18,8 +18,7 @@ from runwright.analysis.compare.sides import (
     mixed_settings,
     split_rank,
 )
-from runwright.metric.bootstrap import CONFIDENCE
-from runwright.metric.significance import welch
+from runwright.metric.bootstrap import CONFIDENCE, welch
 from runwright.report.terminal import (
     mean_text,
     number_text,

@@ -46,7 +46,7 @@ from runwright.trainer.ranks import end_ranks
 CHECK, NAME = "resume", "verify"
 SAVE_EVERY, EVALUATE_EVERY = 3, 7  # steps; no multiples of each other, so that every order of events comes up
 TRAINER = dict.fromkeys(
-    ("max_epochs", "max_minutes", "evaluate_every_epochs", "save_every_epochs", "early_stopping_patience")
+    ("max_epochs", "evaluate_every_epochs", "save_every_epochs", "early_stopping_patience")
 ) | {
     "log_every_steps": 1,
     "evaluate_every_steps": EVALUATE_EVERY,

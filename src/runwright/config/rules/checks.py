@@ -125,14 +125,6 @@ def window_has_room_for_new_text(length: Any, question: Any, overlap: Any) -> Mi
         yield Mistake("task.max_length", shown(length), expected)
 
 
-def threshold_is_tuned(threshold: Any, holdout: Any, files: Any) -> Mistakes:
-    # Without a file of train nothing is trained: an evaluation on other data.
-    train, validation = as_dict(files).get("train"), as_dict(files).get("validation")
-    if threshold == "tune" and train and not as_dict(holdout).get("validation") and not validation:
-        problem, hint = "'tune' without a validation split", "or set dataset.holdout.validation"
-        yield Mistake("task.no_answer_threshold", problem, "null or a number", hint)
-
-
 def generates_texts(node: Any) -> bool | None:
     """Return True for a task whose predictions are texts; None where its target cannot be read."""
     signature = signature_of(node)

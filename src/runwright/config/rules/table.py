@@ -183,7 +183,6 @@ PRETRAINED = {"model._target_": "runwright.model.pretrained.load", "model.embedd
 UNNAMED = {"task.label_file?": None, "task.problem?": (None, "single_label", "multi_label")}
 
 INTERVAL = "an evaluation interval: trainer.evaluate_every_steps or trainer.evaluate_every_epochs"
-FLATTERED = "metrics of a split that chose the model flatter it"
 FOLDER_NAME = 'a name for a folder, without / \\ : * ? " < > | or a leading dot'
 NOT_COUNTED = "the classes of a stream are not counted"
 WEIGHTS = f"null, or a weight for each class name: {NOT_COUNTED}"
@@ -249,7 +248,6 @@ TASKS = (
     # answers to questions
     rule(checks.window_has_room_for_new_text, "task.max_length", "task.max_question_length", "task.overlap"),
     at_most("task.max_answer_length", "task.max_length", less=True),
-    rule(checks.threshold_is_tuned, "task.no_answer_threshold", "dataset.holdout", "dataset.source.files"),
     # vectors of texts
     forbids("task.label_column", None, SIMILARITY, SCORES, WITHOUT_SCORES),
     forbids("task.label_column", None, RETRIEVAL_BY_SCORES, SCORES, WITHOUT_SCORES),
@@ -291,7 +289,6 @@ DATA = (
     rule(checks.splits_have_plain_names, "files?", "splits?", "holdout?", "subset?", within="dataset"),
     at_most("min", "max", within="dataset"),
     at_most("dataset.source.negative_at_most", "dataset.source.positive_at_least", less=True),
-    matches("trainer.best_split", r"(?!train$|test)(?s:.*)", "a validation split, or null", FLATTERED),
 )
 
 STREAMS = (

@@ -48,7 +48,7 @@ def compare(
     data = split = None
     try:
         data = build.load_data(run.config) if folder else None
-        split = data and choose_splits(data.splits, best_split=run.options.best_split).best
+        split = data and next(iter(choose_splits(data.splits)), None)
     except (ConfigError, DataError) as error:
         logger.warning("the run's data cannot be read, so texts of ours are compared: %s", error)
     outputs = [*_compare_outputs(run, export, limits, exact=exact)]  # which warms both up

@@ -73,14 +73,14 @@ class MLflowTracker(JournalTracker):
         store = locate(self.uri, artifacts=self.artifact_uri, output_dir=output_dir)
         stores.require_driver(store)
         trainer = run.config.get("trainer", {})
-        metric, split = trainer.get("best_metric"), trainer.get("best_split") or USUAL
+        metric = trainer.get("best_metric")
         target = Target(
             run_id=run.run_id,
             run_name=f"{run.name}-{run.folder.name.rpartition('-')[2]}",
             experiment=redact(self.experiment or run.name),
             start_time=run.start_time,
             sweep=run.sweep,
-            metric=f"{split}/{metric}" if metric else None,
+            metric=f"{USUAL}/{metric}" if metric else None,
             less_is_better=trainer.get("best_mode") == "min",
         )
         _remember(self._folder, store=store, target=target, output_dir=output_dir)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from runwright.metric.significance import (
+from runwright.metric.bootstrap import (
     bootstrap_difference,
     paired_bootstrap,
     paired_t,
