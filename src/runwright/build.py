@@ -28,7 +28,7 @@ from runwright.metric.bootstrap import make_metric
 from runwright.metric.evaluate_adapter import check_modules, module_notes
 from runwright.metric.texts import signature_notes
 from runwright.report.progress import Progress
-from runwright.tokenizer.algorithms import BATCH, Corpus, corpus_of_files, corpus_of_rows
+from runwright.tokenizer.algorithms import BATCH, Corpus, corpus_of_rows
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
 from runwright.tokenizer.trained import TOKENIZER_FOLDER, is_trained, stand_in, trained_tokenizer
 from runwright.trainer.batches import Batches, Cut, StreamBatches, derive_seed
@@ -71,9 +71,7 @@ def build_tokenizer(config: Config, data: LoadedData, *, run_folder: Path | None
 
 
 def texts_of(config: Config, data: LoadedData | None = None) -> Corpus:
-    """The texts to train a tokenizer on: those of its files, else of its columns, else of the task's."""
-    if (files := config["tokenizer"].get("files")) is not None:
-        return corpus_of_files(files)
+    """The texts to train a tokenizer on: those of its columns, else of the task's."""
     data = data or load_data(config)
     stream, rows = data.stream, _rows_to_fit(data)["train"]
 

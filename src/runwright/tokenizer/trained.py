@@ -182,8 +182,7 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
 def train(
     corpus: Corpus,
     *,
-    files: list[str] | None,  # noqa: ARG001 - these and the columns make the corpus
-    columns: list[str] | None,  # noqa: ARG001
+    columns: list[str] | None,  # noqa: ARG001 - they make the corpus
     family: FamilyName,
     extra_tokens: list[str],
     normalizer: list[NormalizerName],
@@ -234,8 +233,7 @@ def like(
     *,
     name: str,
     revision: str | None,
-    files: list[str] | None,  # noqa: ARG001 - these and the columns make the corpus
-    columns: list[str] | None,  # noqa: ARG001
+    columns: list[str] | None,  # noqa: ARG001 - they make the corpus
     vocab_size: PositiveInt | None,
     min_frequency: PositiveInt,
     alphabet_size: PositiveInt | None,
