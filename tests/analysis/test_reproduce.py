@@ -114,7 +114,7 @@ def test_one_changed_row_is_named_and_where_it_first_showed(
     (home / "reviews.csv").write_text("\n".join(lines) + "\n")
     assert main(["reproduce", "latest"]) == 1
     said = capsys.readouterr().out
-    assert f"because data: train: 1 row changed in text: row_id {row_id}" in said
+    assert f"because data: train: 1 row changed: row_id {row_id}" in said
     found = newest(home)
     assert found["verdict"] == "different"
     assert isinstance(found["step"], int)

@@ -10,7 +10,6 @@ from datasets import Dataset
 from runwright.dataset.fingerprint import (
     FILE_NAME,
     RowRecord,
-    column_fingerprints,
     content_fingerprint,
     hash_rows,
     read_row_hashes,
@@ -32,7 +31,7 @@ def record(rows: Dataset) -> RowRecord:
     assert hashes is not None
     return RowRecord(
         fingerprints={"train": content_fingerprint(rows)},
-        columns={"train": column_fingerprints(rows)},
+        columns={"train": rows.column_names},
         hashes={"train": hashes},
     )
 
@@ -43,7 +42,7 @@ def said(before: Dataset, now: Dataset) -> str:
 
 def test_rows_are_named_by_row_id() -> None:
     before = split_of(["a", "b", "c", "d"])
-    assert said(before, split_of(["a", "x", "c", "d"])) == "1 row changed in text: row_id 1"
+    assert said(before, split_of(["a", "x", "c", "d"])) == "1 row changed: row_id 1"
     assert said(before, split_of(["a", "b", "c", "d", "e"])) == "1 row added: row_id 4"
     assert said(before, split_of(["a", "x", "b", "c", "d"])) == "1 row added: row_id 1"
     assert said(before, split_of(["a", "c", "d"])) == "1 row gone: row_id 1"
@@ -51,10 +50,10 @@ def test_rows_are_named_by_row_id() -> None:
     assert row_changes(record(before), record(before)) == {}
 
 
-def test_the_edited_column_is_named() -> None:
+def test_other_columns_are_named() -> None:
     before = split_of(["a", "b", "c"], label=["x", "y", "x"])
     flipped = split_of(["a", "b", "c"], label=["x", "x", "y"])
-    assert said(before, flipped) == "2 rows changed in label: row_id 1, 2"
+    assert said(before, flipped) == "2 rows changed: row_id 1, 2"
     assert said(before, split_of(["a", "b", "c"])) == "other columns: label, text → text"
 
 

@@ -22,13 +22,12 @@ def test_figures_are_counted_by_hand(words: Any) -> None:
     found = measure(words, ["a b a", "a 好好", "c"])
     # tokens: a b a | a [UNK] | [UNK]; words: 3 + 3 + 1, since each Chinese character is one
     assert (found.num_texts, found.num_words, found.num_tokens, found.num_unknown) == (3, 7, 6, 2)
-    assert (found.num_characters, found.num_bytes) == (5 + 4 + 1, 5 + 8 + 1)
+    assert found.num_characters == 5 + 4 + 1
     assert found.num_used == 3  # a, b, [UNK]
     rates = found.rates()
     assert rates["tokens_per_word"] == pytest.approx(6 / 7)
     assert rates["unknown_rate"] == pytest.approx(2 / 6)
     assert rates["characters_per_token"] == pytest.approx(10 / 6)
-    assert rates["bytes_per_token"] == pytest.approx(14 / 6)
     assert rates["vocabulary_used"] == pytest.approx(3 / 5)
 
 

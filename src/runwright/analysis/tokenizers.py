@@ -18,7 +18,6 @@ COLUMNS = {  # heading and format
     "tokens_per_word": ("per word", ".2f"),
     "unknown_rate": ("unknown", ".2%"),
     "characters_per_token": ("chars each", ".2f"),
-    "bytes_per_token": ("bytes each", ".2f"),
 }
 
 
@@ -98,7 +97,7 @@ def show_comparison(reports: Sequence[Mapping[str, Any]]) -> None:
     first = reports[0]
     console.print(
         f"\n{first['num_texts']:,} texts, {first['num_words']:,} words (a Chinese character is one), "
-        f"{first['num_bytes']:,} bytes; per word, chars and bytes each: of a token, without special ones",
+        "without special tokens",
         soft_wrap=True,
     )
     for texts in zip(*(report["texts"] for report in reports), strict=True):

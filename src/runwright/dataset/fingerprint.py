@@ -75,23 +75,13 @@ def content_fingerprint(rows: Dataset) -> str:
 
     Column order and whether strings are `string` or `large_string` make no difference.
     """
-    return combined(column_fingerprints(rows))
-
-
-def column_fingerprints(rows: Dataset) -> dict[str, str]:
-    """The same hash for each column alone."""
-    return {column: _column(rows, column) for column in rows.column_names}
-
-
-def combined(columns: Mapping[str, str]) -> str:
-    """The fingerprint of rows from those of their columns."""
     whole = hashlib.blake2b(digest_size=16)
-    for column in sorted(columns):
-        whole.update(bytes.fromhex(columns[column]))
+    for column in sorted(rows.column_names):
+        whole.update(_column_digest(rows, column))
     return whole.hexdigest()
 
 
-def _column(rows: Dataset, column: str) -> str:
+def _column_digest(rows: Dataset, column: str) -> bytes:
     hasher = hashlib.blake2b(json.dumps(column).encode(), digest_size=16)
     for _, chunk in column_chunks(rows, column):
         values: Any = chunk
@@ -110,7 +100,7 @@ def _column(rows: Dataset, column: str) -> str:
         else:
             content = json.dumps(values.to_pylist(), sort_keys=True, ensure_ascii=False, default=str).encode()
         hasher.update(content)
-    return hasher.hexdigest()
+    return hasher.digest()
 
 
 logger = logging.getLogger(__name__)
@@ -134,7 +124,7 @@ class RowRecord:
     """The rows of a run by split."""
 
     fingerprints: Mapping[str, str]
-    columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # fingerprints by column
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)  # their names
     hashes: Mapping[str, RowHashes] = field(default_factory=dict)  # without splits of too many rows
 
 
@@ -196,29 +186,19 @@ def row_changes(before: RowRecord, now: RowRecord) -> dict[str, str]:
         elif old != new:
             changes[split] = f"other rows (fingerprint {old[:12]} → {new[:12]})"
             if split in before.hashes and split in now.hashes:
-                columns = before.columns.get(split, {}), now.columns.get(split, {})
-                if all(columns) and columns[0].keys() != columns[1].keys():
-                    names = [", ".join(sorted({*side} - {ROW_ID})) for side in columns]
+                names = [", ".join(sorted({*side.columns[split]} - {ROW_ID})) for side in (before, now)]
+                changes[split] = _row_text(before.hashes[split], now.hashes[split])
+                if names[0] != names[1]:
                     changes[split] = f"other columns: {names[0]} → {names[1]}"
-                else:
-                    changes[split] = _row_text(before.hashes[split], now.hashes[split], *columns)
     return changes
 
 
-def _row_text(
-    before: RowHashes, now: RowHashes, old_columns: Mapping[str, str], new_columns: Mapping[str, str]
-) -> str:
+def _row_text(before: RowHashes, now: RowHashes) -> str:
     # By content first: rows that stand behind an inserted one only moved.
     new = now.row_ids[~np.isin(now.hashes, before.hashes)]
     old = before.row_ids[~np.isin(before.hashes, now.hashes)]
     changed = np.intersect1d(new, old)
-    edited = [name for name, value in new_columns.items() if value != old_columns.get(name, value)]
-    where = f" in {', '.join(sorted(edited))}" if edited and len(new) == len(old) == len(changed) else ""
-    by_kind = {
-        f"changed{where}": changed,
-        "added": np.setdiff1d(new, changed),
-        "gone": np.setdiff1d(old, changed),
-    }
+    by_kind = {"changed": changed, "added": np.setdiff1d(new, old), "gone": np.setdiff1d(old, new)}
     texts = [
         f"{len(rows)} row{'s' * (len(rows) > 1)} {kind}: row_id {listed(map(str, rows))}"
         for kind, rows in by_kind.items()

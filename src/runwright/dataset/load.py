@@ -12,7 +12,7 @@ from runwright.dataset.checks import missing_column
 from runwright.dataset.cleaning import passes
 from runwright.dataset.cleaning.columns import as_text
 from runwright.dataset.cleaning.passes import contiguous, lines_of_file, renamed, take
-from runwright.dataset.fingerprint import column_fingerprints, column_numbers, combined
+from runwright.dataset.fingerprint import column_numbers, content_fingerprint
 from runwright.dataset.readers.raw import ROW_ID, files_of, notes_of
 from runwright.dataset.readers.streams import RowStream
 from runwright.errors import ConfigError, DataError, listed
@@ -29,7 +29,6 @@ class LoadedData:
     fingerprints: dict[str, str]  # of each split's content
     notes: list[str]  # what was changed, dropped or held out, one sentence each
     sources: dict[str, list[str]]  # of each split of the source: its files, or NAME@COMMIT of a hub
-    columns: dict[str, dict[str, str]] = field(default_factory=dict)  # of each split, fingerprints by column
     warnings: list[str] = field(default_factory=list)  # rows that may spoil training or metrics
     stream: RowStream | None = None  # train, where it is read as a stream; it is not in `splits` then
     shuffle_buffer: int = 1  # rows of the stream that are shuffled together
@@ -73,8 +72,7 @@ def load_splits(
         notes.append(f"train is a stream of {files}, shuffled within {shuffle_buffer} rows")
     splits = _held_out(splits, holdout, holdout_by, stratify_by, seed, notes)
     splits = {split: contiguous(rows) for split, rows in _subsets(splits, subset, seed).items()}
-    by_column = {split: column_fingerprints(rows) for split, rows in splits.items()}
-    fingerprints = {split: combined(columns) for split, columns in by_column.items()}
+    fingerprints = {split: content_fingerprint(rows) for split, rows in splits.items()}
     sources = {split: files_of(rows) for split, rows in source.items() if split in splits or not streaming}
     if stream is not None:
         fingerprints["train"], sources["train"] = stream.fingerprint, list(stream.files)
@@ -83,7 +81,6 @@ def load_splits(
         fingerprints=fingerprints,
         notes=notes,
         sources=sources,
-        columns=by_column,
         stream=stream,
         shuffle_buffer=shuffle_buffer,
     )

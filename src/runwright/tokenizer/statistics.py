@@ -24,7 +24,6 @@ class Statistics:
     num_texts: int = 0
     num_words: int = 0  # between spaces; a Chinese character is one
     num_characters: int = 0
-    num_bytes: int = 0  # of UTF-8
     num_tokens: int = 0
     num_unknown: int = 0  # tokens
     num_used: int = 0  # different tokens
@@ -35,7 +34,6 @@ class Statistics:
             "tokens_per_word": self.num_tokens / max(self.num_words, 1),
             "unknown_rate": self.num_unknown / tokens,
             "characters_per_token": self.num_characters / tokens,
-            "bytes_per_token": self.num_bytes / tokens,
             "vocabulary_used": self.num_used / max(self.vocab_size, 1),
         }
 
@@ -53,7 +51,6 @@ def measure(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> Statist
         for text, encoding in zip(batch, encodings, strict=True):
             counts.num_words += len(WORD.findall(text))
             counts.num_characters += len(text)
-            counts.num_bytes += len(text.encode("utf-8", "surrogatepass"))
             counts.num_tokens += len(encoding.ids)
             counts.num_unknown += encoding.ids.count(unknown)
             used.update(encoding.ids)

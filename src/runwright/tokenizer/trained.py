@@ -13,16 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tokenizers
-from tokenizers import (
-    AddedToken,
-    Regex,
-    Tokenizer,
-    decoders,
-    models,
-    normalizers,
-    pre_tokenizers,
-    processors,
-)
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from runwright import store
@@ -46,17 +37,7 @@ NormalizerName = Literal[
     "nfc", "nfd", "nfkc", "nfkd", "lowercase", "strip_accents", "clean_text", "collapse_whitespace", "strip"
 ]
 PreTokenizerName = Literal[
-    "whitespace",
-    "words",
-    "bert",
-    "punctuation",
-    "digits",
-    "single_digits",
-    "chinese",
-    "scripts",
-    "characters",
-    "metaspace",
-    "byte_level",
+    "whitespace", "words", "bert", "punctuation", "chinese", "characters", "metaspace", "byte_level"
 ]
 PreTokenizerStep = PreTokenizerName | dict[str, str]  # {char_delimiter: "_"}: cut at it, and drop it
 DecoderName = Literal["wordpiece", "bpe", "metaspace", "byte_level", "fuse"]
@@ -81,10 +62,7 @@ PRE_TOKENIZERS: dict[str, Any] = {
     "words": pre_tokenizers.Whitespace(),
     "bert": pre_tokenizers.BertPreTokenizer(),
     "punctuation": pre_tokenizers.Punctuation("isolated"),
-    "digits": pre_tokenizers.Digits(individual_digits=False),
-    "single_digits": pre_tokenizers.Digits(individual_digits=True),
     "chinese": pre_tokenizers.Split(Regex(r"\p{Han}"), "isolated"),
-    "scripts": pre_tokenizers.UnicodeScripts(),
     "characters": pre_tokenizers.Split(Regex(ANY_CHARACTER), "isolated"),
     "metaspace": pre_tokenizers.Metaspace("▁", prepend_scheme="first", split=True),
     "byte_level": pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
