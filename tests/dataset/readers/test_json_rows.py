@@ -5,7 +5,6 @@ import json
 import pytest
 
 from runwright.dataset.checks import require_columns
-from runwright.dataset.cleaning.columns import DropColumns
 from runwright.errors import ConfigError, DataError
 
 MIXED = '{"text": "a", "label": "x", "meta": "n0"}\n{"text": "b", "label": "y", "meta": 1}\n'
@@ -29,11 +28,6 @@ def test_a_column_left_out_of_one_split_is_left_out_of_all(read, write, load):
     assert list(columns(data)) == ["text", "label"]
     with pytest.raises(DataError, match=r"line 2, split 'test', row 1, column 'meta': 1 is not string"):
         require_columns(data.splits, {"meta": "any"})
-
-
-def test_a_step_may_drop_a_column_that_is_left_out(read, write, load):
-    data = load(read("json", write("a.jsonl", MIXED)), cleaning=[DropColumns(columns=["meta"])])
-    assert list(columns(data)) == ["text", "label"]
 
 
 def test_only_the_columns_asked_for_are_read(read, write, load):
