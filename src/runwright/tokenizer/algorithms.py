@@ -107,7 +107,6 @@ class Unigram:
 
     vocab_size: PositiveInt
     alphabet_size: PositiveInt | None
-    max_piece_length: PositiveInt
     shrinking_factor: OpenFraction
 
     def train(self, pipeline: Tokenizer, corpus: Corpus, *, tokens: Sequence[str], unk: str) -> models.Model:
@@ -119,7 +118,6 @@ class Unigram:
             others = pre_tokenizers.Split(Regex(f"[^{allowed}]"), "removed")
         trainer = trainers.UnigramTrainer(
             vocab_size=self.vocab_size,
-            max_piece_length=self.max_piece_length,
             initial_alphabet=alphabet,
             shrinking_factor=self.shrinking_factor,
             special_tokens=list(tokens),

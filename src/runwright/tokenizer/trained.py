@@ -213,8 +213,6 @@ def like(
     revision: str | None,
     columns: list[str] | None,  # noqa: ARG001 - they make the corpus
     vocab_size: PositiveInt | None,
-    min_frequency: PositiveInt,
-    alphabet_size: PositiveInt | None,
     padding_side: Literal["left", "right"] | None,
     special_tokens: dict[str, str],
     extra_tokens: list[str],
@@ -236,7 +234,7 @@ def like(
     fallback = [f"<0x{byte:02X}>" for byte in range(256)] if state["model"].get("byte_fallback") else []
     first = [*(token["content"] for token in special), *([unk] if unk else []), *fallback]
     tokens = list(dict.fromkeys(first))
-    algorithm = _algorithm_like(state["model"], vocab_size or size, min_frequency, alphabet_size)
+    algorithm = _algorithm_like(state["model"], vocab_size or size)
     learned = _learned(algorithm, old.backend_tokenizer, corpus, tokens=tokens, unk=unk or tokens[0])
     new = json.loads(Tokenizer(learned).to_str())["model"]
     ids = {token: index for index, token in enumerate(tokens)}
@@ -290,20 +288,17 @@ def stand_in(options: Mapping[str, Any] | None = None) -> PreTrainedTokenizerFas
     )
 
 
-def _algorithm_like(
-    model: Mapping[str, Any], size: int, min_frequency: int, alphabet_size: int | None
-) -> Bpe | WordPiece | Unigram | Words:
+def _algorithm_like(model: Mapping[str, Any], size: int) -> Bpe | WordPiece | Unigram | Words:
     kind, prefix = model["type"], model.get("continuing_subword_prefix") or ""
-    pieces: Any = {"vocab_size": size, "alphabet_size": alphabet_size}
+    merged: Any = {"vocab_size": size, "min_frequency": 2, "alphabet_size": None}
     if kind == "WordLevel":
-        return Words(vocab_size=size, min_frequency=min_frequency)
+        return Words(vocab_size=size, min_frequency=2)
     if kind == "Unigram":
-        return Unigram(**pieces, max_piece_length=16, shrinking_factor=0.75)
+        return Unigram(vocab_size=size, alphabet_size=None, shrinking_factor=0.75)
     if kind == "WordPiece":
-        return WordPiece(**pieces, min_frequency=min_frequency, continuing_prefix=prefix)
+        return WordPiece(**merged, continuing_prefix=prefix)
     if kind == "BPE" and not prefix:
-        suffix = model.get("end_of_word_suffix")
-        return Bpe(**pieces, min_frequency=min_frequency, end_of_word_suffix=suffix)
+        return Bpe(**merged, end_of_word_suffix=model.get("end_of_word_suffix"))
     raise ConfigError(f"tokenizer.name: a model of the kind {kind} cannot be trained anew")
 
 
