@@ -108,7 +108,7 @@ def test_one_changed_row_is_named_and_where_it_first_showed(
     run = next((home / "outputs" / "first").iterdir())
     from runwright.dataset.fingerprint import read_row_hashes
 
-    row_id = int(read_row_hashes(run)["train"].row_ids[5])
+    row_id = int(read_row_hashes(run)["train"]["row_id"][5])
     lines = (home / "reviews.csv").read_text().splitlines()
     lines[row_id + 1] = "a wholly other text," + lines[row_id + 1].rpartition(",")[2]
     (home / "reviews.csv").write_text("\n".join(lines) + "\n")

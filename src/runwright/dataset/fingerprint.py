@@ -108,15 +108,8 @@ logger = logging.getLogger(__name__)
 FILE_NAME = "rows.npz"
 # About 5 s and 32 MB; beyond it only the fingerprint of a split is kept.
 MAX_ROWS = 2_000_000
-_EARLIER = "trained_before"  # in the file: hashes of rows of train before the data was changed
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RowHashes:
-    """Ids and hashes of the rows of one split, in their order."""
-
-    row_ids: np.ndarray  # [N] int64
-    hashes: np.ndarray  # [N] uint64
+_EARLIER = "trained before"  # in the file: hashes of rows of train before the data was changed
+_ROW = np.dtype([("row_id", "<i8"), ("hash", "<u8")])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,16 +118,18 @@ class RowRecord:
 
     fingerprints: Mapping[str, str]
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)  # their names
-    hashes: Mapping[str, RowHashes] = field(default_factory=dict)  # without splits of too many rows
+    hashes: Mapping[str, np.ndarray] = field(default_factory=dict)  # of `hash_rows`
 
 
-def hash_rows(rows: Dataset) -> RowHashes | None:
-    """The hash of each row over all columns but its id; None where there are too many."""
+def hash_rows(rows: Dataset) -> np.ndarray | None:
+    """`row_id` and `hash` of each row over all columns but its id, [N]; None where there are too many."""
     if len(rows) > MAX_ROWS:
         return None
     columns = sorted(name for name in rows.column_names if name != ROW_ID)
-    hashes = np.frombuffer(b"".join(row_keys(rows, columns, size=8)), dtype="<u8").astype(np.uint64)
-    return RowHashes(row_ids=row_numbers(rows), hashes=hashes)
+    hashes = np.empty(len(rows), _ROW)
+    hashes["row_id"] = row_numbers(rows)
+    hashes["hash"] = np.frombuffer(b"".join(row_keys(rows, columns, size=8)), dtype="<u8")
+    return hashes
 
 
 def write_row_hashes(
@@ -146,23 +141,22 @@ def write_row_hashes(
     """
     arrays: dict[str, np.ndarray] = {} if trained_before is None else {_EARLIER: trained_before}
     for split, rows in splits.items():
-        if (record := hash_rows(rows)) is not None:
-            arrays |= {f"{split}/row_id": record.row_ids, f"{split}/hash": record.hashes}
+        if (hashes := hash_rows(rows)) is not None:
+            arrays[split] = hashes
     with written_whole(folder / FILE_NAME) as unfinished, unfinished.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **arrays)  # pyright: ignore[reportArgumentType]
 
 
-def read_row_hashes(folder: Path) -> dict[str, RowHashes]:
+def read_row_hashes(folder: Path) -> dict[str, np.ndarray]:
     """The recorded hashes of a run's rows, by split."""
-    arrays = _read(folder / FILE_NAME)
-    named = {name.removesuffix("/hash"): array for name, array in arrays.items() if name.endswith("/hash")}
-    return {split: RowHashes(row_ids=arrays[f"{split}/row_id"], hashes=one) for split, one in named.items()}
+    return {split: hashes for split, hashes in _read(folder / FILE_NAME).items() if split != _EARLIER}
 
 
 def read_trained(folder: Path) -> np.ndarray:
     """The hashes of all rows that a run was trained on, [M] uint64; empty where they are not known."""
-    arrays, none = _read(folder / FILE_NAME), np.empty(0, dtype=np.uint64)
-    return np.union1d(arrays.get("train/hash", none), arrays.get(_EARLIER, none))
+    arrays = _read(folder / FILE_NAME)
+    train = arrays.get("train", np.empty(0, _ROW))["hash"]
+    return np.union1d(train, arrays.get(_EARLIER, train))
 
 
 def _read(file: Path) -> dict[str, np.ndarray]:
@@ -193,10 +187,10 @@ def row_changes(before: RowRecord, now: RowRecord) -> dict[str, str]:
     return changes
 
 
-def _row_text(before: RowHashes, now: RowHashes) -> str:
+def _row_text(before: np.ndarray, now: np.ndarray) -> str:
     # By content first: rows that stand behind an inserted one only moved.
-    new = now.row_ids[~np.isin(now.hashes, before.hashes)]
-    old = before.row_ids[~np.isin(before.hashes, now.hashes)]
+    new = now["row_id"][~np.isin(now["hash"], before["hash"])]
+    old = before["row_id"][~np.isin(before["hash"], now["hash"])]
     changed = np.intersect1d(new, old)
     by_kind = {"changed": changed, "added": np.setdiff1d(new, old), "gone": np.setdiff1d(old, new)}
     texts = [

@@ -181,8 +181,8 @@ def evaluation_warnings(
             continue
         earlier = {"train": trained}
         if own:
-            earlier |= {name: rows.hashes for name, rows in before.hashes.items() if name != "train"}
-        hashes, counts = now.hashes[split].hashes if split in now.hashes else trained[:0], []
+            earlier |= {name: rows["hash"] for name, rows in before.hashes.items() if name != "train"}
+        hashes, counts = now.hashes[split]["hash"] if split in now.hashes else trained[:0], []
         total = len(hashes)
         if own and split in earlier:  # rows that the split had itself
             hashes = hashes[~np.isin(hashes, earlier.pop(split))]
