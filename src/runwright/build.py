@@ -5,7 +5,7 @@ takes plain arguments. Rows come first and weights last: a mistake in the data c
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
@@ -74,12 +74,6 @@ def texts_of(config: Config, data: LoadedData | None = None) -> Corpus:
     """The texts to train a tokenizer on: those of its columns, else of the task's."""
     data = data or load_data(config)
     stream, rows = data.stream, _rows_to_fit(data)["train"]
-
-    def tables() -> Iterable[Any]:
-        if stream is None:
-            return [data.splits["train"]]
-        return (block.rows for block in stream.blocks(Place(), repeat(BATCH)))
-
     columns, options = config["tokenizer"].get("columns"), column_options(config)
     if columns is None:
         task = build_task(config, stand_in())
@@ -87,12 +81,18 @@ def texts_of(config: Config, data: LoadedData | None = None) -> Corpus:
         # Words are read in place of the texts that a record to predict has.
         fixed = task.row_texts if {*task.columns} <= {*task.row_texts} else ()
         columns = fixed or task.texts_in([*names, *left_out_of(rows)])
-    for column in columns:
-        if column not in rows.column_names:
-            option = options.get(column, "tokenizer.columns")
-            raise missing_column(column, rows, split="train", option=option)
     if not columns:
         raise ConfigError("tokenizer.columns: given [], expected at least one column, or null")
+
+    def tables() -> Iterator[Any]:
+        blocks = () if stream is None else stream.blocks(Place(), repeat(BATCH))
+        for table in [rows] if stream is None else (block.rows for block in blocks):
+            for column in columns:
+                if column not in table.column_names:
+                    option = options.get(column, "tokenizer.columns")
+                    raise missing_column(column, table, split="train", option=option)
+            yield table
+
     return corpus_of_rows(tables, columns, fingerprint=data.fingerprints["train"])
 
 

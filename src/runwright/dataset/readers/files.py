@@ -67,7 +67,6 @@ def read_json(
     files: dict[str, str | list[str] | None],
     folder: str | None,
     encoding: str,
-    columns: list[str] | None,
     field: str | None,
     streaming: bool,
 ) -> Sources:
@@ -75,8 +74,7 @@ def read_json(
 
     A column with a value that does not fit the others is left out, with a note. NaN is null.
     """
-    keys = tuple(columns) if columns else None
-    reader = JsonReader(encoding=known_encoding(encoding), field=field, columns=keys)
+    reader = JsonReader(encoding=known_encoding(encoding), field=field)
     return read_files(reader, files_of_splits(files, folder), streaming=streaming)
 
 
