@@ -129,7 +129,6 @@ def test_what_cannot_be_streamed_is_said_at_once(
 
 
 BAD_LAST_ROWS = {
-    "a number that is none": ("csv", "text,n\nx,1\n", "y,two\n", ["column 'n'", "'two' is not int64"]),
     "a field too many": ("csv", "text,n\nx,1\n", "y,2,3\n", ["3 fields, expected 2"]),
     "broken JSON": ("json", '{"text": "x"}\n', '{"text": \n', ["broken JSON"]),
     "not UTF-8": ("text", "x\n", b"\xff\n", ["0xff", "dataset.source.encoding"]),

@@ -156,7 +156,6 @@ _BATCH_ROWS = 1000
 class ParquetReader(Reader):
     """Rows of parquet files, which have no lines."""
 
-    leaves_out = True
     types_of = "values of this type cannot be kept"
 
     def rows(self, at: Position, _: Sequence[str], /) -> Iterator[tuple[Any, ...]]:

@@ -52,7 +52,6 @@ class Reader:
     """Rows of files of one format; its fields are all that they depend on."""
 
     may_be_empty = False  # a file without rows is no mistake
-    leaves_out = False  # a column with a value that does not fit the others is left out, not refused
     types_of = "other rows are; whole numbers hold 64 bits"  # why a column has its type, for errors
 
     def schemas(self, files: Files, sampled: str | None, /) -> dict[str, pa.Schema]:

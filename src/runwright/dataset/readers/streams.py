@@ -146,17 +146,14 @@ class RowStream:
             yield _Taken(values, first_id, [before, *finished, (at.address, at.row)], lines, end)
 
     def _batch(self, taken: _Taken, left_out: dict[str, DataError]) -> pa.RecordBatch:
-        """The values as columns, of nulls where a reader leaves out one that does not fit."""
+        """The values as columns; one with a value that does not fit has nulls, and goes to `left_out`."""
         arrays = []
         for values, column in zip(zip(*taken.values, strict=True), self.schema, strict=True):
             try:
                 kept = values if column.name not in left_out else [None] * len(values)
                 arrays.append(self.reader.array(kept, column.type))
-            except UNFIT as error:
-                problem = self._unfit(values, column, taken)
-                if not self.reader.leaves_out:
-                    raise problem from error
-                left_out[column.name] = problem
+            except UNFIT:
+                left_out[column.name] = self._unfit(values, column, taken)
                 arrays.append(pa.nulls(len(values), column.type))
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 

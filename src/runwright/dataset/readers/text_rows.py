@@ -202,7 +202,6 @@ _PYTHON_TYPES: dict[Callable[[pa.DataType], bool], set[type]] = {
 class JsonReader(Reader):
     """Objects on lines of their own, in one list, or in a list in a `field` of one object."""
 
-    leaves_out = True
     encoding: str
     field: str | None
 
