@@ -159,7 +159,9 @@ def test_a_column_that_does_not_fit_is_refused_where_it_is_needed(
     whole, (block,) = rows_of(stream, size=1), stream.blocks(Place(), repeat(5))
     assert [{*row} for row in whole] == [{"text", "meta", "row_id"}, {"text", "row_id"}]
     require_columns({"train": block.rows}, {"text": "text"})
-    with pytest.raises(DataError, match=f"line 2, split 'train', row 1, column 'meta': {problem}, as the"):
+    with pytest.raises(
+        DataError, match=f"line 2, split 'train', row 1, column 'meta': {problem}, as other rows"
+    ):
         require_columns({"train": block.rows}, {"meta": "any"})
 
 

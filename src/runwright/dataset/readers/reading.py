@@ -52,7 +52,7 @@ class Reader:
     """Rows of files of one format; its fields are all that they depend on."""
 
     may_be_empty = False  # a file without rows is no mistake
-    types_of = "other rows are; whole numbers hold 64 bits"  # why a column has its type, for errors
+    types_of = "other rows are, of a stream the first; whole numbers hold 64 bits"  # why it has, for errors
 
     def schemas(self, files: Files, sampled: str | None, /) -> dict[str, pa.Schema]:
         """The columns of each split; of the split `sampled` only the first rows count."""

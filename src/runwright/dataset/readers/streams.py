@@ -28,7 +28,6 @@ from runwright.errors import ConfigError, DataError
 from runwright.types import Splits
 
 BLOCK_ROWS = 1000  # read, cleaned and encoded together
-SAMPLED_TYPES = f"the first {BATCH_ROWS:,} rows of the stream are; csv: set dataset.source.column_types"
 _asked: ContextVar[list[Reader] | None] = ContextVar("_asked", default=None)
 Sources: TypeAlias = "dict[str, Any]"
 """What a reader gives for each split: a Dataset, and for train of a stream a RowStream."""
@@ -169,8 +168,7 @@ class RowStream:
 
         number, value = next((number, value) for number, value in enumerate(values) if not fits(value))
         kind = str(column.type).replace("double", "float64")
-        why = SAMPLED_TYPES if self.fingerprint else self.reader.types_of
-        problem = f"{value!r:.80} is not {kind}, as {why}"
+        problem = f"{value!r:.80} is not {kind}, as {self.reader.types_of}"
         if reading.holds_half_character(value):
             problem = f"{value!a:.80}: {reading.HALF_CHARACTER}"
         file, row = position_in(taken.origins, taken.first_id + number)
@@ -219,7 +217,8 @@ def read_files(reader: Reader, files: Files, *, streaming: bool = False) -> Sour
     if sampled is None:
         return dict(kept_rows(key, lambda: {split: rows.raw() for split, rows in streams().items()}))
     others = streams()
-    train = replace(others.pop(sampled), fingerprint=files_fingerprint(files[sampled]))
+    content = store.digest([file_fingerprint(file) for file in files[sampled]])  # whatever the paths
+    train = replace(others.pop(sampled), fingerprint=content)
     key["types"] = [str(rows.schema) for rows in others.values()]
     stored = kept_rows(key, lambda: {split: rows.raw() for split, rows in others.items()}) if others else {}
     return {sampled: train, **stored}
@@ -234,8 +233,3 @@ def reader_of(read: Callable[[], object]) -> Reader:
     finally:
         _asked.reset(token)
     return asked[0]
-
-
-def files_fingerprint(files: Sequence[str]) -> str:
-    """32 hex digits of a hash of each file, whatever its path."""
-    return store.digest([file_fingerprint(file) for file in files])

@@ -58,7 +58,7 @@ def other_dialect(names: Sequence[str]) -> str:
 class CsvReader(Reader):
     """Rows of delimited files, their cells as typed columns."""
 
-    types_of = "dataset.source.column_types asks"
+    types_of = "dataset.source.column_types asks, or the first rows of a stream are"
     delimiter: str
     quote: str | None  # None: quotes are ordinary characters
     encoding: str = "utf-8-sig"  # as `known_encoding` gives it
