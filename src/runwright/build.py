@@ -5,7 +5,7 @@ takes plain arguments. Rows come first and weights last: a mistake in the data c
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
@@ -28,7 +28,7 @@ from runwright.metric.bootstrap import make_metric
 from runwright.metric.evaluate_adapter import check_modules, module_notes
 from runwright.metric.texts import signature_notes
 from runwright.report.progress import Progress
-from runwright.tokenizer.algorithms import BATCH, Corpus, corpus_of_files, corpus_of_rows
+from runwright.tokenizer.algorithms import BATCH, Corpus, corpus_of_rows
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
 from runwright.tokenizer.trained import TOKENIZER_FOLDER, is_trained, stand_in, trained_tokenizer
 from runwright.trainer.batches import Batches, Cut, StreamBatches, derive_seed
@@ -71,17 +71,9 @@ def build_tokenizer(config: Config, data: LoadedData, *, run_folder: Path | None
 
 
 def texts_of(config: Config, data: LoadedData | None = None) -> Corpus:
-    """The texts to train a tokenizer on: those of its files, else of its columns, else of the task's."""
-    if (files := config["tokenizer"].get("files")) is not None:
-        return corpus_of_files(files)
+    """The texts to train a tokenizer on: those of its columns, else of the task's."""
     data = data or load_data(config)
     stream, rows = data.stream, _rows_to_fit(data)["train"]
-
-    def tables() -> Iterable[Any]:
-        if stream is None:
-            return [data.splits["train"]]
-        return (block.rows for block in stream.blocks(Place(), repeat(BATCH)))
-
     columns, options = config["tokenizer"].get("columns"), column_options(config)
     if columns is None:
         task = build_task(config, stand_in())
@@ -89,12 +81,18 @@ def texts_of(config: Config, data: LoadedData | None = None) -> Corpus:
         # Words are read in place of the texts that a record to predict has.
         fixed = task.row_texts if {*task.columns} <= {*task.row_texts} else ()
         columns = fixed or task.texts_in([*names, *left_out_of(rows)])
-    for column in columns:
-        if column not in rows.column_names:
-            option = options.get(column, "tokenizer.columns")
-            raise missing_column(column, rows, split="train", option=option)
     if not columns:
         raise ConfigError("tokenizer.columns: given [], expected at least one column, or null")
+
+    def tables() -> Iterator[Any]:
+        blocks = () if stream is None else stream.blocks(Place(), repeat(BATCH))
+        for table in [rows] if stream is None else (block.rows for block in blocks):
+            for column in columns:
+                if column not in table.column_names:
+                    option = options.get(column, "tokenizer.columns")
+                    raise missing_column(column, table, split="train", option=option)
+            yield table
+
     return corpus_of_rows(tables, columns, fingerprint=data.fingerprints["train"])
 
 
@@ -187,7 +185,7 @@ def prepare(
 def look(data: LoadedData, task: Any) -> dict[str, SplitLook]:
     """A first look at the rows; what needs a warning is added to the data."""
     texts = task.texts_in(_rows_to_fit(data)["train"].column_names)
-    looks = checks.look_at(data.splits, text_columns=texts, label_column=task.label_column)
+    looks = checks.look_at(data.splits, text_columns=texts)
     data.warnings.extend(checks.warnings_of(looks))
     if data.stream is not None:  # whose rows nobody has read yet
         trained = {file_fingerprint(file) for file in data.stream.files}

@@ -108,13 +108,13 @@ def test_one_changed_row_is_named_and_where_it_first_showed(
     run = next((home / "outputs" / "first").iterdir())
     from runwright.dataset.fingerprint import read_row_hashes
 
-    row_id = int(read_row_hashes(run)["train"].row_ids[5])
+    row_id = int(read_row_hashes(run)["train"]["row_id"][5])
     lines = (home / "reviews.csv").read_text().splitlines()
     lines[row_id + 1] = "a wholly other text," + lines[row_id + 1].rpartition(",")[2]
     (home / "reviews.csv").write_text("\n".join(lines) + "\n")
     assert main(["reproduce", "latest"]) == 1
     said = capsys.readouterr().out
-    assert f"because data: train: 1 row changed in text: row_id {row_id}" in said
+    assert f"because data: train: 1 row changed: row_id {row_id}" in said
     found = newest(home)
     assert found["verdict"] == "different"
     assert isinstance(found["step"], int)

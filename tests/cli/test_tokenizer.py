@@ -93,6 +93,14 @@ def test_texts_of_which_nothing_is_learned_are_refused(
     assert not (tmp_path / "mine").exists()
 
 
+def test_a_file_that_is_not_there_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["tokenizer", "compare", MINILM, "--file", "nowhere.txt"]) == 3
+    assert "file 'nowhere.txt'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -102,7 +110,6 @@ def test_texts_of_which_nothing_is_learned_are_refused(
         (["show"], "expected a tokenizer"),
         (["show", "./nowhere"], "does not exist"),
         (["compare", MINILM, "--text", "a", "--texts", "-1"], "--texts: given -1, expected at least 1"),
-        (["compare", MINILM, "--file", "nowhere.txt"], "no file, folder or pattern"),
     ],
 )
 def test_mistakes_are_explained(

@@ -29,7 +29,7 @@ DEFAULTS: dict[str, tuple[Callable[..., Splits], dict[str, Any]]] = {
     ),
     "json": (
         read_json,
-        {"folder": None, "encoding": "utf-8", "columns": None, "field": None, "streaming": False},
+        {"folder": None, "encoding": "utf-8", "field": None, "streaming": False},
     ),
     "parquet": (read_parquet, {"folder": None, "streaming": False}),
     "text": (

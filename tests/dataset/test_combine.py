@@ -10,7 +10,7 @@ import pytest
 from runwright.config.compose import all_mistakes, compose
 from runwright.config.targets import instantiate
 from runwright.dataset.checks import require_columns
-from runwright.dataset.combine import concat
+from runwright.dataset.load import concat
 from runwright.dataset.readers.raw import files_of, locate, notes_of
 from runwright.errors import ConfigError, DataError
 
@@ -37,13 +37,12 @@ def part(write, read, load):
 
 
 def joined(**parts):
-    return concat(parts=parts, source_column=None)
+    return concat(parts=parts)
 
 
-def test_parts_come_one_after_the_other_with_new_ids_and_their_names(numbered):
-    rows = concat(parts={"a": numbered("a", 2, {"test": 1}), "b": numbered("b", 3)}, source_column="from")
+def test_parts_come_one_after_the_other_with_new_ids(numbered):
+    rows = joined(a=numbered("a", 2, {"test": 1}), b=numbered("b", 3))
     assert rows["train"]["text"][:] == ["a 0", "a 1", "b 0", "b 1", "b 2"]
-    assert rows["train"]["from"][:] == ["a", "a", "b", "b", "b"]
     assert rows["train"]["row_id"][:] == [0, 1, 2, 3, 4]
     assert rows["test"]["text"][:] == ["a 0"]
 
@@ -100,8 +99,6 @@ def test_columns_that_not_every_part_has_are_left_out_and_told(part):
     rows = joined(**parts)
     assert rows["train"].column_names == ["text", "row_id"]
     assert notes_of(rows) == ["train: columns that not every part has were left out: n of a"]
-    with pytest.raises(ConfigError, match="have a column 'text'; choose another name"):
-        concat(parts=parts, source_column="text")
     with pytest.raises(DataError, match="no column in common"):
         joined(a=parts["a"], c=part("c.csv", "body\nx\n"))
 
@@ -118,7 +115,6 @@ defaults:
   - json@source.parts.forum
   - _self_
 source:
-  source_column: origin
   parts:
     shop:
       source: {{files: {{train: {shop}}}}}
@@ -145,7 +141,7 @@ def test_whole_data_sets_are_parts_with_steps_and_held_out_rows_of_their_own(nes
     assert not all_mistakes(composed)
     data = instantiate(composed.config["dataset"], 0, group="dataset", key="dataset")
     assert {split: len(rows) for split, rows in data.splits.items()} == {"train": 9, "validation": 3}
-    assert set(data.splits["validation"]["origin"][:]) == {"shop", "forum"}
+    assert {text[:5] for text in data.splits["validation"]["text"][:]} == {"shop ", "Forum"}
     assert all(text.startswith(("shop", "Forum")) for text in data.splits["train"]["text"][:])
     assert "train, validation: part shop: held out of 8 rows of train: 2 for validation" in data.notes
 
@@ -182,10 +178,10 @@ PROBE = """
 import resource, sys
 sys.path.insert(0, sys.argv[2])
 from conftest import DEFAULTS, load_with_defaults
-from runwright.dataset.combine import concat
+from runwright.dataset.load import concat
 function, options = DEFAULTS["csv"]
 parts = {name: load_with_defaults(function(files={"train": sys.argv[1]}, **options)) for name in ("a", "b")}
-rows = concat(parts=parts, source_column="from")["train"]
+rows = concat(parts=parts)["train"]
 print(rows._fingerprint, len(rows))
 """
 

@@ -12,13 +12,13 @@ from runwright.dataset import checks
 from runwright.dataset.checks import SplitLook, columns_of, describe, look_at, reading_of, warnings_of
 
 
-def test_leakage_label_noise_repeated_and_blank_texts_are_counted() -> None:
+def test_leakage_repeated_and_blank_texts_are_counted() -> None:
     splits = {
-        "train": Dataset.from_dict({"text": ["a", "a", "b", "b", " "], "label": [0, 1, 1, 1, 0]}),
-        "test": Dataset.from_dict({"text": ["a", "c", "b"], "label": [0, 0, 0]}),
+        "train": Dataset.from_dict({"text": ["a", "a", "b", "b", " "]}),
+        "test": Dataset.from_dict({"text": ["a", "c", "b"]}),
     }
-    assert look_at(splits, text_columns=["text"], label_column="label") == {
-        "train": SplitLook(num_rows=5, empty=1, repeated=2, noisy=2),
+    assert look_at(splits, text_columns=["text"]) == {
+        "train": SplitLook(num_rows=5, empty=1, repeated=2),
         "test": SplitLook(num_rows=3, in_train=2),
     }
 
@@ -28,7 +28,7 @@ def test_pairs_count_as_the_same_only_where_both_texts_are() -> None:
         "train": Dataset.from_dict({"a": ["x"], "b": ["y"]}),
         "test": Dataset.from_dict({"a": ["x", "y"], "b": ["z", "x"]}),
     }
-    assert look_at(splits, text_columns=["a", "b"], label_column=None)["test"].in_train == 0
+    assert look_at(splits, text_columns=["a", "b"])["test"].in_train == 0
 
 
 def test_a_warning_is_given_once_for_all_splits_and_the_same_file_twice_first() -> None:
@@ -64,9 +64,7 @@ def test_labels_of_many_rows_are_counted_in_a_sample_of_the_whole(monkeypatch: p
 
 def test_more_rows_than_are_worth_the_time_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "MOST_ROWS", 2)
-    looks = look_at(
-        {"train": Dataset.from_dict({"text": ["a", "b", "b"]})}, text_columns=["text"], label_column=None
-    )
+    looks = look_at({"train": Dataset.from_dict({"text": ["a", "b", "b"]})}, text_columns=["text"])
     assert looks == {"train": SplitLook(num_rows=2)}
 
 

@@ -38,7 +38,7 @@ class Counts:
     def collate(self, examples):
         return {}
 
-options = {"encoding": "utf-8", "columns": None, "field": None, "streaming": True}
+options = {"encoding": "utf-8", "field": None, "streaming": True}
 source = read_json(files={"train": sys.argv[1]}, folder=None, **options)
 task = Counts()
 stream = EncodedStream(

@@ -103,7 +103,7 @@ def flip_labels(home: Path) -> list[str]:
         rows[row] = (rows[row][0], "pos" if rows[row][1] == "neg" else "neg")
     write_rows(home / "reviews.csv", rows)
     named = ", ".join(map(str, chosen))
-    return [f"train: 3 rows changed in label: row_id {named}", "files with other content: reviews.csv"]
+    return [f"train: 3 rows changed: row_id {named}", "files with other content: reviews.csv"]
 
 
 def replace_validation(home: Path) -> list[str]:
@@ -117,7 +117,7 @@ def replace_validation(home: Path) -> list[str]:
 def edit_stop_words(home: Path) -> list[str]:
     (home / "stop.txt").write_text("the\nfilm\n")
     return [
-        "train: 24 rows changed in text: row_id ",
+        "train: 24 rows changed: row_id ",
         "validation: 8 rows",
         "files with other content: stop.txt",
     ]
@@ -192,7 +192,7 @@ def test_a_file_that_cleans_a_stream_is_part_of_the_data(home: Path) -> None:
     assert data_changes(home, config, build.load_data(config), task) == []
     edit_stop_words(home)
     validation, train, file = data_changes(home, config, build.load_data(config), task)
-    assert validation.startswith("validation: 8 rows changed in text: ")
+    assert validation.startswith("validation: 8 rows changed: ")
     assert (train, file) == (
         "train: rows are cleaned by another stop.txt",
         "files with other content: stop.txt",

@@ -36,7 +36,7 @@ ROWS: dict[str, Any] = {
 def make_task() -> Callable[..., SequenceToSequence]:
     corpus = Corpus(batches=lambda: iter([["a b c d"] * 3]), state={}, name="words")
     tokenizer = train(
-        corpus, files=None, columns=None, family="roberta", extra_tokens=[], normalizer=[], replace={},
+        corpus, columns=None, family="roberta", extra_tokens=[], normalizer=[], replace={},
         pre_tokenizer=["whitespace"], model=Words(vocab_size=20, min_frequency=1), post_processor=None,
         decoder=None, padding_side="right",
     )  # fmt: skip

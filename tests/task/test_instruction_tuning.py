@@ -125,7 +125,7 @@ def test_each_form_comes_through_the_readers_as_the_same_example(
     rows.to_json(file) if ending == "jsonl" else rows.to_parquet(file)
     options: dict[str, Any] = {"files": {"train": str(file)}, "folder": None, "streaming": False}
     if ending == "jsonl":
-        read = read_json(**options, encoding="utf-8", field=None, columns=None)
+        read = read_json(**options, encoding="utf-8", field=None)
     else:
         read = read_parquet(**options)
     (wanted,) = encode(make(), rows_of(messages=[CHAT[1:3]]))
@@ -199,7 +199,7 @@ def test_a_column_of_several_types_is_refused_with_the_reason(
 ) -> None:
     (tmp_path / "rows.jsonl").write_text("\n".join(lines))
     options: dict[str, Any] = {"files": {"train": str(tmp_path / "rows.jsonl")}, "folder": None}
-    rows = read_json(**options, streaming=False, encoding="utf-8", field=None, columns=None)["train"]
+    rows = read_json(**options, streaming=False, encoding="utf-8", field=None)["train"]
     with pytest.raises(DataError) as caught:
         make().fit({"train": rows})
     assert (caught.value.row, caught.value.column) == (1, column)

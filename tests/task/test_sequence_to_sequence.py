@@ -59,7 +59,7 @@ def tokenizer() -> Any:
     texts = ["a b c d"] * 3
     corpus = Corpus(batches=lambda: iter([texts]), state={}, name="words")
     return train(
-        corpus, files=None, columns=None, family="roberta", extra_tokens=["<fr>"], normalizer=[],
+        corpus, columns=None, family="roberta", extra_tokens=["<fr>"], normalizer=[],
         replace={}, pre_tokenizer=["whitespace"], model=Words(vocab_size=20, min_frequency=1),
         post_processor=None, decoder=None, padding_side="right",
     )  # fmt: skip

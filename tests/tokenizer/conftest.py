@@ -64,15 +64,18 @@ def train_one(corpus_file: Path) -> Callable[..., Any]:
     import yaml
 
     from runwright.config.targets import instantiate
-    from runwright.tokenizer.algorithms import corpus_of_files
+    from runwright.tokenizer.algorithms import Corpus
 
     folder = Path(__file__).resolve().parents[2] / "conf" / "tokenizer" / "train"
 
-    def run(option: str, *, model: dict[str, Any] | None = None, **changes: Any) -> Any:
-        node = yaml.safe_load((folder / f"{option}.yaml").read_text(encoding="utf-8"))
-        node |= {"files": [str(corpus_file)], **changes}
+    def run(
+        option: str, *, file: Path = corpus_file, model: dict[str, Any] | None = None, **changes: Any
+    ) -> Any:
+        node = yaml.safe_load((folder / f"{option}.yaml").read_text(encoding="utf-8")) | changes
+        lines = file.read_text(encoding="utf-8").splitlines()
+        corpus = Corpus(batches=lambda: iter([lines]), state={}, name=file.name)
         if model:
             node["model"] = {**node["model"], **model}
-        return instantiate(node, corpus_of_files(node["files"]), group="tokenizer", key="tokenizer")
+        return instantiate(node, corpus, group="tokenizer", key="tokenizer")
 
     return run

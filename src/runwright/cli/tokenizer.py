@@ -57,16 +57,12 @@ def execute(args: argparse.Namespace) -> int:
         print_json(report) if args.json else tokenizing.show(report)
         return 0
     require_at_least(args, texts=1)
-    from runwright.tokenizer.algorithms import corpus_of_files
-
-    if args.file:
-        texts = corpus_of_files(args.file).texts()
-    elif args.text and not values:
+    if args.text and not (values or args.file):
         texts = iter(args.text)
     else:
         from runwright.build import texts_of
 
-        texts = texts_of(_compose(values)).texts()
+        texts = texts_of(_compose(values, args.file)).texts()
     reports = tokenizing.compare(words, islice(texts, args.texts), args.text)
     print_json(reports) if args.json else tokenizing.show_comparison(reports)
     return 0
@@ -83,9 +79,7 @@ def _train(args: argparse.Namespace, values: list[str], words: list[str]) -> int
         raise ConfigError(f"--output: {folder} exists already; name another folder")
     if not any(text.startswith(("tokenizer=", "experiment=")) for text in values):
         values = ["tokenizer=train/bpe", *values]
-    if args.file:
-        values.append(f"++tokenizer.files={json.dumps(args.file, ensure_ascii=False)}")
-    config = _compose(values)
+    config = _compose(values, args.file)
     node = config["tokenizer"]
     from runwright.build import texts_of
     from runwright.tokenizer.trained import is_trained, save_tokenizer, trained_tokenizer
@@ -101,12 +95,16 @@ def _train(args: argparse.Namespace, values: list[str], words: list[str]) -> int
     return 0
 
 
-def _compose(values: list[str]) -> dict[str, Any]:
-    """A checked configuration for training a tokenizer; with files, the data set is not checked."""
+def _compose(values: list[str], files: list[str] | None) -> dict[str, Any]:
+    """A checked configuration with the texts of its data set, or the lines of these files, as train."""
     from runwright.config.compose import checked, compose
     from runwright.config.targets import GROUPS
 
-    composed = compose(values)
-    files = (composed.config.get("tokenizer") or {}).get("files")
-    used = {"tokenizer", "task"} | ({"dataset"} if files is None else set())
-    return checked(composed, idle=GROUPS.keys() - used).config
+    if files:
+        named = json.dumps(files, ensure_ascii=False)
+        values = [*values, "dataset=text", f"dataset.source.files.train={named}"]
+        values += ["dataset.holdout={validation: 0, test: 0}"]
+    config = checked(compose(values), idle=GROUPS.keys() - {"tokenizer", "task", "dataset"}).config
+    if files:
+        config["tokenizer"]["columns"] = ["text"]
+    return config

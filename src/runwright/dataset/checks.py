@@ -157,10 +157,9 @@ class SplitLook(NamedTuple):
     empty: int = 0  # texts of white space alone
     repeated: int = 0  # rows whose texts an earlier row of the split has
     in_train: int = 0  # rows whose texts a row of train has
-    noisy: int = 0  # rows whose text comes with several labels
 
 
-def look_at(splits: Splits, *, text_columns: Sequence[str], label_column: str | None) -> dict[str, SplitLook]:
+def look_at(splits: Splits, *, text_columns: Sequence[str]) -> dict[str, SplitLook]:
     """Count the rows of every split; equal rows are those whose texts are all equal."""
     heads = {name: rows.select(range(min(len(rows), MOST_ROWS))) for name, rows in splits.items()}
     keys = {name: list(row_keys(rows, text_columns)) for name, rows in heads.items()}
@@ -171,7 +170,6 @@ def look_at(splits: Splits, *, text_columns: Sequence[str], label_column: str | 
             empty=sum(_num_blank(rows, column) for column in text_columns),
             repeated=len(rows) - len(set(keys[name])),
             in_train=0 if name == "train" else sum(key in trained for key in keys[name]),
-            noisy=_num_noisy(keys[name], rows, label_column),
         )
         for name, rows in heads.items()
     }
@@ -183,14 +181,6 @@ def _num_blank(rows: Dataset, column: str) -> int:
     return sum(pc.sum(is_blank(values)).as_py() or 0 for _, values in column_chunks(rows, column))
 
 
-def _num_noisy(keys: Sequence[bytes], rows: Dataset, label_column: str | None) -> int:
-    labels_of: dict[bytes, set[str]] = {}
-    has_labels = label_column in rows.column_names
-    for key, label in zip(keys, rows[label_column][:] if has_labels else (), strict=has_labels):
-        labels_of.setdefault(key, set()).add(repr(label))
-    return sum(len(labels_of.get(key, ())) > 1 for key in keys)
-
-
 def warnings_of(looks: Mapping[str, SplitLook]) -> list[str]:
     """Warnings of what may spoil training or metrics, worst first, each once with the splits it concerns."""
 
@@ -198,15 +188,13 @@ def warnings_of(looks: Mapping[str, SplitLook]) -> list[str]:
         found = [(name, count) for name, count in counts.items() if count]
         return ", ".join(f"{count:,} of {looks[name].num_rows:,} rows of {name}" for name, count in found)
 
-    empty, leaks, noisy = (
-        {name: getattr(look, kind) for name, look in looks.items()} for kind in ("empty", "in_train", "noisy")
-    )
+    empty = {name: look.empty for name, look in looks.items()}
+    leaks = {name: look.in_train for name, look in looks.items()}
     same = {name: count for name, count in leaks.items() if count > LEAK * looks[name].num_rows}
     few = {name: count for name, count in leaks.items() if name not in same}
     sentences = {
         "are rows of train too: is it the same file? Metrics of what was trained on say nothing": same,
         "have the same text as a row of train (dataset.cleaning: DropDuplicates with across: true)": few,
-        "have a text that comes with different labels": noisy,
         "have an empty text (dataset.cleaning: DropEmpty)": empty,
     }
     return [f"{found} {what}" for what, counts in sentences.items() if (found := of_splits(counts))]

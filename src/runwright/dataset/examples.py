@@ -226,14 +226,9 @@ class Cursor:
 
     def __init__(self, stream: EncodedStream, place: Place) -> None:
         self._stream = stream
-        self._place = place
+        self.place = place._asdict()  # of the next row, for JSON
         self._size = 0
         self._blocks: Iterator[Block] = stream.rows.blocks(place, iter(lambda: self._size, 0))
-
-    @property
-    def place(self) -> dict[str, int]:
-        """The position of the next row, for JSON."""
-        return self._place._asdict()
 
     def read(self, num_rows: int, *, is_cancelled: Callable[[], bool]) -> tuple[int, PreparedExamples | None]:
         """The number of rows that were read, fewer only at the end, and their examples, if there are any.
@@ -254,6 +249,6 @@ class Cursor:
                     examples = stream.encode(inputs[:])
                     batches += [record_batch(examples)] if examples else []
             left -= block.num_read
-            self._place = block.place
+            self.place = block.place._asdict()
         prepared = PreparedExamples(batches, cache_note="from a stream") if batches else None
         return num_rows - left, prepared

@@ -75,23 +75,13 @@ def content_fingerprint(rows: Dataset) -> str:
 
     Column order and whether strings are `string` or `large_string` make no difference.
     """
-    return combined(column_fingerprints(rows))
-
-
-def column_fingerprints(rows: Dataset) -> dict[str, str]:
-    """The same hash for each column alone."""
-    return {column: _column(rows, column) for column in rows.column_names}
-
-
-def combined(columns: Mapping[str, str]) -> str:
-    """The fingerprint of rows from those of their columns."""
     whole = hashlib.blake2b(digest_size=16)
-    for column in sorted(columns):
-        whole.update(bytes.fromhex(columns[column]))
+    for column in sorted(rows.column_names):
+        whole.update(_column_digest(rows, column))
     return whole.hexdigest()
 
 
-def _column(rows: Dataset, column: str) -> str:
+def _column_digest(rows: Dataset, column: str) -> bytes:
     hasher = hashlib.blake2b(json.dumps(column).encode(), digest_size=16)
     for _, chunk in column_chunks(rows, column):
         values: Any = chunk
@@ -110,7 +100,7 @@ def _column(rows: Dataset, column: str) -> str:
         else:
             content = json.dumps(values.to_pylist(), sort_keys=True, ensure_ascii=False, default=str).encode()
         hasher.update(content)
-    return hasher.hexdigest()
+    return hasher.digest()
 
 
 logger = logging.getLogger(__name__)
@@ -118,15 +108,8 @@ logger = logging.getLogger(__name__)
 FILE_NAME = "rows.npz"
 # About 5 s and 32 MB; beyond it only the fingerprint of a split is kept.
 MAX_ROWS = 2_000_000
-_EARLIER = "trained_before"  # in the file: hashes of rows of train before the data was changed
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RowHashes:
-    """Ids and hashes of the rows of one split, in their order."""
-
-    row_ids: np.ndarray  # [N] int64
-    hashes: np.ndarray  # [N] uint64
+_EARLIER = "trained before"  # in the file: hashes of rows of train before the data was changed
+_ROW = np.dtype([("row_id", "<i8"), ("hash", "<u8")])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,17 +117,19 @@ class RowRecord:
     """The rows of a run by split."""
 
     fingerprints: Mapping[str, str]
-    columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # fingerprints by column
-    hashes: Mapping[str, RowHashes] = field(default_factory=dict)  # without splits of too many rows
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)  # their names
+    hashes: Mapping[str, np.ndarray] = field(default_factory=dict)  # of `hash_rows`
 
 
-def hash_rows(rows: Dataset) -> RowHashes | None:
-    """The hash of each row over all columns but its id; None where there are too many."""
+def hash_rows(rows: Dataset) -> np.ndarray | None:
+    """`row_id` and `hash` of each row over all columns but its id, [N]; None where there are too many."""
     if len(rows) > MAX_ROWS:
         return None
     columns = sorted(name for name in rows.column_names if name != ROW_ID)
-    hashes = np.frombuffer(b"".join(row_keys(rows, columns, size=8)), dtype="<u8").astype(np.uint64)
-    return RowHashes(row_ids=row_numbers(rows), hashes=hashes)
+    hashes = np.empty(len(rows), _ROW)
+    hashes["row_id"] = row_numbers(rows)
+    hashes["hash"] = np.frombuffer(b"".join(row_keys(rows, columns, size=8)), dtype="<u8")
+    return hashes
 
 
 def write_row_hashes(
@@ -156,23 +141,22 @@ def write_row_hashes(
     """
     arrays: dict[str, np.ndarray] = {} if trained_before is None else {_EARLIER: trained_before}
     for split, rows in splits.items():
-        if (record := hash_rows(rows)) is not None:
-            arrays |= {f"{split}/row_id": record.row_ids, f"{split}/hash": record.hashes}
+        if (hashes := hash_rows(rows)) is not None:
+            arrays[split] = hashes
     with written_whole(folder / FILE_NAME) as unfinished, unfinished.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **arrays)  # pyright: ignore[reportArgumentType]
 
 
-def read_row_hashes(folder: Path) -> dict[str, RowHashes]:
+def read_row_hashes(folder: Path) -> dict[str, np.ndarray]:
     """The recorded hashes of a run's rows, by split."""
-    arrays = _read(folder / FILE_NAME)
-    named = {name.removesuffix("/hash"): array for name, array in arrays.items() if name.endswith("/hash")}
-    return {split: RowHashes(row_ids=arrays[f"{split}/row_id"], hashes=one) for split, one in named.items()}
+    return {split: hashes for split, hashes in _read(folder / FILE_NAME).items() if split != _EARLIER}
 
 
 def read_trained(folder: Path) -> np.ndarray:
     """The hashes of all rows that a run was trained on, [M] uint64; empty where they are not known."""
-    arrays, none = _read(folder / FILE_NAME), np.empty(0, dtype=np.uint64)
-    return np.union1d(arrays.get("train/hash", none), arrays.get(_EARLIER, none))
+    arrays = _read(folder / FILE_NAME)
+    train = arrays.get("train", np.empty(0, _ROW))["hash"]
+    return np.union1d(train, arrays.get(_EARLIER, train))
 
 
 def _read(file: Path) -> dict[str, np.ndarray]:
@@ -196,29 +180,19 @@ def row_changes(before: RowRecord, now: RowRecord) -> dict[str, str]:
         elif old != new:
             changes[split] = f"other rows (fingerprint {old[:12]} → {new[:12]})"
             if split in before.hashes and split in now.hashes:
-                columns = before.columns.get(split, {}), now.columns.get(split, {})
-                if all(columns) and columns[0].keys() != columns[1].keys():
-                    names = [", ".join(sorted({*side} - {ROW_ID})) for side in columns]
+                names = [", ".join(sorted({*side.columns[split]} - {ROW_ID})) for side in (before, now)]
+                changes[split] = _row_text(before.hashes[split], now.hashes[split])
+                if names[0] != names[1]:
                     changes[split] = f"other columns: {names[0]} → {names[1]}"
-                else:
-                    changes[split] = _row_text(before.hashes[split], now.hashes[split], *columns)
     return changes
 
 
-def _row_text(
-    before: RowHashes, now: RowHashes, old_columns: Mapping[str, str], new_columns: Mapping[str, str]
-) -> str:
+def _row_text(before: np.ndarray, now: np.ndarray) -> str:
     # By content first: rows that stand behind an inserted one only moved.
-    new = now.row_ids[~np.isin(now.hashes, before.hashes)]
-    old = before.row_ids[~np.isin(before.hashes, now.hashes)]
+    new = now["row_id"][~np.isin(now["hash"], before["hash"])]
+    old = before["row_id"][~np.isin(before["hash"], now["hash"])]
     changed = np.intersect1d(new, old)
-    edited = [name for name, value in new_columns.items() if value != old_columns.get(name, value)]
-    where = f" in {', '.join(sorted(edited))}" if edited and len(new) == len(old) == len(changed) else ""
-    by_kind = {
-        f"changed{where}": changed,
-        "added": np.setdiff1d(new, changed),
-        "gone": np.setdiff1d(old, changed),
-    }
+    by_kind = {"changed": changed, "added": np.setdiff1d(new, old), "gone": np.setdiff1d(old, new)}
     texts = [
         f"{len(rows)} row{'s' * (len(rows) > 1)} {kind}: row_id {listed(map(str, rows))}"
         for kind, rows in by_kind.items()

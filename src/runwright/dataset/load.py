@@ -1,19 +1,25 @@
-"""From a source's raw rows to the splits of a run: rename, clean, hold out, take a subset; seeded draws."""
+"""From a source's raw rows to the splits of a run: rename, clean, hold out, take a subset; seeded draws.
+
+A source may be several data sets after one another, each a whole one with its own columns, cleaning and
+held-out splits. They are stored as rows of their own, with new row ids, for each state of the parts.
+"""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from datasets import ClassLabel, Dataset, Value
 
 from runwright.dataset.checks import missing_column
 from runwright.dataset.cleaning import passes
 from runwright.dataset.cleaning.columns import as_text
 from runwright.dataset.cleaning.passes import contiguous, lines_of_file, renamed, take
-from runwright.dataset.fingerprint import column_fingerprints, column_numbers, combined
-from runwright.dataset.readers.raw import ROW_ID, files_of, notes_of
+from runwright.dataset.fingerprint import column_numbers, content_fingerprint, row_numbers
+from runwright.dataset.readers.raw import ROW_ID, RawSplit, about_of, files_of, kept_rows, notes_of
+from runwright.dataset.readers.reading import BATCH_ROWS
 from runwright.dataset.readers.streams import RowStream
 from runwright.errors import ConfigError, DataError, listed
 from runwright.types import NonNegativeFloat, PositiveInt, Splits
@@ -29,7 +35,6 @@ class LoadedData:
     fingerprints: dict[str, str]  # of each split's content
     notes: list[str]  # what was changed, dropped or held out, one sentence each
     sources: dict[str, list[str]]  # of each split of the source: its files, or NAME@COMMIT of a hub
-    columns: dict[str, dict[str, str]] = field(default_factory=dict)  # of each split, fingerprints by column
     warnings: list[str] = field(default_factory=list)  # rows that may spoil training or metrics
     stream: RowStream | None = None  # train, where it is read as a stream; it is not in `splits` then
     shuffle_buffer: int = 1  # rows of the stream that are shuffled together
@@ -73,8 +78,7 @@ def load_splits(
         notes.append(f"train is a stream of {files}, shuffled within {shuffle_buffer} rows")
     splits = _held_out(splits, holdout, holdout_by, stratify_by, seed, notes)
     splits = {split: contiguous(rows) for split, rows in _subsets(splits, subset, seed).items()}
-    by_column = {split: column_fingerprints(rows) for split, rows in splits.items()}
-    fingerprints = {split: combined(columns) for split, columns in by_column.items()}
+    fingerprints = {split: content_fingerprint(rows) for split, rows in splits.items()}
     sources = {split: files_of(rows) for split, rows in source.items() if split in splits or not streaming}
     if stream is not None:
         fingerprints["train"], sources["train"] = stream.fingerprint, list(stream.files)
@@ -83,7 +87,6 @@ def load_splits(
         fingerprints=fingerprints,
         notes=notes,
         sources=sources,
-        columns=by_column,
         stream=stream,
         shuffle_buffer=shuffle_buffer,
     )
@@ -260,3 +263,69 @@ def strata_of(values: Sequence[object], *, column: str) -> np.ndarray:
         problem = f"{len(codes)} different values are too many to stratify by (at most {_MAX_STRATA})"
         raise DataError(problem, column=column)
     return strata
+
+
+# --- several data sets as one -----------------------------------------------------------------------------
+
+
+def concat(*, parts: dict[str, Any]) -> Splits:
+    """The rows of all parts, one part after the other, split by split, with the columns that all have."""
+    by_split: dict[str, dict[str, Dataset]] = {}
+    for name, part in parts.items():
+        if not isinstance(part, LoadedData) or part.stream is not None:
+            problem = "expected a whole data set, as in +dataset@dataset.source.parts.NAME=csv"
+            raise ConfigError(f"dataset.source.parts.{name}: {problem}")
+        for split, rows in part.splits.items():
+            by_split.setdefault(split, {})[name] = rows
+    notes = [f"part {name}: {note}" for name, part in parts.items() for note in part.notes]
+    states = {split: [[name, r._fingerprint] for name, r in rows.items()] for split, rows in by_split.items()}
+    return kept_rows(
+        {"reader": "combination", "notes": notes, "splits": states},
+        lambda: {split: _joined(rows, notes, split=split) for split, rows in by_split.items()},
+    )
+
+
+def _joined(rows_of: Mapping[str, Dataset], notes: list[str], *, split: str) -> RawSplit:
+    schema, left_out = _common_schema(rows_of, split=split)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for name, rows in rows_of.items():
+            tables: Any = rows.select_columns(schema.names).with_format("arrow").iter(batch_size=BATCH_ROWS)
+            for table in tables:
+                try:
+                    yield from table.cast(schema).combine_chunks().to_batches()
+                except pa.ArrowInvalid as error:
+                    problem = f"part {name!r} holds what the type of other parts cannot hold ({error}); "
+                    raise DataError(f"{problem}CastColumns among its cleaning steps makes it text") from error
+
+    parts = [{"name": name, "num_rows": len(rows), "about": about_of(rows)} for name, rows in rows_of.items()]
+    notes = notes + [f"columns that not every part has were left out: {left_out}"] * bool(left_out)
+    return RawSplit(
+        schema=schema,
+        batches=batches(),
+        about={"parts": parts, "notes": notes},
+        numbers=np.concatenate([row_numbers(rows) for rows in rows_of.values()]),
+    )
+
+
+def _common_schema(rows_of: Mapping[str, Dataset], *, split: str) -> tuple[pa.Schema, str]:
+    """The columns that all parts have, and in words which others were left out.
+
+    Whole numbers beside others become decimal ones, short strings long ones; what else differs is an error.
+    """
+    schemas = {name: rows.features.arrow_schema for name, rows in rows_of.items()}
+    names = dict.fromkeys(name for schema in schemas.values() for name in schema.names if name != ROW_ID)
+    common = [name for name in names if all(name in schema.names for schema in schemas.values())]
+    if not common:
+        shown = "; ".join(f"{name}: {', '.join(schema.names)}" for name, schema in schemas.items())
+        problem = f"the parts have no column in common; rename some with columns ({shown})"
+        raise DataError(problem, split=split)
+    alike = [pa.schema([(name, schema.field(name).type) for name in common]) for schema in schemas.values()]
+    try:
+        schema = pa.unify_schemas(alike, promote_options="permissive")
+    except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
+        problem = f"parts {', '.join(schemas)} have different types in a column: {error}; make them the same "
+        problem += "with CastColumns among the cleaning steps of a part"
+        raise DataError(problem, split=split) from error
+    lost = {name: [c for c in had.names if c not in (*common, ROW_ID)] for name, had in schemas.items()}
+    return schema, "; ".join(f"{', '.join(columns)} of {name}" for name, columns in lost.items() if columns)

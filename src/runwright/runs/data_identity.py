@@ -40,8 +40,8 @@ def record_data(
     if before != data.fingerprints or not (folder / FILE_NAME).is_file():
         before = read_trained(folder) if changed else None
         fingerprint.write_row_hashes(folder, data.splits, trained_before=before)
-    names = ["fingerprints", "columns", "notes", "warnings", "sources"]
-    record = {name: getattr(data, name) for name in names}
+    record = {name: getattr(data, name) for name in ("fingerprints", "notes", "warnings", "sources")}
+    record["columns"] = {split: rows.column_names for split, rows in data.splits.items()}
     record |= {"learned": task.state_dict(), "files": _hash_files(config, data)}
     write_json(folder / DATA_FILE, record)
     return folder / DATA_FILE
@@ -57,7 +57,8 @@ def rows_of(data: LoadedData, *, splits: Iterable[str]) -> RowRecord:
     """The rows of loaded data; hashes of single rows in these splits only, since they take time."""
     hashed = ((split, fingerprint.hash_rows(data.splits[split])) for split in splits)
     hashes = {split: values for split, values in hashed if values is not None}
-    return RowRecord(fingerprints=data.fingerprints, columns=data.columns, hashes=hashes)
+    columns = {split: rows.column_names for split, rows in data.splits.items()}
+    return RowRecord(fingerprints=data.fingerprints, columns=columns, hashes=hashes)
 
 
 def other_splits(data: LoadedData, fingerprints: Mapping[str, str]) -> list[str]:
@@ -173,16 +174,15 @@ def evaluation_warnings(
     held_out = any((config["dataset"].get("holdout") or {}).values())
     trained, warnings = read_trained(folder), {}
     for split in others:
-        columns = before.columns.get("train", {}), now.columns.get(split, {})
         is_hashed = split in now.hashes and "train" in before.hashes
-        if not own and held_out and not (is_hashed and columns[0].keys() == columns[1].keys()):
+        if not own and held_out and not (is_hashed and {*now.columns[split]} == {*before.columns["train"]}):
             problem = "is held out of rows that cannot be compared with train: some may be in both"
             warnings[split] = f"the split {problem}"
             continue
         earlier = {"train": trained}
         if own:
-            earlier |= {name: rows.hashes for name, rows in before.hashes.items() if name != "train"}
-        hashes, counts = now.hashes[split].hashes if split in now.hashes else trained[:0], []
+            earlier |= {name: rows["hash"] for name, rows in before.hashes.items() if name != "train"}
+        hashes, counts = now.hashes[split]["hash"] if split in now.hashes else trained[:0], []
         total = len(hashes)
         if own and split in earlier:  # rows that the split had itself
             hashes = hashes[~np.isin(hashes, earlier.pop(split))]

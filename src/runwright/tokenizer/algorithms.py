@@ -9,19 +9,16 @@ otherwise in each of three runs. Here characters are put in order before, by fre
 and scores are rounded after.
 """
 
-import glob
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
-from pathlib import Path
+from itertools import chain
 from typing import Any
 
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
 from runwright.errors import ConfigError, DataError
-from runwright.store import file_sha256
 from runwright.types import OpenFraction, PositiveInt
 
 ANY_CHARACTER = r"[\s\S]"  # a dot is none at the end of a line
@@ -56,38 +53,6 @@ def corpus_of_rows(
 
     state, name = {"rows": fingerprint, "columns": list(columns)}, f"{' and '.join(columns)} of train"
     return Corpus(batches=batches, state=state, name=name)
-
-
-def corpus_of_files(files: Sequence[str]) -> Corpus:
-    """The lines of UTF-8 text files, given as paths, folders or patterns; empty lines are no texts."""
-    paths: list[Path] = []
-    for pattern in files:
-        path = Path(pattern).expanduser()
-        matches = path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207 - a pattern may be absolute
-        if not (texts := sorted(file for file in matches if file.is_file())):
-            problem = f"given {pattern!r}, which is no file, folder or pattern of files"
-            raise ConfigError(f"tokenizer.files: {problem}")
-        paths += texts
-
-    def batches() -> Iterator[list[str]]:
-        lines = chain.from_iterable(map(_lines, paths))
-        while batch := list(islice(lines, BATCH)):
-            yield batch
-
-    return Corpus(
-        batches=batches,
-        state={"files": {path.name: file_sha256(path) for path in paths}},
-        name=", ".join(path.name for path in paths[:3]) + (" …" if len(paths) > 3 else ""),
-    )
-
-
-def _lines(path: Path) -> Iterator[str]:
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            yield from filter(None, (line.rstrip("\n") for line in file))
-    except UnicodeDecodeError as error:
-        problem = f"not UTF-8: {error.reason} at byte {error.start} of a piece"
-        raise DataError(problem, file=str(path)) from error
 
 
 def _texts_in(value: Any) -> Iterator[str]:
@@ -142,7 +107,6 @@ class Unigram:
 
     vocab_size: PositiveInt
     alphabet_size: PositiveInt | None
-    max_piece_length: PositiveInt
     shrinking_factor: OpenFraction
 
     def train(self, pipeline: Tokenizer, corpus: Corpus, *, tokens: Sequence[str], unk: str) -> models.Model:
@@ -154,7 +118,6 @@ class Unigram:
             others = pre_tokenizers.Split(Regex(f"[^{allowed}]"), "removed")
         trainer = trainers.UnigramTrainer(
             vocab_size=self.vocab_size,
-            max_piece_length=self.max_piece_length,
             initial_alphabet=alphabet,
             shrinking_factor=self.shrinking_factor,
             special_tokens=list(tokens),

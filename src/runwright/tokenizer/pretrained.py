@@ -5,7 +5,6 @@ import json
 import logging
 import shutil
 import struct
-import time
 import zipfile
 from functools import cache, lru_cache
 from pathlib import Path
@@ -182,7 +181,6 @@ def _convert_gguf(file: Path, folder: Path) -> dict[str, Any]:
     import torch
     from transformers import AutoModelForCausalLM
 
-    began = time.monotonic()
     options: dict[str, Any] = {"gguf_file": file.name, "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(file.parent, **options)
@@ -197,7 +195,7 @@ def _convert_gguf(file: Path, folder: Path) -> dict[str, Any]:
     model.load_state_dict(read.state_dict())
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    log.info("%s: converted to safetensors in %.0f s", file.name, time.monotonic() - began)
+    log.info("%s: converted to safetensors", file.name)
     return {"file": file.name}
 
 

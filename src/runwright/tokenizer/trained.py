@@ -13,16 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tokenizers
-from tokenizers import (
-    AddedToken,
-    Regex,
-    Tokenizer,
-    decoders,
-    models,
-    normalizers,
-    pre_tokenizers,
-    processors,
-)
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from runwright import store
@@ -46,17 +37,7 @@ NormalizerName = Literal[
     "nfc", "nfd", "nfkc", "nfkd", "lowercase", "strip_accents", "clean_text", "collapse_whitespace", "strip"
 ]
 PreTokenizerName = Literal[
-    "whitespace",
-    "words",
-    "bert",
-    "punctuation",
-    "digits",
-    "single_digits",
-    "chinese",
-    "scripts",
-    "characters",
-    "metaspace",
-    "byte_level",
+    "whitespace", "words", "bert", "punctuation", "chinese", "characters", "metaspace", "byte_level"
 ]
 PreTokenizerStep = PreTokenizerName | dict[str, str]  # {char_delimiter: "_"}: cut at it, and drop it
 DecoderName = Literal["wordpiece", "bpe", "metaspace", "byte_level", "fuse"]
@@ -81,10 +62,7 @@ PRE_TOKENIZERS: dict[str, Any] = {
     "words": pre_tokenizers.Whitespace(),
     "bert": pre_tokenizers.BertPreTokenizer(),
     "punctuation": pre_tokenizers.Punctuation("isolated"),
-    "digits": pre_tokenizers.Digits(individual_digits=False),
-    "single_digits": pre_tokenizers.Digits(individual_digits=True),
     "chinese": pre_tokenizers.Split(Regex(r"\p{Han}"), "isolated"),
-    "scripts": pre_tokenizers.UnicodeScripts(),
     "characters": pre_tokenizers.Split(Regex(ANY_CHARACTER), "isolated"),
     "metaspace": pre_tokenizers.Metaspace("▁", prepend_scheme="first", split=True),
     "byte_level": pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
@@ -182,8 +160,7 @@ def save_tokenizer(tokenizer: Any, folder: Path) -> None:
 def train(
     corpus: Corpus,
     *,
-    files: list[str] | None,  # noqa: ARG001 - these and the columns make the corpus
-    columns: list[str] | None,  # noqa: ARG001
+    columns: list[str] | None,  # noqa: ARG001 - they make the corpus
     family: FamilyName,
     extra_tokens: list[str],
     normalizer: list[NormalizerName],
@@ -234,11 +211,8 @@ def like(
     *,
     name: str,
     revision: str | None,
-    files: list[str] | None,  # noqa: ARG001 - these and the columns make the corpus
-    columns: list[str] | None,  # noqa: ARG001
+    columns: list[str] | None,  # noqa: ARG001 - they make the corpus
     vocab_size: PositiveInt | None,
-    min_frequency: PositiveInt,
-    alphabet_size: PositiveInt | None,
     padding_side: Literal["left", "right"] | None,
     special_tokens: dict[str, str],
     extra_tokens: list[str],
@@ -260,7 +234,7 @@ def like(
     fallback = [f"<0x{byte:02X}>" for byte in range(256)] if state["model"].get("byte_fallback") else []
     first = [*(token["content"] for token in special), *([unk] if unk else []), *fallback]
     tokens = list(dict.fromkeys(first))
-    algorithm = _algorithm_like(state["model"], vocab_size or size, min_frequency, alphabet_size)
+    algorithm = _algorithm_like(state["model"], vocab_size or size)
     learned = _learned(algorithm, old.backend_tokenizer, corpus, tokens=tokens, unk=unk or tokens[0])
     new = json.loads(Tokenizer(learned).to_str())["model"]
     ids = {token: index for index, token in enumerate(tokens)}
@@ -314,20 +288,17 @@ def stand_in(options: Mapping[str, Any] | None = None) -> PreTrainedTokenizerFas
     )
 
 
-def _algorithm_like(
-    model: Mapping[str, Any], size: int, min_frequency: int, alphabet_size: int | None
-) -> Bpe | WordPiece | Unigram | Words:
+def _algorithm_like(model: Mapping[str, Any], size: int) -> Bpe | WordPiece | Unigram | Words:
     kind, prefix = model["type"], model.get("continuing_subword_prefix") or ""
-    pieces: Any = {"vocab_size": size, "alphabet_size": alphabet_size}
+    merged: Any = {"vocab_size": size, "min_frequency": 2, "alphabet_size": None}
     if kind == "WordLevel":
-        return Words(vocab_size=size, min_frequency=min_frequency)
+        return Words(vocab_size=size, min_frequency=2)
     if kind == "Unigram":
-        return Unigram(**pieces, max_piece_length=16, shrinking_factor=0.75)
+        return Unigram(vocab_size=size, alphabet_size=None, shrinking_factor=0.75)
     if kind == "WordPiece":
-        return WordPiece(**pieces, min_frequency=min_frequency, continuing_prefix=prefix)
+        return WordPiece(**merged, continuing_prefix=prefix)
     if kind == "BPE" and not prefix:
-        suffix = model.get("end_of_word_suffix")
-        return Bpe(**pieces, min_frequency=min_frequency, end_of_word_suffix=suffix)
+        return Bpe(**merged, end_of_word_suffix=model.get("end_of_word_suffix"))
     raise ConfigError(f"tokenizer.name: a model of the kind {kind} cannot be trained anew")
 
 

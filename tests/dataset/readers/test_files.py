@@ -218,11 +218,6 @@ def test_a_point_is_no_number_and_neither_are_digits_of_other_scripts(read, writ
     assert columns(read("csv", write("b.csv", "v,t\n.5,a\n-5.,b\n")))["v"] == [0.5, -5.0]
 
 
-def test_a_value_that_is_not_of_the_type_asked_for_is_named(read, write):
-    with pytest.raises(DataError, match=r"'1.5' is not int.*"):
-        read("csv", write("a.csv", "v,t\n1,a\n1.5,b\n"), column_types={"v": "int"})
-
-
 @pytest.mark.parametrize("row", ['{"a": ["x", "\\ud800"]}', '{"\\ud800": 1}', '{"a": {"b": "\\ud800"}}'])
 def test_half_a_character_is_named_wherever_it_stands(read, write, row):
     with pytest.raises(DataError, match="half of a surrogate pair"):

@@ -5,8 +5,7 @@ import json
 import pytest
 
 from runwright.dataset.checks import require_columns
-from runwright.dataset.cleaning.columns import DropColumns
-from runwright.errors import ConfigError, DataError
+from runwright.errors import DataError
 
 MIXED = '{"text": "a", "label": "x", "meta": "n0"}\n{"text": "b", "label": "y", "meta": 1}\n'
 
@@ -29,18 +28,6 @@ def test_a_column_left_out_of_one_split_is_left_out_of_all(read, write, load):
     assert list(columns(data)) == ["text", "label"]
     with pytest.raises(DataError, match=r"line 2, split 'test', row 1, column 'meta': 1 is not string"):
         require_columns(data.splits, {"meta": "any"})
-
-
-def test_a_step_may_drop_a_column_that_is_left_out(read, write, load):
-    data = load(read("json", write("a.jsonl", MIXED)), cleaning=[DropColumns(columns=["meta"])])
-    assert list(columns(data)) == ["text", "label"]
-
-
-def test_only_the_columns_asked_for_are_read(read, write, load):
-    data = load(read("json", write("a.jsonl", MIXED), columns=["label", "text"]))
-    assert (columns(data), data.notes) == ({"text": ["a", "b"], "label": ["x", "y"]}, [])
-    with pytest.raises(ConfigError, match="did you mean 'text'"):
-        read("json", write("a.jsonl", MIXED), columns=["txt"])
 
 
 @pytest.mark.parametrize("form", ['{{"s": {0}}}\n{{"s": {1}}}\n', '[{{"s": {0}}}, {{"s": {1}}}]'])

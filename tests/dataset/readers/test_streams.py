@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from runwright.dataset.checks import require_columns
 from runwright.dataset.cleaning.texts import DropEmpty, LowerCase, UnescapeHtml
 from runwright.dataset.readers.streams import Place, RowStream
 from runwright.errors import ConfigError, DataError
@@ -128,11 +129,8 @@ def test_what_cannot_be_streamed_is_said_at_once(
 
 
 BAD_LAST_ROWS = {
-    "a number that is none": ("csv", "text,n\nx,1\n", "y,two\n", ["column 'n'", "'two' is not int64"]),
     "a field too many": ("csv", "text,n\nx,1\n", "y,2,3\n", ["3 fields, expected 2"]),
     "broken JSON": ("json", '{"text": "x"}\n', '{"text": \n', ["broken JSON"]),
-    "another type": ("json", '{"text": "x"}\n', '{"text": 1}\n', ["column 'text'", "1 is not string"]),
-    "half a number": ("json", '{"n": 1}\n', '{"n": 2.5}\n', ["column 'n'", "2.5 is not int64"]),
     "not UTF-8": ("text", "x\n", b"\xff\n", ["0xff", "dataset.source.encoding"]),
 }
 
@@ -149,6 +147,22 @@ def test_a_bad_row_is_named_by_file_and_row(name: str, write: Write, read: Read,
     assert caught.value.file == last
     assert caught.value.row == 1
     assert all(fragment in str(caught.value) for fragment in fragments)
+
+
+@pytest.mark.parametrize(("value", "problem"), [('"x"', "1 is not string"), ("1", "2.5 is not int64")])
+def test_a_column_that_does_not_fit_is_refused_where_it_is_needed(
+    value: str, problem: str, write: Write, read: Read, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("runwright.dataset.readers.reading.BATCH_ROWS", 1)
+    rows = [f'{{"text": "a", "meta": {meta}}}\n' for meta in (value, problem.split()[0])]
+    stream = read("json", write("a.jsonl", "".join(rows)), streaming=True)["train"]
+    whole, (block,) = rows_of(stream, size=1), stream.blocks(Place(), repeat(5))
+    assert [{*row} for row in whole] == [{"text", "meta", "row_id"}, {"text", "row_id"}]
+    require_columns({"train": block.rows}, {"text": "text"})
+    with pytest.raises(
+        DataError, match=f"line 2, split 'train', row 1, column 'meta': {problem}, as other rows"
+    ):
+        require_columns({"train": block.rows}, {"meta": "any"})
 
 
 def test_the_fingerprint_tells_other_data_and_not_another_place(write: Write, read: Read) -> None:

@@ -97,7 +97,7 @@ def test_pip_fetches_the_archive_once(cache):
     assert (cache / "archives" / vader.ARCHIVE).stat().st_mtime_ns == fetched
 
 
-@pytest.mark.parametrize("domains", [[], ["tweets", "tweets"], ["films"]])
+@pytest.mark.parametrize("domains", [[], ["tweets", "tweets"]])
 def test_wrong_domains_are_refused(domains):
     with pytest.raises(ConfigError, match="domains"):
         read(domains=domains)

@@ -178,7 +178,7 @@ RETRIEVAL = {"task.problem": "retrieval", "task.objective": ("in_batch_negatives
 SCORED = ("cosine_regression", "contrastive", "cosine_embedding")
 RETRIEVAL_BY_SCORES = {"task.problem": "retrieval", "task.objective": SCORED}
 STREAMED = {"dataset.streaming": True}
-COMBINED = {"_target_": "runwright.dataset.combine.concat"}
+COMBINED = {"_target_": "runwright.dataset.load.concat"}
 PRETRAINED = {"model._target_": "runwright.model.pretrained.load", "model.embeddings": "by_number"}
 UNNAMED = {"task.label_file?": None, "task.problem?": (None, "single_label", "multi_label")}
 

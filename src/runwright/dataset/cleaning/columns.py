@@ -15,7 +15,6 @@ from datasets import ClassLabel, Dataset, Value
 from runwright import store
 from runwright.dataset.checks import row_error
 from runwright.dataset.cleaning.passes import Step, filtered, new_values
-from runwright.dataset.readers.raw import left_out_of
 from runwright.errors import ConfigError
 from runwright.types import Splits
 
@@ -29,11 +28,6 @@ class DropColumns(Step):
 
     needs_all_columns = False
     columns: list[str]
-
-    def __call__(self, splits: Splits) -> Splits:
-        rows = next(iter(splits.values()))
-        present = [name for name in self.columns if name not in left_out_of(rows)]
-        return Step.__call__(replace(self, columns=present), splits)
 
     def change_split(self, rows: Dataset, columns: list[str], _: str, /) -> Dataset:
         return rows.remove_columns(columns)

@@ -59,20 +59,12 @@ class CollapseWhitespace(TextStep):
         return " ".join(text.split())
 
 
-# Thai, Lao, Myanmar, Khmer, Japanese kana, Han; none of them puts spaces between words.
-_UNSPACED = re.compile(
-    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
-)
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RemoveStopWords(TextStep):
-    """Words given in `words`, or one a line in the file `path`, are removed, whatever their case.
-
-    Words with letters of scripts that put no spaces between words (Chinese, Japanese, Thai and others) are
-    removed wherever they stand, the longest first.
-    """
+    """Words given in `words`, or one a line in the file `path`, are removed, whatever their case."""
 
     words: list[str]
     path: str | None
@@ -80,17 +72,11 @@ class RemoveStopWords(TextStep):
     def change(self, text: str) -> str:
         # A word is a run of letters, digits, and apostrophes inside it; all between words stays.
         rest = _WORD.sub(lambda match: "" if match[0].casefold() in self._listed else match[0], text)
-        rest = self._unspaced.sub("", rest)
         return " ".join(rest.split()) if rest != text else text
 
     @property
     def key(self) -> Any:
         return ["stop words", sorted(self._listed)]
-
-    @cached_property
-    def _unspaced(self) -> re.Pattern[str]:
-        longest_first = sorted(filter(_UNSPACED.search, self._listed), key=len, reverse=True)
-        return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
 
     @cached_property
     def _listed(self) -> frozenset[str]:

@@ -64,7 +64,7 @@ def files_of_splits(files: Mapping[str, str | list[str] | None], folder: str | N
 def require_files(value: Any) -> list[str]:
     """Local files that a configuration of data names; raises the error of a reader where one is missing."""
     if isinstance(value, list):
-        value = dict(enumerate(value))
+        return list(chain(*map(require_files, value)))
     if not isinstance(value, Mapping):
         return []
     named: list[str] = []

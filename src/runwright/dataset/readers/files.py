@@ -67,7 +67,6 @@ def read_json(
     files: dict[str, str | list[str] | None],
     folder: str | None,
     encoding: str,
-    columns: list[str] | None,
     field: str | None,
     streaming: bool,
 ) -> Sources:
@@ -75,8 +74,7 @@ def read_json(
 
     A column with a value that does not fit the others is left out, with a note. NaN is null.
     """
-    keys = tuple(columns) if columns else None
-    reader = JsonReader(encoding=known_encoding(encoding), field=field, columns=keys)
+    reader = JsonReader(encoding=known_encoding(encoding), field=field)
     return read_files(reader, files_of_splits(files, folder), streaming=streaming)
 
 
@@ -158,7 +156,6 @@ _BATCH_ROWS = 1000
 class ParquetReader(Reader):
     """Rows of parquet files, which have no lines."""
 
-    leaves_out = True
     types_of = "values of this type cannot be kept"
 
     def rows(self, at: Position, _: Sequence[str], /) -> Iterator[tuple[Any, ...]]:

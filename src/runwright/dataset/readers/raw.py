@@ -134,11 +134,7 @@ def readers_code() -> str:
 
 def about_of(rows: Dataset) -> dict[str, Any]:
     """The description of a split's sources; empty where unknown."""
-    try:
-        about = json.loads(rows.info.description)
-    except (ValueError, TypeError):
-        return {}
-    return about if isinstance(about, dict) else {}
+    return json.loads(rows.info.description or "{}")
 
 
 def notes_of(source: Any) -> list[str]:

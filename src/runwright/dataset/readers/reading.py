@@ -4,6 +4,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -19,7 +20,6 @@ Files = Mapping[str, Sequence[str]]
 BATCH_ROWS = 10_000  # stored together; of a stream that is read later the first so many decide on types
 HALF_CHARACTER = "the text holds half of a surrogate pair (\\ud800 to \\udfff), which is no character"
 UNFIT = (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError)
-_ENCODINGS = ("utf-8", "cp1252", "gb18030", "shift_jis", "big5", "euc_kr", "cp1251")  # to try
 _BINARY = {  # first bytes of files that are no text, and what to do
     b"PK\x03\x04": "a zip archive, as Excel's .xlsx is: save the sheet as CSV (UTF-8); name an archive .zip",
     b"\xd0\xcf\x11\xe0": "an old Office file, as Excel's .xls is: save the sheet as CSV (UTF-8)",
@@ -52,8 +52,7 @@ class Reader:
     """Rows of files of one format; its fields are all that they depend on."""
 
     may_be_empty = False  # a file without rows is no mistake
-    leaves_out = False  # a column with a value that does not fit the others is left out, not refused
-    types_of = "other rows are; whole numbers hold 64 bits"  # why a column has its type, for errors
+    types_of = "other rows are, of a stream the first; whole numbers hold 64 bits"  # why it has, for errors
 
     def schemas(self, files: Files, sampled: str | None, /) -> dict[str, pa.Schema]:
         """The columns of each split; of the split `sampled` only the first rows count."""
@@ -85,8 +84,9 @@ class Reader:
         with open_bytes(address, split=split) as stream:
             content = stream.read(_NOTED_BYTES)
         content = content if len(content) < _NOTED_BYTES else content.rpartition(b"\n")[0]
-        if not content.isascii() and _decoded(content, "utf-8"):
-            yield f"the text is UTF-8, and read as {encoding}: see dataset.source.encoding"
+        with suppress(UnicodeDecodeError):
+            if not content.isascii() and content.decode():
+                yield f"the text is UTF-8, and read as {encoding}: see dataset.source.encoding"
 
 
 def lines_of(at: Position, encoding: str) -> Iterator[str]:
@@ -113,7 +113,7 @@ def lines_of(at: Position, encoding: str) -> Iterator[str]:
                 try:
                     text = line.decode(codec)
                 except UnicodeDecodeError as error:
-                    raise _undecodable(line, error.start, at, encoding) from error
+                    raise _undecodable(error, at, encoding) from error
                 at.offset += len(line)
                 yield text
 
@@ -176,7 +176,7 @@ def _decoded_whole(content: bytes, at: Position, encoding: str) -> io.StringIO:
         return io.StringIO(content.decode(encoding), newline="")
     except UnicodeDecodeError as error:
         at.line = content[: error.start].decode(encoding, errors="ignore").count("\n") + 1
-        raise _undecodable(content, error.start, at, encoding) from error
+        raise _undecodable(error, at, encoding) from error
 
 
 def _require_text(start: bytes, at: Position, encoding: str) -> None:
@@ -192,22 +192,6 @@ def _require_text(start: bytes, at: Position, encoding: str) -> None:
         raise at.error(f"the text is {expected}: set dataset.source.encoding={expected}", line=1)
 
 
-def _decoded(content: bytes, encoding: str) -> str:
-    """The text; empty where the bytes are not in this encoding."""
-    try:
-        return content.decode(encoding)
-    except UnicodeError:
-        return ""
-
-
-def _undecodable(content: bytes, start: int, at: Position, encoding: str) -> DataError:
-    """The error for a wrong byte, which shows how its line reads in the encodings in which it does."""
-    shown = "utf-8" if encoding == "utf-8-sig" else encoding
-    line = content[content.rfind(b"\n", 0, start) + 1 :].partition(b"\n")[0]
-    ascii_bytes = len(line) - len(line.lstrip(bytes(range(128))))
-    texts = {name: _decoded(line, name)[max(ascii_bytes - 5, 0) :][:12].strip() for name in _ENCODINGS}
-    fitting = [f"{name} {text!r}" for name, text in texts.items() if text and text.isprintable()]
-    return at.error(
-        f"the text is not {shown} (byte 0x{content[start : start + 1].hex()}); set dataset.source.encoding "
-        f"to the one in which it reads right: {', '.join(fitting) or 'no usual one fits'}"
-    )
+def _undecodable(error: UnicodeDecodeError, at: Position, encoding: str) -> DataError:
+    problem = f"the text is not {encoding.removesuffix('-sig')} (byte 0x{error.object[error.start]:02x})"
+    return at.error(f"{problem}; set dataset.source.encoding, such as cp1252, gb18030 or shift_jis")

@@ -28,10 +28,6 @@ from runwright.errors import ConfigError, DataError
 from runwright.types import Splits
 
 BLOCK_ROWS = 1000  # read, cleaned and encoded together
-SAMPLED_TYPES = (
-    f"the first {BATCH_ROWS:,} rows of the stream are; csv: dataset.source.column_types says what a column "
-    "is, json: dataset.source.columns which are read"
-)
 _asked: ContextVar[list[Reader] | None] = ContextVar("_asked", default=None)
 Sources: TypeAlias = "dict[str, Any]"
 """What a reader gives for each split: a Dataset, and for train of a stream a RowStream."""
@@ -75,10 +71,12 @@ class RowStream:
         for taken in self._taken(place, sizes):
             first_id, num_read = taken.first_id, len(taken.values)
             ids = pa.array(range(first_id, first_id + num_read), pa.int64())
+            left_out: dict[str, DataError] = {}
+            table = pa.Table.from_arrays([*self._batch(taken, left_out).columns, ids], schema=schema)
             about = {**self.about, "files": taken.origins, "numbers": taken.lines, "first_id": first_id}
             rows = Dataset(
-                InMemoryTable(pa.Table.from_arrays([*self._batch(taken).columns, ids], schema=schema)),
-                info=DatasetInfo(description=json.dumps(about)),
+                InMemoryTable(table.drop(list(left_out))),
+                info=DatasetInfo(description=json.dumps(about | {"left_out": _reasons(left_out)})),
                 fingerprint=store.digest([self.fingerprint, first_id, num_read]),
             )
             splits = renamed({self.split: rows}, self.columns)
@@ -91,7 +89,7 @@ class RowStream:
         """All rows as the files have them, to be stored."""
         about: dict[str, Any] = {**self.about, "files": []}
         lines = array("q")
-        left_out: dict[str, DataError] | None = {} if self.reader.leaves_out else None
+        left_out: dict[str, DataError] = {}
 
         def batches() -> Iterator[pa.RecordBatch]:
             counts = dict[str, int]()
@@ -100,10 +98,9 @@ class RowStream:
                 lines.extend(taken.lines)
                 yield self._batch(taken, left_out)
             about["files"] = list(counts.items())
-            errors = (left_out or {}).values()
-            about["left_out"] = {error.column: {"problem": error.problem, **error.where} for error in errors}
-            unfit = [f"left out a column whose values do not fit each other: {error}" for error in errors]
-            about["notes"] = [*self.about.get("notes", ()), *unfit]
+            about["left_out"] = _reasons(left_out)
+            unfit = "left out a column whose values do not fit each other"
+            about["notes"] = [*self.about.get("notes", ()), *(f"{unfit}: {e}" for e in left_out.values())]
             if max(lines, default=-1) < 0:
                 del lines[:]
 
@@ -147,18 +144,15 @@ class RowStream:
             end = Place(number, at.row, at.offset, row_id, at.num_lines)
             yield _Taken(values, first_id, [before, *finished, (at.address, at.row)], lines, end)
 
-    def _batch(self, taken: _Taken, left_out: dict[str, DataError] | None = None) -> pa.RecordBatch:
-        """The values as columns; of nulls where one does not fit, unless `left_out` is None."""
+    def _batch(self, taken: _Taken, left_out: dict[str, DataError]) -> pa.RecordBatch:
+        """The values as columns; one with a value that does not fit has nulls, and goes to `left_out`."""
         arrays = []
         for values, column in zip(zip(*taken.values, strict=True), self.schema, strict=True):
             try:
-                kept = values if column.name not in (left_out or ()) else [None] * len(values)
+                kept = values if column.name not in left_out else [None] * len(values)
                 arrays.append(self.reader.array(kept, column.type))
-            except UNFIT as error:
-                problem = self._unfit(values, column, taken)
-                if left_out is None:
-                    raise problem from error
-                left_out[column.name] = problem
+            except UNFIT:
+                left_out[column.name] = self._unfit(values, column, taken)
                 arrays.append(pa.nulls(len(values), column.type))
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
@@ -174,13 +168,16 @@ class RowStream:
 
         number, value = next((number, value) for number, value in enumerate(values) if not fits(value))
         kind = str(column.type).replace("double", "float64")
-        why = SAMPLED_TYPES if self.fingerprint else self.reader.types_of
-        problem = f"{value!r:.80} is not {kind}, as {why}"
+        problem = f"{value!r:.80} is not {kind}, as {self.reader.types_of}"
         if reading.holds_half_character(value):
             problem = f"{value!a:.80}: {reading.HALF_CHARACTER}"
         file, row = position_in(taken.origins, taken.first_id + number)
         line = taken.lines[number] if taken.lines[number] >= 0 else None
         return DataError(problem, file=file, line=line, split=self.split, row=row, column=column.name)
+
+
+def _reasons(left_out: Mapping[str, DataError]) -> dict[str, dict[str, Any]]:
+    return {column: {"problem": error.problem, **error.where} for column, error in left_out.items()}
 
 
 class _Taken(NamedTuple):
@@ -220,7 +217,8 @@ def read_files(reader: Reader, files: Files, *, streaming: bool = False) -> Sour
     if sampled is None:
         return dict(kept_rows(key, lambda: {split: rows.raw() for split, rows in streams().items()}))
     others = streams()
-    train = replace(others.pop(sampled), fingerprint=files_fingerprint(files[sampled]))
+    content = store.digest([file_fingerprint(file) for file in files[sampled]])  # whatever the paths
+    train = replace(others.pop(sampled), fingerprint=content)
     key["types"] = [str(rows.schema) for rows in others.values()]
     stored = kept_rows(key, lambda: {split: rows.raw() for split, rows in others.items()}) if others else {}
     return {sampled: train, **stored}
@@ -235,8 +233,3 @@ def reader_of(read: Callable[[], object]) -> Reader:
     finally:
         _asked.reset(token)
     return asked[0]
-
-
-def files_fingerprint(files: Sequence[str]) -> str:
-    """32 hex digits of a hash of each file, whatever its path."""
-    return store.digest([file_fingerprint(file) for file in files])

@@ -16,7 +16,7 @@ import pyarrow.compute
 from runwright.dataset.readers import reading
 from runwright.dataset.readers.addresses import open_bytes
 from runwright.dataset.readers.reading import Files, Position, Reader, batches_to_learn, lines_of
-from runwright.errors import ConfigError, DataError, did_you_mean, listed
+from runwright.errors import ConfigError, DataError
 
 pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
 MAX_FIELD_CHARACTERS = 10_000_000  # a longer field means an unclosed quote, not a text
@@ -58,7 +58,7 @@ def other_dialect(names: Sequence[str]) -> str:
 class CsvReader(Reader):
     """Rows of delimited files, their cells as typed columns."""
 
-    types_of = "dataset.source.column_types asks"
+    types_of = "dataset.source.column_types asks, or the first rows of a stream are"
     delimiter: str
     quote: str | None  # None: quotes are ordinary characters
     encoding: str = "utf-8-sig"  # as `known_encoding` gives it
@@ -202,10 +202,8 @@ _PYTHON_TYPES: dict[Callable[[pa.DataType], bool], set[type]] = {
 class JsonReader(Reader):
     """Objects on lines of their own, in one list, or in a list in a `field` of one object."""
 
-    leaves_out = True
     encoding: str
     field: str | None
-    columns: tuple[str, ...] | None = None  # None: all
 
     def rows(self, at: Position, names: Sequence[str], /) -> Iterator[list[Any]]:
         """The values of each object; a key that it lacks is null."""
@@ -235,7 +233,6 @@ class JsonReader(Reader):
     def schemas(self, files: Files, sampled: str | None, /) -> dict[str, pa.Schema]:
         """All keys in any split with the types of their values; of `sampled` the first 10,000 rows count."""
         types: dict[str, pa.DataType] = {}
-        others: set[str] = set()
         for address in files[sampled] if sampled else ():
             with open_bytes(address, split=sampled) as stream:
                 is_list = stream.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
@@ -246,16 +243,10 @@ class JsonReader(Reader):
                 )
         for at, batch in batches_to_learn(files, sampled, self._objects):
             for name in dict.fromkeys(name for row in batch for name in row):
-                if self.columns is not None and name not in self.columns:
-                    others.add(name)
-                    continue
                 if reading.holds_half_character(name):
                     problem, column = reading.HALF_CHARACTER, ascii(name)
                     raise DataError(problem, file=at.address, split=at.split, column=column)
                 types[name] = _widened(types.get(name, pa.null()), [row.get(name) for row in batch])
-        if unknown := [name for name in self.columns or () if name not in types]:
-            hint = did_you_mean(unknown[0], others) or f"others are {listed(sorted(others))}"
-            raise ConfigError(f"dataset.source.columns: no row has {unknown[0]!r}; {hint}")
         fields = [(name, pa.string() if pa.types.is_null(kind) else kind) for name, kind in types.items()]
         return dict.fromkeys(files, pa.schema(fields))
 
