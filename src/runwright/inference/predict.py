@@ -1,14 +1,11 @@
 """Predictions from any input to any output, record by record."""
 
-import io
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from runwright.errors import ConfigError, DataError
 from runwright.inference.load import FinishedRun, predict_records
@@ -75,8 +72,6 @@ def write_predictions(
             predicted = predict_records(run, records, **options)
         if not run.ranks.is_first:
             return len(list(predicted))
-        if output and output_format == "npy":
-            return _write_vectors(output, predicted)
         with _opened(output) as stream:
             if output_format == "html":
                 rows = list(predicted)
@@ -115,19 +110,3 @@ def _opened(output: Path | None) -> Iterator[Any]:
         return
     with written_whole(output) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as stream:
         yield stream
-
-
-def _write_vectors(file: Path, records: Iterable[Mapping[str, Any]]) -> int:
-    """Write the predictions of records, which are vectors, as one array [N, D] float32; their number."""
-    vectors = [record["predicted"] for record in records]
-    try:
-        array = np.array(vectors or np.empty((0, 0)), dtype="<f4")
-    except (TypeError, ValueError):  # classes, spans, as many vectors as a text has tokens
-        array = np.empty(0)
-    if array.ndim != 2:
-        raise ConfigError("--output: a .npy file takes one vector for each text, as of sentence_embedding")
-    content = io.BytesIO()  # a FIFO has no position, which np.save asks for
-    np.save(content, array, allow_pickle=False)
-    with written_whole(file) as unfinished:
-        unfinished.write_bytes(content.getbuffer())
-    return len(vectors)
