@@ -344,6 +344,9 @@ def test_the_threshold_is_tuned_and_kept(tokenizer: Any) -> None:
     other = make(tokenizer, no_answer_threshold="tune")
     other.load_state_dict(task.state_dict())
     assert other.threshold == task.threshold
+    given = make(tokenizer, no_answer_threshold=0.25)
+    given.load_state_dict(task.state_dict())
+    assert given.threshold == 0.25
 
 
 # --- without answers, and wrong ones ------------------------------------------------------------------

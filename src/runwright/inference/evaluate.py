@@ -15,7 +15,7 @@ from runwright.config.folders import GLOBAL_GROUPS
 from runwright.config.redaction import Redactor, conceal, reveal
 from runwright.dataset.checks import require_columns
 from runwright.errors import ConfigError, DataError, Mistake, listed, raise_if_any
-from runwright.inference.load import FinishedRun, choosing, examples_of, load_run
+from runwright.inference.load import FinishedRun, choosing, examples_of, load_run, saved_config
 from runwright.inference.logits import keeping_logits, require_logits
 from runwright.inference.models import load_named
 from runwright.inference.named import Named
@@ -28,7 +28,7 @@ from runwright.report.tables import strict
 from runwright.report.terminal import duration
 from runwright.runs import outputs
 from runwright.runs.data_identity import DATA_FILE, evaluation_warnings
-from runwright.runs.folder import claim_folder, read_saved, seen_from_here
+from runwright.runs.folder import claim_folder, seen_from_here
 from runwright.runs.outputs import evaluate_split, judge
 from runwright.runs.resume import override_key, recorded_overrides, with_overrides
 from runwright.store import write_json
@@ -77,16 +77,9 @@ def evaluate_run(
         run = load_named(source, on_top_of([], overrides), device=device, allow_shadow=allow_shadow)
         run, folder = choosing(run, hypotheses), Path(run.config["output_dir"]).expanduser()
         return _evaluate_splits(run, folder, splits, other=None, **options)
-    composed = _compose(source, overrides, allow_shadow=allow_shadow) if overrides else {}
-    keys = [override_key(text) for text in overrides]
-    judging = {name: composed["task"][name] for name in JUDGING if f"task.{name}" in keys}
-    if tuned := [name for name, value in judging.items() if value == "tune"]:
-        raise ConfigError(f"task.{tuned[0]}: given tune, expected a number or null: only training tunes it")
-    strategy = composed.get("generation") or {} if composed else None
-    run = choosing(load_run(source, device=device, judging=judging, generation=strategy), hypotheses)
-    changed = {"metric": {}} | {key: composed[key] for key in TAKEN if key in composed} if composed else {}
-    run = replace(run, config={**run.config, "task": {**run.config["task"], **judging}, **changed})
-    other = any(_group(key) == "dataset" for key in keys)
+    config = _compose(source, overrides, allow_shadow=allow_shadow) if overrides else None
+    run = choosing(load_run(source, device=device, config=config), hypotheses)
+    other = any(_group(override_key(text)) == "dataset" for text in overrides)
     return _evaluate_splits(run, source, splits, other=other, **options)
 
 
@@ -213,14 +206,20 @@ def _group(key: str) -> str:
 
 
 def _compose(folder: Path, overrides: Sequence[str], *, allow_shadow: bool) -> Mapping[str, Any]:
-    """The run's configuration with these on top; with another data set, its overrides with these on top."""
-    refuse_kept(overrides, read_saved(folder))
-    if "dataset" not in map(override_key, overrides):
-        config, _ = with_overrides(folder, on_top_of([], overrides), allow_shadow=allow_shadow)
-        return reveal(seen_from_here(folder, config), but="tracker")
-    # Nothing is tracked here: the store's secrets are not needed.
-    recorded = [text for text in recorded_overrides(folder) if not override_key(text).startswith("tracker.")]
-    return compose_checked(on_top_of(recorded, overrides), allow_shadow=allow_shadow).config
+    """The run's configuration with what these change; another data set is composed as the run's was."""
+    saved, keys = saved_config(folder), [override_key(text) for text in overrides]
+    refuse_kept(overrides, saved)
+    if "dataset" in keys:  # nothing is tracked: the store's secrets are not needed
+        recorded = [text for text in recorded_overrides(folder) if _group(override_key(text)) != "tracker"]
+        composed = compose_checked(on_top_of(recorded, overrides), allow_shadow=allow_shadow).config
+    else:
+        changed, _ = with_overrides(folder, on_top_of([], overrides), allow_shadow=allow_shadow)
+        composed = reveal(seen_from_here(folder, changed), but="tracker")
+    judging = {name: composed["task"][name] for name in JUDGING if f"task.{name}" in keys}
+    if tuned := [name for name, value in judging.items() if value == "tune"]:
+        raise ConfigError(f"task.{tuned[0]}: given tune, expected a number or null: only training tunes it")
+    taken = {group: composed.get(group) for group in TAKEN}
+    return {**saved, "task": {**saved["task"], **judging}, **taken}
 
 
 def on_top_of(recorded: Sequence[str], overrides: Sequence[str]) -> list[str]:

@@ -89,7 +89,8 @@ class QuestionAnswering(Task):
         return {"no_answer_threshold": self.threshold}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.threshold = state["no_answer_threshold"]
+        if self.tuned_option:  # a number of the configuration stands
+            self.threshold = state["no_answer_threshold"]
 
     def tune(self, predictions: SpanPredictions, rows: Any) -> None:
         """Take the threshold with the best F1 over these rows."""
