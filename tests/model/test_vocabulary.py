@@ -228,7 +228,7 @@ def test_new_vectors_are_trained_beside_adapters(
     from runwright.model.lora import Lora
 
     _, folder = checkpoint("bert")
-    lora = Lora(rank=2, alpha=4.0, dropout=0.0, target_modules=None, rank_stabilized=False)
+    lora = Lora(rank=2, alpha=4.0, dropout=0.0, target_modules=None)
     model = load_with(tokenizer_of([*OWN, "new"]), name=folder, embeddings="by_token", lora=lora)
     trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     assert any("word_embeddings.modules_to_save" in name for name in trained)

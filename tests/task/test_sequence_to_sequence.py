@@ -222,7 +222,7 @@ def test_languages_are_put_at_sources_and_targets(make_task: Any) -> None:
 def test_adapters_are_what_is_trained(make_task: Any, make_model: Any) -> None:
     from runwright.model.lora import add_adapters
 
-    lora = Lora(rank=2, alpha=2.0, dropout=0.0, target_modules=None, rank_stabilized=False)
+    lora = Lora(rank=2, alpha=2.0, dropout=0.0, target_modules=None)
     for architecture in ("t5", "bart"):
         task, model = make_task(), make_model(architecture, "float32")
         batch = task.collate(encoded(task))

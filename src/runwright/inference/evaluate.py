@@ -129,11 +129,11 @@ def _evaluate_splits(
 
 def _learn_form(task: Any, rows: Mapping[str, Any]) -> None:
     """Let the task of a model by name learn how labels are written; their names are the model's."""
-    first, *_ = rows
+    split, *_ = rows
     try:
-        task.fit({"train": rows[first]})
+        task.fit({"train": rows[split]})
     except DataError as error:
-        where: Any = error.where | ({"split": first} if error.where["split"] == "train" else {})
+        where: Any = error.where | {"split": split}
         raise DataError(error.problem, **where) from error
 
 
@@ -237,9 +237,8 @@ def on_top_of(recorded: Sequence[str], overrides: Sequence[str]) -> list[str]:
         implied |= WHOLE
     if any(key.partition(".")[0] == "metric" for key in keys):
         implied |= {"trainer.best_metric": "loss", "trainer.best_mode": "min"}
-    replaced, others = {*keys, *implied}, "dataset" in keys
+    replaced, others = {*keys, *implied}, ("dataset.",) if "dataset" in keys else ()
     named = [(text, override_key(text)) for text in recorded]
-    named = [(text, key) for text, key in named if not (others and key.startswith("dataset."))]
-    remaining = [text for text, key in named if key not in replaced]
+    remaining = [text for text, key in named if not (key in replaced or key.startswith(others))]
     implied = {key: value for key, value in implied.items() if not any(name.startswith(key) for name in keys)}
     return [*remaining, *(f"{key}={value}" for key, value in implied.items()), *overrides]
