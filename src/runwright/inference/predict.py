@@ -2,8 +2,8 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,7 @@ def write_predictions(
         keeping_logits(run.task, logits),
         Progress(enabled=output is not None) as progress,
         progress.counting("predict") as on_progress,
+        ExitStack() as stack,
     ):
         options: Any = {"all_scores": all_scores, "on_progress": on_progress}
         if parts:
@@ -72,14 +73,17 @@ def write_predictions(
             predicted = predict_records(run, records, **options)
         if not run.ranks.is_first:
             return len(list(predicted))
-        with _opened(output) as stream:
-            if output_format == "html":
-                rows = list(predicted)
-                stream.write(predictions_page(rows, title=f"Predictions of {Path(run.folder).name}"))
-                return len(rows)
-            writer, count = RecordWriter(stream, format_name=output_format, columns=header), 0
-            for count, record in enumerate(predicted, start=1):  # noqa: B007 - it is returned
-                writer.write(record)
+        stream: Any = sys.stdout
+        if output:  # it appears under its name only when it is whole
+            unfinished = stack.enter_context(written_whole(output))
+            stream = stack.enter_context(unfinished.open("w", encoding="utf-8", newline=""))
+        if output_format == "html":
+            rows = list(predicted)
+            stream.write(predictions_page(rows, title=f"Predictions of {Path(run.folder).name}"))
+            return len(rows)
+        writer, count = RecordWriter(stream, format_name=output_format, columns=header), 0
+        for count, record in enumerate(predicted, start=1):  # noqa: B007 - it is returned
+            writer.write(record)
     return count
 
 
@@ -100,13 +104,3 @@ def require_masks(run: FinishedRun, texts: Sequence[str], *, quiet: bool = False
             raise DataError(f"given {text[:60]!r}, expected a text with {mask} in place of a token", row=row)
         if count > 1 and not quiet:
             print(f"{text[:60]!r} has {count} masks: each is filled alone", file=sys.stderr)
-
-
-@contextmanager
-def _opened(output: Path | None) -> Iterator[Any]:
-    """Standard output, or a file that appears under its name only when it is whole."""
-    if output is None:
-        yield sys.stdout
-        return
-    with written_whole(output) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as stream:
-        yield stream
