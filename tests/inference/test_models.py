@@ -139,21 +139,19 @@ def test_masks_are_filled_with_the_likeliest_tokens(
 def test_features_are_the_states_of_a_layer(
     model_folder: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder, file = model_folder("bert"), tmp_path / "vectors.npy"
+    folder, file = model_folder("bert"), tmp_path / "vectors.jsonl"
     states = [forward(folder, text, kind="BertModel", output_hidden_states=True) for text in TEXTS]
-    command = ["predict", str(folder), *TEXTS, "--output", str(file), "--features"]
-    assert main([*command, "token"]) == 2
-    assert "one vector for each text" in line_of(capsys)
     lines = ["--features", "token", "--layer", "1"]
     assert main(["predict", str(folder), *TEXTS, *lines]) == 0
     for line, expected in zip(capsys.readouterr().out.splitlines(), states, strict=True):
         np.testing.assert_allclose(json.loads(line)["predicted"], expected.hidden_states[1][0], atol=1e-6)
     rows = tmp_path / "texts.csv"
     rows.write_text("\n".join(["text", *TEXTS]), encoding="utf-8")
-    command[2:5] = ["--file", str(rows)]
-    assert main([*command, "pooled"]) == 0
+    flags = ["--file", str(rows), "--output", str(file), "--features", "pooled"]
+    assert main(["predict", str(folder), *flags]) == 0
     means = [expected.last_hidden_state[0].mean(0).numpy() for expected in states]
-    np.testing.assert_allclose(np.load(file), means, rtol=1e-5, atol=1e-5)
+    vectors = [json.loads(line)["predicted"] for line in file.read_text(encoding="utf-8").splitlines()]
+    np.testing.assert_allclose(vectors, means, rtol=1e-5, atol=1e-5)
     plain = runwright.pipeline(folder, "feature-extraction")(TEXTS[0])
     np.testing.assert_allclose(plain, states[0].last_hidden_state, rtol=1e-5, atol=1e-5)
 

@@ -1,4 +1,4 @@
-"""Search by meaning: an index of a real run over a file, queries, what no longer fits; vectors as .npy."""
+"""Search by meaning: an index of a real run over a file, queries, what no longer fits."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import csv
 import io
 import itertools
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -135,29 +133,6 @@ def test_csv_has_a_column_for_every_key_of_a_file(run: Path, tmp_path: Path) -> 
     assert main(["predict", str(run), "--file", str(file), "--output", str(target)]) == 0
     with target.open(encoding="utf-8", newline="") as stream:
         assert [row["place_page"] for row in csv.DictReader(stream)] == ["", "3"]
-
-
-def test_vectors_of_a_file_are_one_array(run: Path, tmp_path: Path) -> None:
-    from runwright.inference.load import load_run
-    from runwright.inference.search import embed
-
-    file, target = run.parents[2] / "texts.txt", tmp_path / "vectors.npy"
-    assert main(["predict", str(run), "--file", str(file), "--output", str(target)]) == 0
-    vectors = np.load(target, allow_pickle=False)
-    np.testing.assert_allclose(vectors, embed(load_run(run), TEXTS), atol=1e-6)
-
-
-def test_vectors_may_go_into_a_fifo_and_be_none(run: Path, tmp_path: Path) -> None:
-    fifo, empty = tmp_path / "fifo.npy", tmp_path / "empty.txt"
-    os.mkfifo(fifo)
-    empty.touch()
-    for file, shape in ((run.parents[2] / "texts.txt", len(TEXTS)), (empty, 0)):
-        flags = ["--file", str(file), "--output", str(fifo)]
-        with ThreadPoolExecutor() as pool:
-            read = pool.submit(fifo.read_bytes)
-            assert main(["predict", str(run), *flags]) == 0
-            assert len(np.load(io.BytesIO(read.result(timeout=30)), allow_pickle=False)) == shape
-    assert fifo.is_fifo()
 
 
 def test_principal_components_are_those_of_scikit_learn() -> None:

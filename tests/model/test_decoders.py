@@ -105,7 +105,7 @@ def test_an_encoder_is_not_taken_for_a_decoder(make: Callable[..., Any], archite
 def test_adapters_of_a_decoder_leave_its_head_as_it_is(
     make: Callable[..., Any], architecture: str, tied: bool
 ) -> None:
-    lora = Lora(rank=2, alpha=4.0, dropout=0.0, target_modules=None, rank_stabilized=False)
+    lora = Lora(rank=2, alpha=4.0, dropout=0.0, target_modules=None)
     model = add_adapters(make(architecture, config={"tie_word_embeddings": tied}), lora, new=set())
     names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     assert names

@@ -22,7 +22,6 @@ OPTIONS: dict[str, Any] = {
     "alpha": 4.0,
     "dropout": 0.0,
     "target_modules": None,
-    "rank_stabilized": False,
 }
 ARCHITECTURES = ["bert", "roberta", "electra", "deberta-v2", "gpt2"]
 

@@ -76,7 +76,11 @@ def test_options_that_cannot_work_are_refused(
 
 @pytest.mark.parametrize(
     ("architecture", "message"),
-    [("bertt", "did you mean 'bert'"), ("vit", "cannot build 'vit'")],
+    [
+        ("bertt", "did you mean 'bert'"),
+        ("vit", "cannot build 'vit'"),
+        ("encoder-decoder", "take model=encoder_decoder"),
+    ],
 )
 def test_an_architecture_that_is_unknown_or_has_no_such_head_is_refused(
     make_small: Callable[..., Any],

@@ -72,16 +72,6 @@ def test_a_push_is_one_private_commit_and_a_second_one_sends_nothing(
     assert hub.tokens <= {None, f"Bearer {hub.environment['HF_TOKEN']}"}
 
 
-def test_a_branch_has_its_own_commit(hub: Any, folder: Path) -> None:
-    words = ["push", str(folder), "--to", "me/model", "--yes"]
-    assert main(words) == 0
-    (folder / "config.json").write_text('{"hidden_size": 8}')
-    assert main([*words, "--revision", "int8"]) == 0
-    branches = hub.repositories["models/me/model"].branches
-    assert {name: len(commits) for name, commits in branches.items()} == {"main": 1, "int8": 2}
-    assert branches["int8"][-1]["config.json"] == b'{"hidden_size": 8}'
-
-
 def test_what_everybody_sees_must_be_asked_for(
     hub: Any, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

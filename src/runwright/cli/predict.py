@@ -29,7 +29,6 @@ EXAMPLES = """examples:
   runwright predict latest --all-scores < lines.txt > predictions.jsonl
   runwright predict latest:mnli --labels sport,politics,science \\
       "The rover has landed."
-  runwright predict latest:stsb_bi --file lines.txt --output vectors.npy
   runwright predict latest:stories "Once upon a time" --generation sample \\
       --set temperature=0.8 --set max_new_tokens=50
   runwright predict owner/name "What a film!"
@@ -42,7 +41,7 @@ line of text is one text, or a pair with a tab between.
 RUN is a folder, an id, latest or latest:NAME; or a model that is no run: a
 folder, package:NAME/folder or a hub's owner/name."""
 
-OUTPUT_FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".json": "jsonl", ".npy": "npy", ".html": "html"}
+OUTPUT_FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".json": "jsonl", ".html": "html"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="column of the text in the input (twice for a pair); default: as in training",
     )
-    help_text = "jsonl, csv, html or, of vectors, npy; default: jsonl on standard output"
+    help_text = "jsonl, csv or html; default: jsonl on standard output"
     parser.add_argument("--output", metavar="FILE", type=Path, help=help_text)
     parser.add_argument("--all-scores", action="store_true", help="the score of every class")
     parser.add_argument("--html", metavar="FILE", type=Path, help="a page with tags and answers marked")

@@ -12,7 +12,7 @@ USAGE = """runwright push [options] [--to OWNER/NAME|./FOLDER] RUN|FOLDER
        runwright push [options] --to TARGET --dataset [group=option] [key=value]"""
 EXAMPLES = """examples:
   runwright push latest --to me/reviews  the best model, private; it asks first
-  runwright push ./export --to me/reviews --public --revision int8 --yes
+  runwright push ./export --to me/reviews-int8 --public --yes
   runwright push latest --to ./published          a local folder
   runwright push --dataset dataset=vader --to me/vader
 
@@ -30,7 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--public", action="store_true", help="everybody may see it (default: its owner alone)")
     add("--include", metavar="PATTERN", action="append", default=[], help="other files, as '*.csv'")
     add("--message", metavar="TEXT", help="of the commit")
-    add("--revision", metavar="BRANCH", help="a branch, made where there is none; default: main")
     add("--yes", action="store_true", help="do not ask")
     add("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
 
@@ -96,5 +95,5 @@ def _push(args: argparse.Namespace, folder: Path) -> int:
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             print("nothing was sent")
             return 1
-    print(hub.push(upload, args.to, private=not args.public, message=args.message, revision=args.revision))
+    print(hub.push(upload, args.to, private=not args.public, message=args.message))
     return 0

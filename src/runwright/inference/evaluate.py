@@ -15,7 +15,7 @@ from runwright.config.folders import GLOBAL_GROUPS
 from runwright.config.redaction import Redactor, conceal, reveal
 from runwright.dataset.checks import require_columns
 from runwright.errors import ConfigError, DataError, Mistake, listed, raise_if_any
-from runwright.inference.load import FinishedRun, choosing, examples_of, load_run
+from runwright.inference.load import FinishedRun, choosing, examples_of, load_run, saved_config
 from runwright.inference.logits import keeping_logits, require_logits
 from runwright.inference.models import load_named
 from runwright.inference.named import Named
@@ -28,7 +28,7 @@ from runwright.report.tables import strict
 from runwright.report.terminal import duration
 from runwright.runs import outputs
 from runwright.runs.data_identity import DATA_FILE, evaluation_warnings
-from runwright.runs.folder import claim_folder, read_saved, seen_from_here
+from runwright.runs.folder import claim_folder, seen_from_here
 from runwright.runs.outputs import evaluate_split, judge
 from runwright.runs.resume import override_key, recorded_overrides, with_overrides
 from runwright.store import write_json
@@ -76,14 +76,9 @@ def evaluate_run(
         run = load_named(source, on_top_of([], overrides), device=device)
         run, folder = choosing(run, hypotheses), Path(run.config["output_dir"]).expanduser()
         return _evaluate_splits(run, folder, splits, other=None, **options)
-    composed = _compose(source, overrides) if overrides else {}
-    keys = [override_key(text) for text in overrides]
-    judging = {name: composed["task"][name] for name in JUDGING if f"task.{name}" in keys}
-    strategy = composed.get("generation") or {} if composed else None
-    run = choosing(load_run(source, device=device, judging=judging, generation=strategy), hypotheses)
-    changed = {"metric": {}} | {key: composed[key] for key in TAKEN if key in composed} if composed else {}
-    run = replace(run, config={**run.config, "task": {**run.config["task"], **judging}, **changed})
-    other = any(_group(key) == "dataset" for key in keys)
+    config = _compose(source, overrides) if overrides else None
+    run = choosing(load_run(source, device=device, config=config), hypotheses)
+    other = any(_group(override_key(text)) == "dataset" for text in overrides)
     return _evaluate_splits(run, source, splits, other=other, **options)
 
 
@@ -133,11 +128,11 @@ def _evaluate_splits(
 
 def _learn_form(task: Any, rows: Mapping[str, Any]) -> None:
     """Let the task of a model by name learn how labels are written; their names are the model's."""
-    first, *_ = rows
+    split, *_ = rows
     try:
-        task.fit({"train": rows[first]})
+        task.fit({"train": rows[split]})
     except DataError as error:
-        where: Any = error.where | ({"split": first} if error.where["split"] == "train" else {})
+        where: Any = error.where | {"split": split}
         raise DataError(error.problem, **where) from error
 
 
@@ -210,14 +205,18 @@ def _group(key: str) -> str:
 
 
 def _compose(folder: Path, overrides: Sequence[str]) -> Mapping[str, Any]:
-    """The run's configuration with these on top; with another data set, its overrides with these on top."""
-    refuse_kept(overrides, read_saved(folder))
-    if "dataset" not in map(override_key, overrides):
-        config = with_overrides(folder, on_top_of([], overrides))
-        return reveal(seen_from_here(folder, config), but="tracker")
-    # Nothing is tracked here: the store's secrets are not needed.
-    recorded = [text for text in recorded_overrides(folder) if not override_key(text).startswith("tracker.")]
-    return compose_checked(on_top_of(recorded, overrides)).config
+    """The run's configuration with what these change; another data set is composed as the run's was."""
+    saved, keys = saved_config(folder), [override_key(text) for text in overrides]
+    refuse_kept(overrides, saved)
+    if "dataset" in keys:  # nothing is tracked: the store's secrets are not needed
+        recorded = [text for text in recorded_overrides(folder) if _group(override_key(text)) != "tracker"]
+        composed = compose_checked(on_top_of(recorded, overrides)).config
+    else:
+        changed = with_overrides(folder, on_top_of([], overrides))
+        composed = reveal(seen_from_here(folder, changed), but="tracker")
+    judging = {name: composed["task"][name] for name in JUDGING if f"task.{name}" in keys}
+    taken = {group: composed.get(group) for group in TAKEN}
+    return {**saved, "task": {**saved["task"], **judging}, **taken}
 
 
 def on_top_of(recorded: Sequence[str], overrides: Sequence[str]) -> list[str]:
@@ -235,9 +234,8 @@ def on_top_of(recorded: Sequence[str], overrides: Sequence[str]) -> list[str]:
         implied |= WHOLE
     if any(key.partition(".")[0] == "metric" for key in keys):
         implied |= {"trainer.best_metric": "loss", "trainer.best_mode": "min"}
-    replaced, others = {*keys, *implied}, "dataset" in keys
+    replaced, others = {*keys, *implied}, ("dataset.",) if "dataset" in keys else ()
     named = [(text, override_key(text)) for text in recorded]
-    named = [(text, key) for text, key in named if not (others and key.startswith("dataset."))]
-    remaining = [text for text, key in named if key not in replaced]
+    remaining = [text for text, key in named if not (key in replaced or key.startswith(others))]
     implied = {key: value for key, value in implied.items() if not any(name.startswith(key) for name in keys)}
     return [*remaining, *(f"{key}={value}" for key, value in implied.items()), *overrides]

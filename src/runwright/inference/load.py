@@ -65,33 +65,24 @@ class FinishedRun:
             raise ConfigError(f"--text-column: given {len(own)}, expected {len(names)}: {', '.join(names)}")
         if own:
             return {name: (column,) for name, column in zip(names, own, strict=True)}
-        renamed = self.config["dataset"].get("columns") or {}
-        choices = {name: (task.words_column, name) for name in names}
-        return {
-            name: tuple(filter(None, (either for one in both for either in (renamed.get(one), one))))
-            for name, both in choices.items()
-        }
+        renamed, words = self.config["dataset"].get("columns") or {}, task.words_column
+        choices = {name: (renamed.get(words), words, renamed.get(name), name) for name in names}
+        return {name: tuple(filter(None, columns)) for name, columns in choices.items()}
 
 
 def load_run(
-    folder: Path,
-    *,
-    device: str | None = None,
-    judging: Mapping[str, Any] | None = None,
-    generation: Mapping[str, Any] | None = None,
+    folder: Path, *, device: str | None = None, config: Mapping[str, Any] | None = None
 ) -> FinishedRun:
     """The best model of a run, or an export, with tokenizer and task; raises CheckpointError without one.
 
-    `judging` are options of the task, `generation` a strategy, in place of the run's; an empty one is none.
+    `config` stands in place of the run's own configuration.
     """
     if not has_model(folder):
         problem = f"run {folder} has no best model; its status is {read_run(folder)['status']}"
         raise CheckpointError(f"{problem}, and {folder / 'log.txt'} says why; train it to its end")
     about = read_json(folder / EXPORT_FILE)
     best = folder if about else folder / "best"
-    # Nothing is tracked here: the store's secrets are not needed.
-    config = reveal(read_saved(folder), but="tracker")
-    config = config if generation is None else {**config, "generation": generation or None}
+    config = config or saved_config(folder)
     # Saved beside the model, whichever function of the user's made it.
     tokenizer = load_pretrained(name=str(best.resolve()), revision=None, padding_side=None, special_tokens={})
     form = about.get("format", "safetensors")
@@ -99,7 +90,7 @@ def load_run(
         raise ConfigError(f"--device: given cuda, expected cpu: {folder} is run by onnxruntime on the CPU")
     if form == "torch":
         raise ConfigError(f"{folder}: torch.export.load unpickles, which may run code; predict with an onnx")
-    task = build.build_task({**config, "task": {**config["task"], **(judging or {})}}, tokenizer)
+    task = build.build_task(config, tokenizer)
     try:
         task.load_state_dict(json.loads((folder / "task.json").read_text(encoding="utf-8")))
         # Nothing is unpickled.
@@ -141,25 +132,28 @@ def choosing(run: FinishedRun, hypotheses: Hypotheses | None) -> FinishedRun:
     return replace(run, task=ZeroShot(run.task, hypotheses=hypotheses)) if hypotheses else run
 
 
-def strategy_of(folder: Path, overrides: Sequence[str] = ()) -> Mapping[str, Any] | None:
-    """The decoding strategy for texts of a run: its own, else greedy, with overrides of `generation` on top.
+def saved_config(folder: Path) -> dict[str, Any]:
+    """The configuration of a run; nothing is tracked here, so that the store's secrets are not needed."""
+    return reveal(read_saved(folder), but="tracker")
 
-    None where the task of the run generates no texts; raises ConfigError for overrides then.
+
+def generating_config(folder: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The configuration of a run, which generates texts as its own, else greedily, with overrides on top.
+
+    Raises ConfigError for overrides of anything but `generation`, and where the task generates no texts.
     """
-    saved = read_saved(folder)
-    generates, own = generates_texts(saved["task"]), saved.get("generation")
+    config = saved_config(folder)
+    generates, own = generates_texts(config["task"]), config.get("generation")
     keys = [override_key(text) for text in overrides]
     if others := [key for key in keys if not (generates and key.startswith("generation"))]:
-        expected = (
-            "an option of generation: a run keeps all else" if generates else "nothing: it writes no texts"
-        )
+        expected = "an option of generation, for a run that writes texts: it keeps all else"
         raise ConfigError(f"--set: given {others[0]}, expected {expected}")
-    if not generates:
-        return None
     if overrides:
         usual = [] if own is not None or "generation" in keys else ["generation=greedy"]
-        return reveal(with_overrides(folder, [*usual, *overrides]), but="tracker")["generation"]
-    return own if own is not None else compose(["generation=greedy"]).config["generation"]
+        own = reveal(with_overrides(folder, [*usual, *overrides]), but="tracker")["generation"]
+    elif generates and own is None:
+        own = compose(["generation=greedy"]).config["generation"]
+    return {**config, "generation": own}
 
 
 def predict_records(

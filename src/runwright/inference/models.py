@@ -21,7 +21,7 @@ from runwright.config.tag_schemes import LETTERS, misfits
 from runwright.config.targets import GROUPS, instantiate
 from runwright.errors import ConfigError, did_you_mean, listed
 from runwright.inference.features import TokenStates, states_of_layer
-from runwright.inference.load import FinishedRun, choosing, finish, load_run, strategy_of
+from runwright.inference.load import FinishedRun, choosing, finish, generating_config, load_run
 from runwright.inference.named import Named
 from runwright.model.parameters import max_positions
 from runwright.model.pretrained import loading, open_config
@@ -62,7 +62,7 @@ def open_model(
     A name takes overrides of `task`, `tokenizer` and `model` too.
     """
     if isinstance(source, Path):
-        run = load_run(source, device=device, generation=strategy_of(source, overrides))
+        run = load_run(source, device=device, config=generating_config(source, overrides))
     else:
         run = load_named(source, overrides, device=device, idle=UNUSED)
     return choosing(run, hypotheses)

@@ -1,14 +1,11 @@
 """Predictions from any input to any output, record by record."""
 
-import io
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from runwright.errors import ConfigError, DataError
 from runwright.inference.load import FinishedRun, predict_records
@@ -67,6 +64,7 @@ def write_predictions(
         keeping_logits(run.task, logits),
         Progress(enabled=output is not None) as progress,
         progress.counting("predict") as on_progress,
+        ExitStack() as stack,
     ):
         options: Any = {"all_scores": all_scores, "on_progress": on_progress}
         if parts:
@@ -75,16 +73,17 @@ def write_predictions(
             predicted = predict_records(run, records, **options)
         if not run.ranks.is_first:
             return len(list(predicted))
-        if output and output_format == "npy":
-            return _write_vectors(output, predicted)
-        with _opened(output) as stream:
-            if output_format == "html":
-                rows = list(predicted)
-                stream.write(predictions_page(rows, title=f"Predictions of {Path(run.folder).name}"))
-                return len(rows)
-            writer, count = RecordWriter(stream, format_name=output_format, columns=header), 0
-            for count, record in enumerate(predicted, start=1):  # noqa: B007 - it is returned
-                writer.write(record)
+        stream: Any = sys.stdout
+        if output:  # it appears under its name only when it is whole
+            unfinished = stack.enter_context(written_whole(output))
+            stream = stack.enter_context(unfinished.open("w", encoding="utf-8", newline=""))
+        if output_format == "html":
+            rows = list(predicted)
+            stream.write(predictions_page(rows, title=f"Predictions of {Path(run.folder).name}"))
+            return len(rows)
+        writer, count = RecordWriter(stream, format_name=output_format, columns=header), 0
+        for count, record in enumerate(predicted, start=1):  # noqa: B007 - it is returned
+            writer.write(record)
     return count
 
 
@@ -105,29 +104,3 @@ def require_masks(run: FinishedRun, texts: Sequence[str], *, quiet: bool = False
             raise DataError(f"given {text[:60]!r}, expected a text with {mask} in place of a token", row=row)
         if count > 1 and not quiet:
             print(f"{text[:60]!r} has {count} masks: each is filled alone", file=sys.stderr)
-
-
-@contextmanager
-def _opened(output: Path | None) -> Iterator[Any]:
-    """Standard output, or a file that appears under its name only when it is whole."""
-    if output is None:
-        yield sys.stdout
-        return
-    with written_whole(output) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as stream:
-        yield stream
-
-
-def _write_vectors(file: Path, records: Iterable[Mapping[str, Any]]) -> int:
-    """Write the predictions of records, which are vectors, as one array [N, D] float32; their number."""
-    vectors = [record["predicted"] for record in records]
-    try:
-        array = np.array(vectors or np.empty((0, 0)), dtype="<f4")
-    except (TypeError, ValueError):  # classes, spans, as many vectors as a text has tokens
-        array = np.empty(0)
-    if array.ndim != 2:
-        raise ConfigError("--output: a .npy file takes one vector for each text, as of sentence_embedding")
-    content = io.BytesIO()  # a FIFO has no position, which np.save asks for
-    np.save(content, array, allow_pickle=False)
-    with written_whole(file) as unfinished:
-        unfinished.write_bytes(content.getbuffer())
-    return len(vectors)

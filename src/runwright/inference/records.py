@@ -86,11 +86,10 @@ class Records:
         for address in self.files:
             at, file = Position(address=address), self.name if self._is_input else address
             with self._naming():
-                records = counted(self._reader.records(at), at) if _beginning_of(address).strip() else ()
-                if format_of(self._reader) == "text":
-                    texts = (record["text"] for record in records)
-                    records = (_text_record(text, self._columns, row, file) for row, text in enumerate(texts))
-                yield from _checked(records, self._columns, file)
+                rows = counted(self._reader.records(at), at) if _beginning_of(address).strip() else ()
+                is_text = format_of(self._reader) == "text"
+                values = (row["text"] for row in rows) if is_text else rows
+                yield from as_records(values, self._columns, file=file)
 
     @contextmanager
     def _naming(self) -> Iterator[None]:
@@ -173,20 +172,21 @@ def as_records(
 ) -> Iterator[dict[str, Any]]:
     """Records of texts, or of records themselves; a tab separates the texts of a pair.
 
-    Raises DataError, which names the `file` they come from, for what is neither and as `read_records` does.
+    Raises DataError, which names the `file` they come from, for what is neither and for a record without its
+    texts.
     """
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         problem = f"expected a list of texts or records, given {values!r:.60}; put it into brackets: [...]"
         raise DataError(problem)
-
-    def as_record(row: int, value: Any) -> dict[str, Any]:
-        if isinstance(value, str):
-            return _text_record(value, columns, row, file)
-        if not isinstance(value, Mapping):
+    for row, value in enumerate(values):
+        if not isinstance(value, str | Mapping):
             raise DataError(f"expected a text, or a record with named texts, given {value!r:.60}", row=row)
-        return dict(value)
-
-    yield from _checked((as_record(row, value) for row, value in enumerate(values)), columns, file)
+        record = _text_record(value, columns, row, file) if isinstance(value, str) else dict(value)
+        texts_of(record, columns, row=row, file=file)
+        for column, inner in record.items():
+            if reading.holds_half_character(inner):
+                raise DataError(reading.HALF_CHARACTER, file=file, row=row, column=column)
+        yield record
 
 
 def texts_of(
@@ -216,17 +216,5 @@ def _text_record(text: str, columns: Columns, row: int, address: str | None) -> 
     texts = text.split("\t") if len(names) > 1 else [text]
     if len(texts) != len(names):
         expected = f"{len(names)} texts ({', '.join(names)}), with a tab between them"
-        expected += f" or as {len(names)} arguments" if address == "arguments" else ""
         raise DataError(f"this run takes {expected}, given {text[:60]!r}", file=address, row=row)
     return dict(zip(names, texts, strict=True))
-
-
-def _checked(
-    records: Iterable[dict[str, Any]], columns: Columns, address: str | None
-) -> Iterator[dict[str, Any]]:
-    for row, record in enumerate(records):
-        texts_of(record, columns, row=row, file=address)
-        for column, value in record.items():
-            if reading.holds_half_character(value):
-                raise DataError(reading.HALF_CHARACTER, file=address, row=row, column=column)
-        yield record

@@ -16,10 +16,10 @@ class BestModel(PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Read the weights, which are safetensors, and the tokenizer; nothing is fetched."""
-        from runwright.inference.load import load_run, predict_records, strategy_of
+        from runwright.inference.load import generating_config, load_run, predict_records
 
         folder = Path(context.artifacts["run"])
-        self.run, self.predict_records = load_run(folder, generation=strategy_of(folder)), predict_records
+        self.run, self.predict_records = load_run(folder, config=generating_config(folder)), predict_records
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> Any:
         """One row for each text, in their order, from the text columns or from a list of texts."""

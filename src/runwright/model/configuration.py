@@ -60,19 +60,19 @@ def set_dropout(config: PreTrainedConfig, dropout: float | None) -> None:
 
 def set_padding(
     config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFast, *, embeddings: Embeddings
-) -> int:
-    """Make model and tokenizer agree on the padding token; by how much its number changed.
+) -> bool:
+    """Make model and tokenizer agree on the padding token; True where its number changed.
 
     This comes before the model: layers are made for that number, and decoder heads look for it.
     """
     wanted: Any = tokenizer.pad_token_id
     former = getattr(config, "pad_token_id", None)
     if wanted is None or wanted == former:
-        return 0
+        return False
     is_new = wanted >= getattr(config, "vocab_size", wanted + 1)
     if former is None:
         config.pad_token_id = None if is_new else wanted  # a new token gets its vector first
-        return 0
+        return False
     if is_new or (embeddings == "by_number" and wanted != tokenizer.eos_token_id):
         raise ConfigError(
             f"tokenizer.name: the tokenizer pads with token {wanted}, the model with {former}; take the "
@@ -80,7 +80,7 @@ def set_padding(
             f"model.embeddings=by_token one that pads with one of the {config.vocab_size} tokens of the model"
         )
     config.pad_token_id = wanted
-    return wanted - former
+    return True
 
 
 def check_model(model: PreTrainedModel, head: Head) -> None:

@@ -25,7 +25,6 @@ class Lora:
     alpha: PositiveFloat
     dropout: OpenFraction
     target_modules: list[str] | Literal["all-linear"] | None
-    rank_stabilized: bool
 
 
 def add_adapters(model: PreTrainedModel, lora: Lora, *, new: set[str]) -> nn.Module:
@@ -49,7 +48,6 @@ def add_adapters(model: PreTrainedModel, lora: Lora, *, new: set[str]) -> nn.Mod
         target_modules=lora.target_modules,
         exclude_modules="|".join(rf"{re.escape(name)}(\..*)?" for name in whole) or None,
         modules_to_save=whole,
-        use_rslora=lora.rank_stabilized,
     )
     try:
         with warnings.catch_warnings():

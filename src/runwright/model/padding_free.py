@@ -44,13 +44,12 @@ def use_padding_free(model: Any) -> str:
     The model is compared with itself on two documents first, and left as it was where it differs. On another
     device it runs padded: a call for each document would cost more there than the padding.
     """
-    if reason := "" if is_outline(model) else _use(model):
+    if reason := "" if is_outline(model) else _use(without_adapters(model)):
         log.info("texts are padded: %s", reason)
     return reason
 
 
 def _use(model: Any) -> str:
-    model = without_adapters(model)
     config: Any = getattr(model, "config", None)
     architecture = getattr(config, "model_type", type(model).__name__)
     if architecture not in ARCHITECTURES:

@@ -61,7 +61,7 @@ def load(
         setattr(config, key, value)
     configuration.set_dropout(config, dropout)
     outline = torch.get_default_device().type == "meta"
-    moved = 0 if outline else configuration.set_padding(config, tokenizer, embeddings=embeddings)
+    has_moved = not outline and configuration.set_padding(config, tokenizer, embeddings=embeddings)
     if config.is_encoder_decoder and head.auto_class == "AutoModelForCausalLM":
         raise ConfigError(f"model.name: {name!r} is an encoder with a decoder; take a decoder alone, as gpt2")
     execution = {"dtype": dtype, "attn_implementation": None if attention == "auto" else attention}
@@ -76,7 +76,10 @@ def load(
         freeze_parts(model, freeze, new=new)
         return model
     configuration.set_global_attention(model)
-    _move_positions(model, moved)
+    positions = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
+    if has_moved and any(getattr(module, "padding_idx", None) is not None for module in positions):
+        problem = f"positions of {type(model).__name__} count on from the number of the padding"
+        raise ConfigError(f"tokenizer: {problem}; take one that pads with the same number as the model's own")
     if not new and head.label_names and former_names != head.label_names:
         labels = listed(former_names), listed(head.label_names)
         log.warning("the head was trained for the labels %s, in this order; the task has %s", *labels)
@@ -202,19 +205,6 @@ def fit_vocabulary(
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id  # one of the new tokens
     return set()
-
-
-def _move_positions(model: PreTrainedModel, by: int) -> None:
-    """Put each position where it is looked for once the number of the padding has changed `by` so much.
-
-    RoBERTa and its kin count the positions from that number on. Where it grew, the last ones are lost.
-    """
-    for name, module in model.named_modules():
-        counts_on = name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None
-        if by and counts_on:
-            weight = module.get_parameter("weight")
-            weight.data = weight.data.roll(by, dims=0)
-            log.info("%s: moved by %+d rows, as the number of the padding", name, by)
 
 
 def _match_tokens(

@@ -76,10 +76,17 @@ def _build(
 
     execution: Any = {"dtype": dtype, "attn_implementation": None if attention == "auto" else attention}
     architecture, names = base.model_type, [*base.to_dict(), *base.attribute_map]
+    if architecture == "encoder-decoder":
+        raise ConfigError("model: given two halves, which start from checkpoints; take model=encoder_decoder")
     if "n_inner" in names and "intermediate_size" in config:  # GPT-2's name for it
         config = {**config, "n_inner": config["intermediate_size"]}
         del config["intermediate_size"]
-    _check_options(config, architecture, names)
+    for option in config:
+        if option not in names:
+            hint = did_you_mean(option, names)
+            raise ConfigError(
+                f"model.config.{option}: {architecture!r} has no such option; {hint}".rstrip("; ")
+            )
     options = {**config, **configuration.special_token_ids(base, tokenizer)}
     options |= configuration.head_options(head)
     if options.get(POSITIONS, 0) is None:
@@ -88,8 +95,6 @@ def _build(
         options.setdefault("num_key_value_heads", config["num_attention_heads"])
     options["vocab_size"] = len(tokenizer)
     try:
-        if architecture == "encoder-decoder":
-            options |= {name: _part(config.get(name), name, tokenizer) for name in ("encoder", "decoder")}
         filled = type(base)(**saved | {base.attribute_map.get(name, name): v for name, v in options.items()})
         configuration.set_dropout(filled, dropout)
         with configuration.quiet_transformers():
@@ -106,27 +111,3 @@ def _build(
     if attention == "auto":
         use_padding_free(model)
     return model
-
-
-def _part(config: Any, name: str, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    """The configuration of an encoder or a decoder: its `model_type` and what differs from the defaults."""
-    from transformers import CONFIG_MAPPING
-
-    architecture = str(config.get("model_type")) if isinstance(config, dict) else ""
-    if architecture not in CONFIG_MAPPING:
-        expected = "options with a model_type, as {model_type: bert, hidden_size: 128}"
-        raise ConfigError(f"model.config.{name}: given {config!r}, expected {expected}")
-    defaults = CONFIG_MAPPING[architecture]()
-    choices = ["model_type", *defaults.to_dict(), *defaults.attribute_map]
-    _check_options(config, architecture, choices, key=f"model.config.{name}")
-    options = {**config, **configuration.special_token_ids(defaults, tokenizer), "vocab_size": len(tokenizer)}
-    return options | ({"is_decoder": True, "add_cross_attention": True} if name == "decoder" else {})
-
-
-def _check_options(
-    config: dict[str, Any], architecture: str, choices: list[str], *, key: str = "model.config"
-) -> None:
-    for name in config:
-        if name not in choices:
-            hint = did_you_mean(name, choices)
-            raise ConfigError(f"{key}.{name}: {architecture!r} has no such option; {hint}".rstrip("; "))

@@ -93,9 +93,7 @@ def copy(upload: Upload, target: Path) -> Path:
     return target
 
 
-def push(
-    upload: Upload, repo: str, *, private: bool, message: str | None = None, revision: str | None = None
-) -> str:
+def push(upload: Upload, repo: str, *, private: bool, message: str | None = None) -> str:
     """Send the files as one commit, to a repository that is made where there is none; the commit's address.
 
     Files that the hub has already are not sent again. Raises TrackingError where it does not take them, where
@@ -113,10 +111,7 @@ def push(
     try:
         api.create_repo(repo, repo_type=kind, private=private, exist_ok=True)
         if bool(api.repo_info(repo, repo_type=kind).private) == private:
-            if revision:
-                api.create_branch(repo, repo_type=kind, branch=revision, exist_ok=True)
-            done = api.create_commit(repo, files, commit_message=message, repo_type=kind, revision=revision)
-            return done.commit_url
+            return api.create_commit(repo, files, commit_message=message, repo_type=kind).commit_url
     except Exception as error:
         reason = " ".join(redact(f"{error or type(error).__name__} {error.__cause__ or ''}").split())
         raise TrackingError(f"the hub does not take {repo}: {reason[:300]}") from error

@@ -246,7 +246,6 @@ def test_a_request_is_given_up_in_time_and_not_computed(
         answer = client.post("predict", json=["the film"] * 900)
         assert (answer.status_code, answer.json()["detail"]) == (504, "no answer in 0.3 seconds (--timeout)")
         assert time.perf_counter() - began < 5
-        assert "runwright_open_requests 0.0" in client.get("metrics").text
 
 
 def test_a_pair_of_long_texts_is_answered(serve: Any, model_folder: Folders) -> None:

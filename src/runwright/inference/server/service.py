@@ -57,8 +57,6 @@ class Service:
         options: Any = {"namespace": "runwright", "registry": None if shares else self.registry}
         about = "From the whole request to /predict to its answer, by status"
         self.times = prometheus.Histogram("request_seconds", about, ["status"], **options)
-        about = "Requests to /predict without an answer yet"
-        self.open = prometheus.Gauge("open_requests", about, multiprocess_mode="livesum", **options)
         options["buckets"] = [2.0**power for power in range(9)]
         self.batches = prometheus.Histogram("batch_records", "Records computed together", **options)
 
@@ -95,8 +93,7 @@ class Service:
         """
         began, status = time.perf_counter(), 200
         try:
-            with self.open.track_inprogress():
-                return await self._answer(request, options)
+            return await self._answer(request, options)
         except Exception as error:
             refused = self._refused(error)
             status = refused.status_code
