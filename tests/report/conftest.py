@@ -9,15 +9,12 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from runwright.config.addresses import to_address
-from runwright.report.page.charts import classes_chart, lengths_chart
 
 HOSTILE = (
     "</script><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\"> & \" '"
@@ -53,7 +50,6 @@ def make_folder(tmp_path: Path) -> MakeFolder:
                 "packages": {HOSTILE: "1"},
                 "hardware": {"cpu": HOSTILE},
             },
-            "charts.json": _charts(labels),
         }
         for file, content in write.items():
             (folder / file).write_text(json.dumps(content), encoding="utf-8")
@@ -87,12 +83,6 @@ def _summary() -> dict[str, Any]:
         "rates": {"samples_per_second": 30.0},
         "ledger": HOSTILE,
     }
-
-
-def _charts(labels: list[str]) -> dict[str, Any]:
-    drawn = {"lengths": lengths_chart({"train": np.array([1, 2, 3, 9])}, max_length=8)}
-    drawn["classes"] = classes_chart({"train": [7] * len(labels)}, labels)
-    return {name: asdict(chart) for name, chart in drawn.items() if chart}
 
 
 def _journal(loss: float) -> Iterator[str]:

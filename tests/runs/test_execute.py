@@ -117,7 +117,7 @@ def test_a_run_leaves_everything_in_its_folder(finished: runwright.RunResult) ->
         "config.yaml", "overrides.yaml", "run.json", "log.txt", "journal.jsonl", "summary.json", "task.json",
         "data.json", "provenance.json", "best/model.safetensors", "best/tokenizer.json",
         "predictions/test.jsonl", "predictions/validation.jsonl", "tables/worst_test.csv",
-        "tables/classes_test.csv", "tables/groups_test.csv", "charts.json", "report.html",
+        "tables/classes_test.csv", "tables/groups_test.csv", "report.html",
     ]:  # fmt: skip
         assert (folder / name).stat().st_size > 0, name
     record, summary = (json.loads((folder / name).read_text()) for name in ("run.json", "summary.json"))

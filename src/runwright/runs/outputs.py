@@ -1,11 +1,10 @@
-"""Evaluations of a run, and the files that it leaves: best model, predictions, tables, charts."""
+"""Evaluations of a run, and the files that it leaves: best model, predictions, tables."""
 
 import errno
 import json
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,8 @@ from runwright.dataset.checks import naming_rows
 from runwright.errors import ConfigError, DataError
 from runwright.metric.bootstrap import bootstrap_interval
 from runwright.predictions import select
-from runwright.report.page import charts
-from runwright.report.page.records import CHARTS_FILE
 from runwright.report.tables import class_report, group_rows, write_records
-from runwright.store import folder_whole, write_json
+from runwright.store import folder_whole
 from runwright.trainer.batches import derive_seed
 from runwright.trainer.evaluate import Evaluation, evaluate, predict
 from runwright.trainer.options import EvaluationSplits, TrainerOptions
@@ -230,22 +227,6 @@ def write_samples(folder: Path, step: int, samples: Mapping[str, Sequence[Mappin
             texts = (f"{name} {str(text)!r:.300}" for name, text in row.items() if name != "row_id")
             logger.info("%s, row %s: %s", split, row["row_id"], ", ".join(texts))
     return files
-
-
-def write_charts(folder: Path, *, prepared: Any) -> None:
-    """charts.json: lengths of the texts and shares of the classes in each split, for the run's page."""
-    task = prepared.task
-    lengths = {split: examples.column("full_length") for split, examples in prepared.examples.items()}
-    counts = {
-        split: found
-        for split, rows in prepared.data.splits.items()
-        if (found := task.label_counts(rows, split=split)) is not None
-    }
-    drawn = {
-        "lengths": charts.lengths_chart(lengths, max_length=task.max_length),
-        "classes": charts.classes_chart(counts, task.label_names),
-    }
-    write_json(folder / CHARTS_FILE, {name: asdict(chart) for name, chart in drawn.items() if chart})
 
 
 def _records(predictions: Any, indices: Iterable[int], *, rows: Any, task: Any) -> Iterator[dict[str, Any]]:

@@ -223,7 +223,6 @@ def write_results(
     run.tracker.log_metrics(final, step=best)
     if not run.is_read:
         return replace(result, paths=paths)
-    outputs.write_charts(run.folder, prepared=prepared)
     result = replace(result, intervals=intervals, paths=paths)
     with _harmless("no model card could be written"):
         write_card(run.folder, result, data=prepared.data, notes=run.notes)

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from runwright.report.page.charts import Curve
-from runwright.report.page.document import Chart
 from runwright.store import read_json
 
-CHARTS_FILE = "charts.json"  # those of the data
 MAX_PREDICTIONS = 200_000  # of a split; more are not needed for any picture
 
 
@@ -24,13 +22,9 @@ class RunRecord:
         names = ("run", "summary", "provenance", "data", "task")
         files = (read_json(folder / f"{name}.json") for name in names)
         self.run, self.summary, self.provenance, self.data, self.task = files
-        self.charts = [Chart(**chart) for chart in read_json(folder / CHARTS_FILE).values()]
         self.predictions = read_predictions(folder / "predictions")  # by split, validation first
         self.tables = read_tables(folder / "tables")  # by the stem of the file
         self.metrics = numbers_of(self.summary.get("metrics"))
-        # The whole of a split, without groups of its rows.
-        self.whole = [key for key in self.metrics if key.count("/") == 1]
-        self.splits = list(dict.fromkeys(key.partition("/")[0] for key in self.whole))
         self.name = f"{self.run.get('name', folder.parent.name)}/{folder.name}"  # experiment and folder
         # What metrics are grouped by, and the metric that chose the best model.
         self.group_column = str(config.get("task", {}).get("group_column") or "")

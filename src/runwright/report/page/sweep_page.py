@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,8 @@ from urllib.parse import quote
 import numpy as np
 
 from runwright.report.page.charts import Curve, charts_of_runs
-from runwright.report.page.document import Card, Cell, Chart, Page, Section, Table, Text, render
+from runwright.report.page.document import Cell, Chart, Page, Section, Table, Text, render
 from runwright.report.page.records import as_number
-from runwright.report.terminal import duration, number_text
 
 MAX_DRAWN = 24  # jobs in one chart: the best ones
 MAX_METRICS = 5
@@ -63,7 +62,7 @@ def sweep_page(
 
     `seeds`: rows on settings with several seeds, and sentences on them; `objectives`: the direction of each.
     """
-    metric, mode = jobs[0].metric, jobs[0].mode
+    metric, size = jobs[0].metric, "larger" if jobs[0].mode == "max" else "smaller"
     keys = dict.fromkeys(key for job in jobs for key in job.values)
     varied = [key for key in keys if len({job.values.get(key) for job in jobs}) > 1]
     drawn_keys = [key for key in varied if key != "seed"]
@@ -89,8 +88,7 @@ def sweep_page(
         Page(
             title=f"{folder.name} - Runwright",
             heading=f"Sweep {folder.name}",
-            lines=[f"ranked by {metric}, {'the larger' if mode == 'max' else 'the smaller'} the better"],
-            cards=list(_cards(jobs, varied, metric=metric)),
+            lines=[f"{len(jobs)} jobs, ranked by {metric}, the {size} the better"],
             sections=sections,
         )
     )
@@ -99,19 +97,6 @@ def sweep_page(
 def _name(job: Job, varied: Sequence[str]) -> str:
     words = (f"{key.rpartition('.')[2]}={job.values[key]}" for key in varied if key in job.values)
     return f"{job.number}: {', '.join(words)}".removesuffix(": ")
-
-
-def _cards(jobs: Sequence[Job], varied: Sequence[str], *, metric: str) -> Iterator[Card]:
-    bad = sum(job.status not in ("finished", "pruned") for job in jobs)
-    ranked = [job for job in jobs if metric in job.metrics]
-    values = [job.metrics[metric] for job in ranked]
-    if ranked:
-        yield Card(f"best {metric}", number_text(values[0]), f"job {_name(ranked[0], varied)}")
-    yield Card("jobs", str(len(jobs)), f"{bad} failed" if bad else "all finished")
-    if len(values) > 1:
-        spread = f"{number_text(min(values))} to {number_text(max(values))}"
-        yield Card(f"median {metric}", number_text(float(np.median(values))), spread)
-    yield Card("time of all jobs", duration(sum(job.seconds for job in jobs)))
 
 
 def _table(
