@@ -59,6 +59,8 @@ def _facts(record: RunRecord) -> Iterator[str]:
         yield f"best at step {summary['best_step']:,}"
     if "all" in summary.get("seconds", {}):
         yield f"{duration(summary['seconds']['all'])} in all"
+    if "samples_per_second" in (rates := summary.get("rates", {})):
+        yield f"{rates['samples_per_second']:,.1f} samples/s in training"
     if record.run.get("start_time"):
         yield f"started {time.strftime('%Y-%m-%d %H:%M', time.localtime(record.run['start_time']))}"
     yield from (value_text(record.run.get(key)) for key in ("device", "host") if record.run.get(key))

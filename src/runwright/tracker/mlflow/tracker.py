@@ -71,7 +71,6 @@ class MLflowTracker(JournalTracker):
         """
         output_dir = Path(str(run.config.get("output_dir") or run.folder.parent.parent)).expanduser()
         store = locate(self.uri, artifacts=self.artifact_uri, output_dir=output_dir)
-        stores.require_driver(store)
         trainer = run.config.get("trainer", {})
         metric, split = trainer.get("best_metric"), trainer.get("best_split") or USUAL
         target = Target(
