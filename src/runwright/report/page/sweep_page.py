@@ -13,6 +13,7 @@ import numpy as np
 from runwright.report.page.charts import Curve, charts_of_runs
 from runwright.report.page.document import Cell, Chart, Page, Section, Table, Text, render
 from runwright.report.page.records import as_number
+from runwright.report.summary import REPORT_NAME
 
 MAX_DRAWN = 24  # jobs in one chart: the best ones
 MAX_METRICS = 5
@@ -54,7 +55,6 @@ def sweep_page(
     jobs: Sequence[Job],
     *,
     curves: Mapping[int, Mapping[str, Curve]],
-    report_name: str,
     seeds: tuple[Sequence[Sequence[Mapping[str, str]]], Sequence[str]] = ((), ()),
     objectives: Mapping[str, str] | None = None,
 ) -> str:
@@ -78,7 +78,7 @@ def sweep_page(
     drawn = [(_name(job, varied), curves[job.number]) for job in jobs if curves.get(job.number)][:MAX_DRAWN]
     about = f"the {len(drawn)} best of {len(jobs)} jobs" if len(drawn) < len(jobs) else f"{len(drawn)} jobs"
     sections = [
-        Section("jobs", "Jobs", [_table(folder, jobs, varied, metric=metric, report_name=report_name)]),
+        Section("jobs", "Jobs", [_table(folder, jobs, varied, metric=metric)]),
         Section("seeds", "Seeds", [*tables, Text(items=seeds[1]) if seeds[1] else None]),
         Section("search", "Search", [search]),
         Section("parameters", "Parameters and the metric", [parameters]),
@@ -99,15 +99,13 @@ def _name(job: Job, varied: Sequence[str]) -> str:
     return f"{job.number}: {', '.join(words)}".removesuffix(": ")
 
 
-def _table(
-    folder: Path, jobs: Sequence[Job], varied: Sequence[str], *, metric: str, report_name: str
-) -> Table:
+def _table(folder: Path, jobs: Sequence[Job], varied: Sequence[str], *, metric: str) -> Table:
     names = dict.fromkeys([metric, *(name for job in jobs for name in job.metrics if name.count("/") == 1)])
     shown = list(names)[:MAX_METRICS]
     columns = ["job", *varied, "status", *shown, "seconds", "run"]
 
     def run_cell(run: Path) -> Cell:
-        page = run / report_name
+        page = run / REPORT_NAME
         # Relative, so that the whole of outputs/ can be moved.
         link = quote(os.path.relpath(page, folder)) if page.is_file() else None
         return Cell(run.name, kind="run", link=link)

@@ -191,10 +191,8 @@ def connected(folder: Path, *, uri: str | None, output_dir: Path | None) -> Iter
     run = read_state(folder).get("run")
     if run is None:
         raise TrackingError(f"{folder} has no {STATE_NAME}: it is no run that was tracked with MLflow")
-    address = uri or run["uri"]
-    if address is not None and MASK in address:
-        address = os.environ.get("MLFLOW_TRACKING_URI", address)
-    if address is not None and MASK in address:
+    address = uri or run["uri"] or ""
+    if MASK in address and MASK in (address := os.environ.get("MLFLOW_TRACKING_URI", address)):
         raise TrackingError(f"the address {address} was kept without its password; set MLFLOW_TRACKING_URI")
     store = locate(address, artifacts=run["artifacts"], output_dir=output_dir or folder / run["output_dir"])
     trouble = stores.probe(store, timeout_seconds=10)
