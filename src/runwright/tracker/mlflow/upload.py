@@ -190,11 +190,6 @@ class Uploader:
             self._save()
             num_sent += batch.num_records
 
-    @property
-    def is_done(self) -> bool:
-        """Return True if the store has everything that the journal has."""
-        return self._client is not None and self._offset == (self.folder / FILE_NAME).stat().st_size
-
     def close(self) -> None:
         """Release the lock, so that other processes may upload."""
         self._lock.release(force=True)
