@@ -84,7 +84,7 @@ def _metrics(record: RunRecord) -> Iterator[Table | Text]:
         rows = [
             [name, *(cell(f"{split}/{name}") for split in splits)]
             + [references[other].get(f"{split}/{name}") for other in published for split in splits]
-            for name in sorted(names, key=lambda name: name.partition("/")[0] != record.best_metric)
+            for name in sorted(names, key=lambda name: (name.partition("/")[0] != record.best_metric, name))
         ]
         others = (f"{other}, {split}" for other in published for split in splits)
         yield Table(title=title, columns=["metric", *splits, *others], rows=rows)

@@ -188,9 +188,10 @@ def _connected(store: Store, *, locked_seconds: float = 10.0) -> Iterator["Conne
         with create_engine(store.uri, poolclass=NullPool, connect_args=options).connect() as connection:
             yield connection
     except ImportError as error:
-        package = "'runwright[postgresql]'" if error.name == "psycopg" else error.name
+        wanted = error.name or "psycopg"
+        package = "'runwright[postgresql]'" if wanted == "psycopg" else wanted
         raise TrackingError(
-            f"it needs the Python package {error.name}, which is not installed: pip install {package}"
+            f"it needs the Python package {wanted}, which is not installed: pip install {package}"
         ) from error
     except SQLAlchemyError as error:
         # The driver's words, without SQLAlchemy's around them, in one line.
