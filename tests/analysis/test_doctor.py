@@ -137,11 +137,10 @@ def test_a_whole_store_is_well(store: Store) -> None:
 def test_a_locked_store_is_a_problem(store: Store) -> None:
     assert store.file
     connection = sqlite3.connect(store.file, isolation_level=None)
-    for mode in ("IMMEDIATE", "EXCLUSIVE"):
-        connection.execute(f"BEGIN {mode}")
-        finding = check_store(store)
-        connection.execute("ROLLBACK")
-        assert (finding.level, finding.text.endswith("is locked")) == ("problem", True)
+    connection.execute("BEGIN EXCLUSIVE")
+    finding = check_store(store)
+    connection.execute("ROLLBACK")
+    assert (finding.level, "is locked" in finding.text) == ("problem", True)
     connection.close()
     assert check_store(store).level == "ok"
 

@@ -43,7 +43,7 @@ def test_every_chart_of_a_run_is_drawn_without_an_error(
     browser.open(page, width=width, dark=dark)
     browser.wait("document.querySelectorAll('.chart:not([data-drawn])').length === 0")
     titles = browser.run(TITLES)
-    expected = {"Loss", "Learning rate", "f1", "f1 by group"}
+    expected = {"Loss", "Learning rate", "f1"}
     expected |= (
         {"Confusion, test", "Confusion, validation"}
         if kind == "classes"

@@ -29,13 +29,3 @@ def test_of_another_split_the_choosing_metric_is_shown() -> None:
     _, head, line = table.lines(1, by_split, is_best=False)
     assert head.endswith("      loss   hard/f1")
     assert line.endswith("0.2500")
-
-
-def test_what_the_line_has_no_room_for_is_in_the_details() -> None:
-    table = EvaluationTable(split="validation", metric="f1")
-    by_split = {"validation": {"loss": 0.5, "f1": 0.25, "f1/tweets": 0.125}, "validation_hard": {"loss": 1.5}}
-    list(table.lines(1000, by_split, is_best=False))
-    expected = "validation: loss 0.5000, f1 0.2500, f1/tweets 0.1250; validation_hard: loss 1.5000"
-    assert table.details == f"step 1,000: {expected}"
-    list(table.lines(1001, {"validation": {"loss": 0.5, "f1": 0.25}}, is_best=False))
-    assert table.details == ""

@@ -18,7 +18,7 @@ from runwright.cli import report as command
 from runwright.cli.main import main, parser_of
 from runwright.errors import ConfigError
 from runwright.report.page.charts import lengths_chart, line, loss_chart, matrix_chart, scatter_chart
-from runwright.report.page.document import Card, Cell, Chart, Page, Section, Table, Text, render
+from runwright.report.page.document import Cell, Chart, Page, Section, Table, Text, render
 from runwright.runs.page import find, write_report
 
 MakeFolder = Callable[..., Path]
@@ -94,7 +94,6 @@ def test_every_text_of_a_page_is_escaped_in_elements_and_attributes() -> None:
         status=ATTACK,
         error=ATTACK,
         lines=[ATTACK],
-        cards=[Card(ATTACK, ATTACK, ATTACK)],
     )
     found = Reader(text)
     assert "i" not in {name for name, _ in found.tags}

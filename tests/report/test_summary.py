@@ -66,13 +66,9 @@ def test_the_summary_says_what_came_of_the_run(summary: RunSummary) -> None:
     assert line("vader") == ["vader", "7f3a9c", "FINISHED"]
     assert line("pearson") == ["pearson", "0.8312", "[0.8200,", "0.8400]"]
     assert [row.split() for row in lines if row.startswith(" tweets")] == [
-        ["tweets", "0.9000", "0.8810"],
-        ["tweets", "0.5000"],
+        ["tweets", "0.9000", "0.8810", "0.5000"]
     ]
-    assert [row.split() for row in lines if row.startswith(" news")] == [
-        ["news", "nan", "0.7450"],
-        ["news", "0.6000"],
-    ]
+    assert [row.split() for row in lines if row.startswith(" news")] == [["news", "nan", "0.7450", "0.6000"]]
     text = "\n".join(lines)
     assert "data 12s, train 1m 40s, evaluate 20s, save 3.0s" in text
     assert "80.0 samples/s, 900 real tokens/s, 10.0% padding" in text

@@ -14,7 +14,7 @@ from runwright.tracker.feed import FedTracker
 from runwright.types import RunInfo
 
 MakeRun = Callable[..., RunInfo]
-OPTIONS: Any = {"system_every_seconds": None, "feed_every_seconds": 0.05, "finish_timeout_seconds": 60.0}
+OPTIONS: Any = {"system_every_seconds": None, "upload_every_seconds": 0.05, "finish_timeout_seconds": 60.0}
 
 
 def train(tracker: FedTracker, run: RunInfo, *, first: int, last: int, status: str) -> None:
@@ -90,7 +90,7 @@ def test_a_store_that_fails_does_not_stop_the_run(
     make_run: MakeRun, recorded: Callable[[Path], list[Any]], caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken(FedTracker):
-        library = "tensorboard"
+        library, store_name = "tensorboard", "nowhere"
 
         def opened(self, run: RunInfo) -> Any:
             raise OSError("no room for token=hf_" + "a" * 34)
@@ -98,7 +98,8 @@ def test_a_store_that_fails_does_not_stop_the_run(
     run = make_run()
     train(Broken(**OPTIONS), run, first=1, last=4, status="FINISHED")
     assert len(recorded(run.folder)) == 4
-    assert "takes no more of the run (OSError" in caplog.text
+    assert "does not take the run for now: OSError" in caplog.text
+    assert "not everything is in nowhere yet (OSError" in caplog.text
     assert "hf_a" not in caplog.text
 
 

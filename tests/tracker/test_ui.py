@@ -124,7 +124,7 @@ def test_without_a_store_it_says_so_at_once(tmp_path: Path, capsys: pytest.Captu
     began = time.monotonic()
     assert main(["ui"]) == 5
     assert time.monotonic() - began < 5
-    assert "there is no such file yet" in capsys.readouterr().err
+    assert "the next run makes one" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

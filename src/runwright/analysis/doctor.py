@@ -5,10 +5,9 @@ An archive for a bug report has no data, no weights, and no secrets.
 
 import json
 import shutil
-import sqlite3
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,8 +19,7 @@ from runwright.errors import TrackingError, listed
 from runwright.runs.folder import find_runs
 from runwright.runs.states import find_dead, is_busy, mark
 from runwright.store import json_text, written_whole
-from runwright.tracker.mlflow.database import LOCKED_ADVICE, find_fault
-from runwright.tracker.mlflow.store import Store, client_settings, locate, probe
+from runwright.tracker.mlflow.store import Store, client_settings, locate, probe, require_tables
 from runwright.tracker.mlflow.upload import read_state, unsent_bytes
 
 TIMEOUT_SECONDS = 5.0
@@ -110,24 +108,13 @@ def check_store(store: Store) -> Finding:
         return Finding("problem", "store", f"{shown}: {trouble}", advice)
     if not file.exists():
         return Finding("ok", "store", f"{shown} does not exist yet: the first run creates it")
-    with client_settings():
-        fault = find_fault(file, address=shown, locked_seconds=LOCKED_SECONDS)
-    if fault is None and _is_locked(file):
-        fault = f"{file} is locked", LOCKED_ADVICE
-    if fault is not None:
-        return Finding("problem", "store", *fault)
+    try:
+        with client_settings():
+            require_tables(store, locked_seconds=LOCKED_SECONDS)
+    except TrackingError as error:
+        text, _, advice = str(error).partition(": ")
+        return Finding("problem", "store", text, advice)
     return Finding("ok", "store", f"{shown}, {file.stat().st_size / 2**20:.1f} MiB")
-
-
-def _is_locked(file: Path) -> bool:
-    """Return True if another process keeps everybody from writing for longer than a run does."""
-    with closing(sqlite3.connect(file, timeout=LOCKED_SECONDS, isolation_level=None)) as connection:
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("ROLLBACK")
-        except sqlite3.OperationalError as error:
-            return "locked" in str(error)  # else read-only, for one
-    return False
 
 
 FILES = (

@@ -32,14 +32,17 @@ def execute(args: argparse.Namespace) -> int:
     """Check the store and the port, then become `mlflow server`."""
     from runwright.config.redaction import redact
     from runwright.runs.folder import find_runs
-    from runwright.tracker.mlflow.store import locate, require_store
+    from runwright.tracker.mlflow.store import client_settings, locate, probe, require_tables
     from runwright.tracker.mlflow.upload import read_state
 
     store = locate(args.uri, artifacts=None, output_dir=Path(args.output_dir).expanduser())
     if store.scheme in ("http", "https"):
         print(f"a server shows these runs already: {redact(store.uri)}")
         return 0
-    require_store(store, timeout_seconds=10)
+    if trouble := probe(store, timeout_seconds=10):
+        raise TrackingError(f"MLflow at {redact(store.uri)}: {trouble}")
+    with client_settings():
+        require_tables(store)
     try:
         with socket.create_server((HOST, args.port)) as listener:
             port = listener.getsockname()[1]

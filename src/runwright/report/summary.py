@@ -105,7 +105,7 @@ def print_metrics(
     references: Mapping[str, Mapping[str, float]] | None = None,
     console: Console | None = None,
 ) -> None:
-    """Print for each split a table of its metrics, then of its groups, beside published metrics."""
+    """Print for each split a table of its metrics, then one of its groups, beside published metrics."""
     published = [(name, _texts(values)) for name, values in (references or {}).items()]
     columns = [
         ("value", _texts(metrics)),
@@ -119,20 +119,15 @@ def print_metrics(
     tables = []
     for split in dict.fromkeys(key.partition("/")[0] for key in metrics):
         keys = [key for key in metrics if key.startswith(f"{split}/")]
-        grouped: dict[str, list[str]] = {}  # keys of the groups by `split/metric`
-        for key in keys:
-            if key.count("/") > 1:
-                grouped.setdefault("/".join(key.split("/")[:2]), []).append(key)
         tables.append(_table(split, [key for key in keys if key.count("/") == 1], f"{split}/", columns))
-        others = []  # metrics without published ones share a table
-        for metric, of_groups in grouped.items():
-            if any(key in texts for key in of_groups for _, texts in published):
-                tables.append(_table(metric.replace("/", " "), of_groups, f"{metric}/", columns))
-            else:
-                texts = {key.removeprefix(f"{metric}/"): number_text(metrics[key]) for key in of_groups}
-                others.append((metric.removeprefix(f"{split}/"), texts))
-        names = list(dict.fromkeys(group for _, texts in others for group in texts))
-        tables.append(_table(f"{split}, by group", names, "", others))
+        by_group: dict[str, dict[str, str]] = {}  # texts of each column by the name of the group
+        for key in keys:
+            _, metric, *group = key.split("/", 2)
+            for name, texts in (("", _texts(metrics)), *published):
+                if group and key in texts:
+                    by_group.setdefault(f"{metric} {name}".strip(), {})[group[0]] = texts[key]
+        names = list(dict.fromkeys(group for texts in by_group.values() for group in texts))
+        tables.append(_table(f"{split}, by group", names, "", list(by_group.items())))
     for table in tables:
         if table.rows:
             print_table(table, console=console or result_console(), above=1, left=1)

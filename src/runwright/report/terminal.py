@@ -137,11 +137,8 @@ class EvaluationTable:
     """The evaluations of a training as a table of the log that grows by a line for each.
 
     Metrics of the split that chooses the best step: the choosing one, also of other splits, loss, others.
-
-    What 80 columns have no room for, as metrics of groups, is in `details` of the last evaluation.
+    What 80 columns have no room for, as metrics of groups, is in the journal alone.
     """
-
-    details = ""
 
     def __init__(self, *, split: str, metric: str) -> None:
         self._split, self._metric, self._num_lines = split, metric, 0
@@ -156,18 +153,11 @@ class EvaluationTable:
             if split != self._split and self._metric in metrics:
                 values[f"{split.removeprefix(f'{self._split}_')}/{self._metric}"] = metrics[self._metric]
         values |= {name: value for name, value in of_split.items() if "/" not in name}
-        head, line, num_shown = f"{'step':>8}", f"{step:>8,}", 0
+        head, line = f"{'step':>8}", f"{step:>8,}"
         for name, value in values.items():
             width = 2 + max(8, len(name))
             if len(head) + width <= LOG_WIDTH - len(BEST):
                 head, line = f"{head}{name:>{width}}", f"{line}{number_text(value):>{width}}"
-                num_shown += 1
-        has_more = sum(map(len, by_split.values())) > num_shown
-        details = (
-            f"{split}: {', '.join(f'{name} {number_text(value)}' for name, value in metrics.items())}"
-            for split, metrics in by_split.items()
-        )
-        self.details = f"step {step:,}: {'; '.join(details)}" if has_more else ""
         if self._num_lines == 0:
             yield f"evaluations of {self._split}:"
         if self._num_lines % HEAD_EVERY == 0:

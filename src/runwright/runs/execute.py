@@ -254,8 +254,6 @@ def _after_evaluation(
         run.progress.keep(line)
     if state.step < plan.total_steps or run.ranks.sharded:  # of other weights, or of weights in parts
         run.evaluations = {}
-    if table.details:
-        logger.debug("all metrics of %s", table.details)  # for log.txt
     if run.ranks.is_first and run.samples:
         for file in write_samples(run.folder, state.step, run.samples):
             run.tracker.log_artifact(file)

@@ -68,7 +68,6 @@ def write_report(folder: Path, *, is_sweep: bool) -> Path:
             folder,
             jobs,
             curves=curves,
-            report_name=REPORT_NAME,
             seeds=([*_tables(jobs)][1:], verdicts(jobs)),
             objectives=read_json(folder / STUDY_FILE).get("objectives"),
         )

@@ -1,4 +1,4 @@
-"""Trackers that a thread feeds from the journal through their own libraries: TensorBoard and W&B."""
+"""Trackers that a thread feeds from the journal; TensorBoard and W&B, through their own libraries."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import logging
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from runwright.config.redaction import redact
-from runwright.errors import ConfigError
+from runwright.errors import ConfigError, TrackingError
 from runwright.tracker.console import JournalTracker
 from runwright.tracker.journal import FILE_NAME, SYSTEM, read
 
@@ -21,52 +21,114 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MAX_BACKOFF_SECONDS = 60.0
+
 Take = Callable[[Mapping[str, Any]], object]
 """Shows one record of the journal, which is read from its beginning at each start."""
 
 
 @dataclass(kw_only=True, eq=False)
 class FedTracker(JournalTracker):
-    """Records to the journal, whose records a thread hands to `library`; nothing it does stops the run."""
+    """Records to the journal, which a thread hands to a store; nothing that the store does stops the run."""
 
-    feed_every_seconds: PositiveFloat
+    upload_every_seconds: PositiveFloat
     finish_timeout_seconds: PositiveFloat
     library: ClassVar[str]  # a package, and the extra that installs it
+    store_name: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._thread: threading.Thread | None = None
+        self._tried, self._stop = threading.Event(), threading.Event()
+        self._trouble = ""  # of the last attempt
+        self._resources = ExitStack()  # until the thread ends
+        self._take: Take | None = None
+        self._offset = 0
 
     def opened(self, run: RunInfo) -> AbstractContextManager[Take]:
         """The store of a run, in the thread that feeds it."""
         raise NotImplementedError
 
+    def feed(self) -> None:
+        """Hand over what the store lacks of the journal; the next call goes on where one has failed."""
+        self._take = self._take or self._resources.enter_context(self.opened(self._run))
+        for record, end in read(self._folder / FILE_NAME, offset=self._offset):
+            self._take(record)
+            self._offset = end
+
+    def later(self) -> str:
+        """Where the user finds what the store lacks at the end."""
+        return "the journal has all"
+
     def on_start(self, run: RunInfo) -> None:
-        """Start the thread, which opens the store after the first interval: imports would delay step 1."""
+        """Make the thread, which starts with the first metric: what it imports would delay the first step."""
         if find_spec(self.library) is None:
             install = f"pip install 'runwright[{self.library}]'"
             raise ConfigError(f"tracker={self.library} needs a package that is not installed: {install}")
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, args=(run,), name=self.library, daemon=True)
-        self._thread.start()
+        self._run = run
+        self._thread = threading.Thread(target=self._work, name=f"runwright-{self.library}", daemon=True)
+
+    def on_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:  # noqa: ARG002 - the hook's
+        """Begin with the first metric that is not the machine's."""
+        if not all(name.startswith(SYSTEM) for name in metrics):
+            self._begin()
+
+    def _begin(self) -> None:
+        if self._thread is not None and self._thread.ident is None:
+            self._thread.start()
 
     def on_finish(self) -> None:
         """Hand over the rest, within the time limit."""
+        if self._thread is None:
+            return
+        self._begin()
+        limit = self.finish_timeout_seconds
+        # Importing a library and making a store have a limit of their own.
+        if not self._tried.wait(limit):
+            self._trouble, limit = f"it was not ready in {limit:g} s", 0.0
         self._stop.set()
-        self._thread.join(self.finish_timeout_seconds)
-        if self._thread.is_alive():
-            logger.warning("%s was too slow: it lacks records, which the journal has", self.library)
+        self._thread.join(limit)
+        if self._thread.is_alive() or self._trouble:
+            reason = self._trouble or "it was too slow"
+            logger.warning("not everything is in %s yet (%s); %s", self.store_name, reason, self.later())
+        self._thread = None
 
-    def _work(self, run: RunInfo) -> None:
-        offset, stopping = 0, self._stop.wait(self.feed_every_seconds)
+    def _work(self) -> None:
+        num_failures, stopping = 0, False
+        while True:
+            if self._attempt(self.feed):
+                if self._trouble:
+                    logger.info("%s takes the run again", self.store_name)
+                num_failures, self._trouble = 0, ""
+            else:
+                num_failures += 1
+            if stopping:
+                break
+            # After the stop there is exactly one more attempt, for what was recorded last.
+            stopping = self._stop.wait(min(self.upload_every_seconds * 2**num_failures, MAX_BACKOFF_SECONDS))
+        self._attempt(self._resources.close)
+
+    def _attempt(self, act: Callable[[], object]) -> bool:
         try:
-            with self.opened(run) as take:
-                while True:
-                    for record, end in read(run.folder / FILE_NAME, offset=offset):
-                        take(record)
-                        offset = end
-                    if stopping:
-                        return
-                    stopping = self._stop.wait(self.feed_every_seconds)
-        except Exception as error:  # noqa: BLE001 - a store never stops a run
-            reason = redact(f"{type(error).__name__}: {error}")
-            logger.warning("%s takes no more of the run (%s); the journal has all", self.library, reason)
+            act()
+        except Exception as error:  # a store never stops a run
+            before, self._trouble = self._trouble, reason_of(error)
+            if not before:
+                text = "%s does not take the run for now: %s; the run goes on"
+                logger.warning(text, self.store_name, self._trouble)
+            logger.debug("upload failed", exc_info=error)
+            return False
+        finally:
+            self._tried.set()
+        return True
+
+
+def reason_of(error: Exception) -> str:
+    """The error in one line, of a library's words the first, without secrets."""
+    if isinstance(error, TrackingError):
+        return redact(str(error))
+    lines = redact(str(error)).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:300]}"
 
 
 @dataclass(kw_only=True, eq=False)
@@ -74,6 +136,7 @@ class TensorBoardTracker(FedTracker):
     """Writes curves with their recorded times, settings and tags as texts; a resumed run writes all anew."""
 
     library: ClassVar[str] = "tensorboard"
+    store_name: ClassVar[str] = "TensorBoard"
 
     @contextmanager
     def opened(self, run: RunInfo) -> Iterator[Take]:
@@ -103,6 +166,7 @@ class WandbTracker(FedTracker):
     project: str | None
     mode: Literal["offline", "online"]
     library: ClassVar[str] = "wandb"
+    store_name: ClassVar[str] = "W&B"
 
     @contextmanager
     def opened(self, run: RunInfo) -> Iterator[Take]:

@@ -44,8 +44,6 @@ FILE_NAME = "journal.jsonl"
 SYSTEM = "system/"  # of samples of the machine, which count by themselves and not by steps
 UNREPEATABLE = ("time/", "speed/", SYSTEM, "memory/")
 
-MAX_PENDING_BYTES = 64 * 2**20  # kept in memory while the disk refuses; older lines are dropped beyond it
-
 LEDGER_DIGITS = 13  # 52 bits of it are kept for the comparison: what a float holds exactly
 
 _SPECIAL = ("inf", "-inf", "nan")
@@ -159,7 +157,7 @@ class Journal:
             if self._file >= 0:
                 self._drain()
                 if self._pending:
-                    self._warn_once("lost", "the journal lost lines: the disk refused them to the end")
+                    logger.warning("the journal lost lines: the disk refused them to the end")
                 os.close(self._file)
                 self._file = -1
 
@@ -182,10 +180,6 @@ class Journal:
                 self.offset += written
         except OSError as error:
             self._warn_once("disk", "cannot write %s (%s); its lines wait in memory", self.path, error)
-            if len(self._pending) > MAX_PENDING_BYTES:
-                self._warn_once("lost", "the journal lost lines: the disk refused them for too long")
-                # A line already begun on the disk is completed, so that it does not swallow the next one.
-                self._pending = self._pending[: self._pending.index(b"\n") + 1]
 
     def _warn_once(self, kind: str, message: str, *values: object) -> None:
         if kind not in self._warned:

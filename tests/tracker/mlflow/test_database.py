@@ -21,15 +21,18 @@ from runwright.analysis.doctor import check_store
 from runwright.config.addresses import to_address, to_path
 from runwright.errors import TrackingError
 from runwright.tracker.journal import read
-from runwright.tracker.mlflow.database import (
+from runwright.tracker.mlflow.store import (
     ADDRESSES,
     TABLES,
-    find_fault,
+    Store,
+    client_settings,
     follow_move,
     latest_version,
+    locate,
+    prepare,
     publish,
+    require_tables,
 )
-from runwright.tracker.mlflow.store import Store, client_settings, locate, prepare, require_store
 from runwright.tracker.mlflow.tracker import MLflowTracker, sync
 from runwright.types import RunInfo
 
@@ -56,7 +59,7 @@ def write_damaged(file: Path) -> None:
 
 
 OTHERS = {
-    "is empty": Path.touch,
+    "an empty one": Path.touch,
     "file is not a database": lambda file: file.write_text("my notes, long enough to be read as one\n" * 30),
     "it has: pages, users": lambda file: write_database(file, tables=["users", "pages"]),
     "it has: none": lambda file: write_database(file, tables=[]),
@@ -74,10 +77,9 @@ def test_what_is_no_store_is_named_and_stays_as_it_is(reason: str, tmp_path: Pat
     OTHERS[reason](file)
     before = file.read_bytes() if file.is_file() else None
     store = locate(None, artifacts=None, output_dir=tmp_path)
-    for refuse in (prepare, require_store):
-        with client_settings(), pytest.raises(TrackingError, match=reason) as caught:
-            refuse(store, timeout_seconds=5)
-        assert str(file) in str(caught.value)
+    with client_settings(), pytest.raises(TrackingError, match=reason) as caught:
+        prepare(store, timeout_seconds=5)
+    assert str(file) in str(caught.value)
     finding = check_store(store)
     assert (finding.level, f"{finding.text}: {finding.advice}") == ("problem", str(caught.value))
     assert before is None or file.read_bytes() == before
@@ -143,7 +145,7 @@ def test_a_store_whose_writer_was_killed_is_none_the_worse(tmp_path: Path) -> No
     process.kill()
     process.communicate()
     assert (tmp_path / "mlflow.db-journal").stat().st_size > 0  # half of the change is in the file
-    assert find_fault(file, address="") is None
+    require_tables(Store(uri=to_address(file, "sqlite"), artifacts=None))
     connection = sqlite3.connect(file)
     assert connection.execute("SELECT count(*) FROM runs WHERE version_num LIKE 'kept%'").fetchall() == [
         (500,)
@@ -255,10 +257,9 @@ def test_a_foreign_database_is_not_taken_for_a_store_while_it_is_locked(tmp_path
     write_database(file, tables=["notes"])
     connection = sqlite3.connect(file, isolation_level=None)
     connection.execute("BEGIN EXCLUSIVE")
-    fault = find_fault(file, address="", locked_seconds=0.1)
+    with pytest.raises(TrackingError, match=r"is locked.*end the program that holds it"):
+        require_tables(Store(uri=to_address(file, "sqlite"), artifacts=None), locked_seconds=0.1)
     connection.close()
-    assert fault is not None
-    assert fault[0] == f"{file} is locked"
 
 
 def test_addresses_of_files_follow_a_store_that_was_moved(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ with run_lock(folder):
     update_status(folder, "RUNNING")
     tracker.log_metrics({"loss": 1.0}, step=1)
     # Sent, and written down that it was: a kill between the two sends it again.
-    while not tracker._uploader.is_done or sum(unsent_bytes(folder).values()):
+    while not (lacking := unsent_bytes(folder)) or sum(lacking.values()):
         time.sleep(0.01)
     Path(OUTPUTS, "sent").touch()
     time.sleep(600)

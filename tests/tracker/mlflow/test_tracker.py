@@ -160,7 +160,7 @@ def test_a_locked_store_neither_blocks_a_step_nor_loses_one(
     run, tracker = make_run(), make_tracker()
     tracker.start(run)
     tracker.log_metrics({"loss": 0.0}, step=0)
-    assert tracker._loaded.wait(60)
+    assert tracker._tried.wait(60)
     time.sleep(0.5)
     connection = sqlite3.connect(run.folder.parents[1] / "mlflow.db", isolation_level=None)
     connection.execute("BEGIN EXCLUSIVE")
@@ -273,7 +273,7 @@ def test_a_run_is_not_uploaded_by_two_processes(make_run: MakeRun, make_tracker:
     run, tracker = make_run(), make_tracker()
     tracker.start(run)
     tracker.log_metrics({"loss": 1.0}, step=1)
-    assert tracker._loaded.wait(60)
+    assert tracker._tried.wait(60)
     time.sleep(0.5)
     with pytest.raises(TrackingError, match="another process"):
         sync(run.folder)

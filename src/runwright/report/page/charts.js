@@ -388,7 +388,7 @@
     return draw;
   }
 
-  // --- bars and intervals: rows with a name, values along the bottom ---
+  // --- bars: rows with a name, values along the bottom ---
 
   function frame(drawing, chart, names, row, room, [low, high]) {
     drawing.replaceChildren();
@@ -425,32 +425,6 @@
         bar.addEventListener("pointerleave", hideTip);
         if (shown.length === 1) svg("text", { class: "tick", x: x(value) + 4, y: top + thick }, picture, figure(value));
       }));
-    }
-    return draw;
-  }
-
-  function intervals(place, chart) {
-    if (chart.references.length) {
-      const bar = html("div", "controls legend", place);
-      chart.references.forEach((name, i) => html("span", `key square s${(i + 1) % 8}`, bar, short(name, 40)));
-    }
-    const drawing = html("div", "drawing", place);
-    function draw() {
-      const row = 26, range = extent(chart.rows.flatMap((each) => [each.value, each.low, each.high, ...each.references]));
-      const { picture, box, x } = frame(drawing, chart, chart.rows.map((each) => each.name), row, 64, range);
-      chart.rows.forEach((each, i) => {
-        const at = 10 + row * (i + 0.5);
-        if (each.low !== null) svg("line", { class: "whisker", x1: x(each.low), x2: x(each.high), y1: at, y2: at }, picture);
-        each.references.forEach((value, r) => value === null || svg("rect", { class: `bar s${(r + 1) % 8}`, x: x(value) - 4, y: at - 4, width: 8, height: 8 }, picture));
-        if (each.value !== null) svg("circle", { class: "dot s0", cx: x(each.value), cy: at, r: 5 }, picture);
-        svg("text", { class: "tick", x: box.right + 12, y: at + 4 }, picture, figure(each.value));
-        const area = svg("rect", { class: "area", x: 0, y: at - row / 2, width: box.wide, height: row }, picture);
-        const lines = [[each.name], [`${chart.x}: ${figure(each.value)}`, 0]];
-        if (each.low !== null) lines.push([`95 % interval: ${figure(each.low)} to ${figure(each.high)}`]);
-        each.references.forEach((value, r) => value === null || lines.push([`${chart.references[r]}: ${figure(value)}`, r + 1]));
-        area.addEventListener("pointermove", (event) => showTip(event, lines));
-        area.addEventListener("pointerleave", hideTip);
-      });
     }
     return draw;
   }
@@ -496,7 +470,7 @@
 
   // --- all together ---
 
-  const kinds = { curves, scatter, parallel, matrix, bars, intervals };
+  const kinds = { curves, scatter, parallel, matrix, bars };
   const redraws = [];
   document.querySelectorAll(".chart").forEach((place, index) => {
     const chart = { id: index, ...spec.charts[index] };

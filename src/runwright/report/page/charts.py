@@ -177,37 +177,6 @@ def matrix_chart(
     )
 
 
-def group_charts(
-    metrics: Mapping[str, float],
-    intervals: Mapping[str, Mapping[str, float]],
-    references: Mapping[str, Mapping[str, float]],
-    *,
-    split: str,
-) -> list[Chart]:
-    """For each metric that was computed by group, its value and interval in all of them."""
-    grouped = [key for key in metrics if key.startswith(f"{split}/") and key.count("/") == 2]
-    charts = []
-    for metric in dict.fromkeys(key.split("/")[1] for key in grouped):
-        whole = f"{split}/{metric}"
-        keys = [whole, *(key for key in metrics if key.startswith(f"{whole}/"))]
-        published = [name for name, values in references.items() if any(key in values for key in keys)]
-        rows = [
-            {
-                "name": key.removeprefix(f"{whole}/") if key != whole else "all",
-                "value": metrics.get(key),
-                "low": intervals.get(key, {}).get("low"),
-                "high": intervals.get(key, {}).get("high"),
-                "references": [references[name].get(key) for name in published],
-            }
-            for key in keys
-        ]
-        has_intervals = any(row["low"] is not None for row in rows)
-        about = f"{split}, {len(keys) - 1} groups" + (", with 95 % intervals" if has_intervals else "")
-        data = {"rows": rows, "references": published, "x": metric}
-        charts.append(Chart(kind="intervals", title=f"{metric} by group", about=about, data=data))
-    return charts[:MAX_PANELS]
-
-
 def lengths_chart(lengths: Mapping[str, np.ndarray], *, max_length: int | None) -> Chart | None:
     """Tokens of each text before truncation, as shares by split."""
     everything = np.concatenate([np.empty(0, np.int64), *lengths.values()])

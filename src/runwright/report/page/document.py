@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 class Chart:
     """A chart that the script draws; `data` is the input of its function of the same kind."""
 
-    kind: str  # curves, scatter, parallel, matrix, bars, intervals
+    kind: str  # curves, scatter, parallel, matrix, bars
     title: str
     about: str  # what a reader must know to judge it
     data: dict[str, Any]
@@ -91,15 +91,6 @@ class Text:
     is_open: bool = False
 
 
-class Card(NamedTuple):
-    """One number at the head of a page."""
-
-    name: str
-    text: str
-    about: str = ""
-    is_main: bool = False
-
-
 class Section(NamedTuple):
     """Blocks under a heading; charts of a list stand side by side. Left out where all is empty."""
 
@@ -116,7 +107,6 @@ class Page:
     sections: Sequence[Section]
     status: str = ""
     error: str = ""
-    cards: Sequence[Card] = ()
 
 
 def render(page: Page) -> str:

@@ -25,9 +25,6 @@ class RunRecord:
         self.predictions = read_predictions(folder / "predictions")  # by split, validation first
         self.tables = read_tables(folder / "tables")  # by the stem of the file
         self.metrics = numbers_of(self.summary.get("metrics"))
-        # The whole of a split, without groups of its rows.
-        self.whole = [key for key in self.metrics if key.count("/") == 1]
-        self.splits = list(dict.fromkeys(key.partition("/")[0] for key in self.whole))
         self.name = f"{self.run.get('name', folder.parent.name)}/{folder.name}"  # experiment and folder
         # What metrics are grouped by, and the metric that chose the best model.
         self.group_column = str(config.get("task", {}).get("group_column") or "")

@@ -3,18 +3,17 @@
 import math
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from runwright.report.page import charts, document
-from runwright.report.page.document import Card, Cell, Chart, Page, Section, Table, Text, value_text
+from runwright.report.page.document import Cell, Chart, Page, Section, Table, Text, value_text
 from runwright.report.page.marks import short_cell, text_cell, texts_of
 from runwright.report.page.records import RunRecord, as_number, numbers_of
 from runwright.report.terminal import duration, number_text
 
-MAX_CARDS = 6
 MAX_DIFF = 60_000  # characters
 MAX_WORST = 50  # of each split
 
@@ -32,7 +31,7 @@ def run_page(record: RunRecord) -> str:
     ]
     predictions = [_prediction_chart(record, split, rows) for split, rows in record.predictions.items()]
     sections = [
-        Section("metrics", "Metrics", _metrics(record)),
+        Section("metrics", "Metrics", list(_metrics(record))),
         Section("curves", "Curves", [curves]),
         Section("predictions", "Predictions", [predictions, *_classes(record)]),
         Section("samples", "Generated texts", list(_samples(record))),
@@ -47,7 +46,6 @@ def run_page(record: RunRecord) -> str:
             status=status,
             lines=[", ".join(_facts(record))],
             error=value_text(record.run.get("error")),
-            cards=list(_cards(record)),
             sections=sections,
         )
     )
@@ -61,54 +59,37 @@ def _facts(record: RunRecord) -> Iterator[str]:
         yield f"best at step {summary['best_step']:,}"
     if "all" in summary.get("seconds", {}):
         yield f"{duration(summary['seconds']['all'])} in all"
+    if "samples_per_second" in (rates := summary.get("rates", {})):
+        yield f"{rates['samples_per_second']:,.1f} samples/s in training"
     if record.run.get("start_time"):
         yield f"started {time.strftime('%Y-%m-%d %H:%M', time.localtime(record.run['start_time']))}"
     yield from (value_text(record.run.get(key)) for key in ("device", "host") if record.run.get(key))
 
 
-def _cards(record: RunRecord) -> Iterator[Card]:
-    """The metric of the best model on each split, then other metrics of the last split, then rates."""
-    splits = record.splits
-    main = [f"{split}/{record.best_metric}" for split in reversed(splits)]
-    others = [key for key in record.whole if key.startswith(f"{splits[-1]}/")]
-    others.sort(key=lambda key: key.endswith("/loss"))  # it says least to a person
-    keys = [key for key in dict.fromkeys([*main, *others]) if key in record.metrics]
-    for key in keys[:MAX_CARDS]:
-        interval = record.summary.get("intervals", {}).get(key)
-        about = f"{number_text(interval['low'])} to {number_text(interval['high'])}" if interval else ""
-        split, _, metric = key.partition("/")
-        yield Card(f"{metric}, {split}", number_text(record.metrics[key]), about, key in main[:1])
-    rates = record.summary.get("rates", {})
-    if "samples_per_second" in rates:
-        tokens, padding = rates.get("real_tokens_per_second", 0), rates.get("padding_share", 0)
-        about = f"{tokens:,.0f} tokens/s, {padding:.1%} padding"
-        yield Card("samples/s in training", f"{rates['samples_per_second']:,.1f}", about)
-    if record.summary.get("peak_memory_bytes"):
-        yield Card("memory at most", f"{record.summary['peak_memory_bytes'] / 2**30:.2f} GiB")
-
-
-def _metrics(record: RunRecord) -> list[Table | Text | Sequence[Chart]]:
-    metrics, references = record.metrics, record.summary.get("references", {})
-    intervals = record.summary.get("intervals", {})
-    whole, splits = record.whole, record.splits
-    published = [name for name, values in references.items() if any(key in values for key in whole)]
+def _metrics(record: RunRecord) -> Iterator[Table | Text]:
+    """Metrics of the best model on each split beside published ones, then those of groups of rows."""
+    references, intervals = record.summary.get("references", {}), record.summary.get("intervals", {})
 
     def cell(key: str) -> Cell:
         interval = intervals.get(key)
         about = f"[{number_text(interval['low'])}, {number_text(interval['high'])}]" if interval else ""
-        return document.cell_of(metrics.get(key))._replace(about=about)
+        return document.cell_of(record.metrics.get(key))._replace(about=about)
 
-    rows = [
-        [name, *(cell(f"{split}/{name}") for split in splits)]
-        + [references[other].get(f"{split}/{name}") for other in published for split in splits]
-        for name in dict.fromkeys(key.partition("/")[2] for key in whole)
-    ]
-    columns = ["metric", *splits, *(f"{other}, {split}" for other in published for split in splits)]
-    title = "Metrics of the best model, with 95 % intervals"
-    # The groups of one split: the last one is the one to report.
-    groups = (charts.group_charts(metrics, intervals, references, split=split) for split in reversed(splits))
-    notes = [Text(items=record.summary["notes"])] if record.summary.get("notes") else []
-    return [Table(title=title, columns=columns, rows=rows), *notes, next(filter(None, groups), [])]
+    titles = {1: "Metrics of the best model, with 95 % intervals", 2: "Metrics by group"}
+    for depth, title in titles.items():
+        keys = [key for key in record.metrics if key.count("/") == depth]
+        splits = list(dict.fromkeys(key.partition("/")[0] for key in keys))
+        names = dict.fromkeys(key.partition("/")[2] for key in keys)
+        published = [name for name, values in references.items() if any(key in values for key in keys)]
+        rows = [
+            [name, *(cell(f"{split}/{name}") for split in splits)]
+            + [references[other].get(f"{split}/{name}") for other in published for split in splits]
+            for name in sorted(names, key=lambda name: (name.partition("/")[0] != record.best_metric, name))
+        ]
+        others = (f"{other}, {split}" for other in published for split in splits)
+        yield Table(title=title, columns=["metric", *splits, *others], rows=rows)
+    if notes := record.summary.get("notes"):
+        yield Text(items=notes)
 
 
 def _prediction_chart(record: RunRecord, split: str, rows: list[dict[str, Any]]) -> Chart | None:

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,9 @@ from urllib.parse import quote
 import numpy as np
 
 from runwright.report.page.charts import Curve, charts_of_runs
-from runwright.report.page.document import Card, Cell, Chart, Page, Section, Table, Text, render
+from runwright.report.page.document import Cell, Chart, Page, Section, Table, Text, render
 from runwright.report.page.records import as_number
-from runwright.report.terminal import duration, number_text
+from runwright.report.summary import REPORT_NAME
 
 MAX_DRAWN = 24  # jobs in one chart: the best ones
 MAX_METRICS = 5
@@ -55,7 +55,6 @@ def sweep_page(
     jobs: Sequence[Job],
     *,
     curves: Mapping[int, Mapping[str, Curve]],
-    report_name: str,
     seeds: tuple[Sequence[Sequence[Mapping[str, str]]], Sequence[str]] = ((), ()),
     objectives: Mapping[str, str] | None = None,
 ) -> str:
@@ -63,7 +62,7 @@ def sweep_page(
 
     `seeds`: rows on settings with several seeds, and sentences on them; `objectives`: the direction of each.
     """
-    metric, mode = jobs[0].metric, jobs[0].mode
+    metric, size = jobs[0].metric, "larger" if jobs[0].mode == "max" else "smaller"
     keys = dict.fromkeys(key for job in jobs for key in job.values)
     varied = [key for key in keys if len({job.values.get(key) for job in jobs}) > 1]
     drawn_keys = [key for key in varied if key != "seed"]
@@ -79,7 +78,7 @@ def sweep_page(
     drawn = [(_name(job, varied), curves[job.number]) for job in jobs if curves.get(job.number)][:MAX_DRAWN]
     about = f"the {len(drawn)} best of {len(jobs)} jobs" if len(drawn) < len(jobs) else f"{len(drawn)} jobs"
     sections = [
-        Section("jobs", "Jobs", [_table(folder, jobs, varied, metric=metric, report_name=report_name)]),
+        Section("jobs", "Jobs", [_table(folder, jobs, varied, metric=metric)]),
         Section("seeds", "Seeds", [*tables, Text(items=seeds[1]) if seeds[1] else None]),
         Section("search", "Search", [search]),
         Section("parameters", "Parameters and the metric", [parameters]),
@@ -89,8 +88,7 @@ def sweep_page(
         Page(
             title=f"{folder.name} - Runwright",
             heading=f"Sweep {folder.name}",
-            lines=[f"ranked by {metric}, {'the larger' if mode == 'max' else 'the smaller'} the better"],
-            cards=list(_cards(jobs, varied, metric=metric)),
+            lines=[f"{len(jobs)} jobs, ranked by {metric}, the {size} the better"],
             sections=sections,
         )
     )
@@ -101,28 +99,13 @@ def _name(job: Job, varied: Sequence[str]) -> str:
     return f"{job.number}: {', '.join(words)}".removesuffix(": ")
 
 
-def _cards(jobs: Sequence[Job], varied: Sequence[str], *, metric: str) -> Iterator[Card]:
-    bad = sum(job.status not in ("finished", "pruned") for job in jobs)
-    ranked = [job for job in jobs if metric in job.metrics]
-    values = [job.metrics[metric] for job in ranked]
-    if ranked:
-        yield Card(f"best {metric}", number_text(values[0]), f"job {_name(ranked[0], varied)}")
-    yield Card("jobs", str(len(jobs)), f"{bad} failed" if bad else "all finished")
-    if len(values) > 1:
-        spread = f"{number_text(min(values))} to {number_text(max(values))}"
-        yield Card(f"median {metric}", number_text(float(np.median(values))), spread)
-    yield Card("time of all jobs", duration(sum(job.seconds for job in jobs)))
-
-
-def _table(
-    folder: Path, jobs: Sequence[Job], varied: Sequence[str], *, metric: str, report_name: str
-) -> Table:
+def _table(folder: Path, jobs: Sequence[Job], varied: Sequence[str], *, metric: str) -> Table:
     names = dict.fromkeys([metric, *(name for job in jobs for name in job.metrics if name.count("/") == 1)])
     shown = list(names)[:MAX_METRICS]
     columns = ["job", *varied, "status", *shown, "seconds", "run"]
 
     def run_cell(run: Path) -> Cell:
-        page = run / report_name
+        page = run / REPORT_NAME
         # Relative, so that the whole of outputs/ can be moved.
         link = quote(os.path.relpath(page, folder)) if page.is_file() else None
         return Cell(run.name, kind="run", link=link)

@@ -1,8 +1,11 @@
-"""The MLflow store that a run is shown in: its address, a probe of it, and a new one made safely."""
+"""The MLflow store that a run is shown in: its address, its faults, and a new one made once and whole."""
 
+import contextlib
 import logging
 import os
 import re
+import shlex
+import sqlite3
 import threading
 import urllib.error
 import urllib.request
@@ -10,17 +13,31 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from filelock import FileLock, Timeout
 
 from runwright.config.addresses import to_address, to_path
 from runwright.config.redaction import redact, secrets_of_address
 from runwright.errors import TrackingError
-from runwright.tracker.mlflow import database
+from runwright.store import cache_root, digest
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 DATABASE_NAME = "mlflow.db"
 ARTIFACTS_NAME = "mlartifacts"
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+MAX_ANSWER_LENGTH = 300
+TABLES = {"alembic_version", "experiments", "runs", "metrics", "params", "tags"}  # in every version of MLflow
+ADVICE = (
+    "restore it, or move it away: the next run makes a new one, and runwright sync --all fills it from the "
+    "runs' journals; or set tracker.uri to another file"
+)
+LOCKED_ADVICE = "end the program that holds it (fuser shows which); runs keep everything and send it later"
 logger = logging.getLogger(__name__)
 _ADDRESS = re.compile(r"[a-zA-Z][\w+.\-]+:")  # what has no scheme is a path
 
@@ -95,26 +112,6 @@ def default_address(output_dir: Path) -> str:
     return to_address(output_dir.resolve() / DATABASE_NAME, "sqlite")
 
 
-def require_driver(store: Store) -> None:
-    """Raise TrackingError where a package is missing without which the store can never be reached."""
-    missing = database.missing_driver(store.uri) if store.scheme in DATABASES and not store.file else None
-    if missing:
-        raise TrackingError(f"tracker.uri {redact(store.uri)!r}: {missing}")
-
-
-def require_store(store: Store, *, timeout_seconds: float) -> None:
-    """Raise TrackingError where the store does not answer, is not there yet or is no store of MLflow."""
-    require_driver(store)
-    trouble = probe(store, timeout_seconds=timeout_seconds)
-    if store.file is not None and not store.file.exists():
-        trouble = "there is no such file yet; the first run with tracker=mlflow makes it"
-    if trouble:
-        raise TrackingError(f"MLflow at {redact(store.uri)}: {trouble}")
-    if store.file is not None:
-        with client_settings():
-            _require_tables(store.file, address=redact(store.uri))
-
-
 def probe(store: Store, *, timeout_seconds: float) -> str | None:
     """None where the store answers within the time, else the reason why not; never longer, never raises."""
     answer: list[str | None] = []
@@ -152,36 +149,15 @@ def client_settings(*, timeout_seconds: int = 10) -> Iterator[None]:
                 del os.environ[name]
 
 
-def prepare(store: Store, *, timeout_seconds: float) -> None:
-    """Make a sqlite or PostgreSQL store that is not there yet: once, however many processes ask for it.
-
-    Raises TrackingError where something else is there, which stays as it is.
-    """
-    artifacts, file = store.artifacts or ARTIFACTS_NAME, store.file
-    if store.scheme == "postgresql":
-        database.make_tables(store.uri, artifacts=artifacts, timeout_seconds=timeout_seconds)
-    if file is not None:
-        if not file.exists():
-            database.make_store(file, artifacts=artifacts, timeout_seconds=timeout_seconds)
-        _require_tables(file, address=redact(store.uri))
-        if artifacts == to_address(file.parent / ARTIFACTS_NAME, "file") and (
-            former := database.follow_move(file, artifacts=artifacts)
-        ):
-            text = "%s was moved or copied, with files from %s: they are looked for and kept beside it now"
-            logger.warning(text, file, former)
-
-
-def _require_tables(file: Path, *, address: str) -> None:
-    fault = database.find_fault(file, address=address)
-    if fault is not None:
-        raise TrackingError(": ".join(fault))
-
-
 def _ask(store: Store, timeout_seconds: float) -> str | None:
-    if store.scheme in DATABASES:
-        return None if store.file else database.ask(store.uri, timeout_seconds=timeout_seconds)
+    if store.scheme in DATABASES and store.file is None:
+        try:
+            with _connected(store):
+                return None
+        except TrackingError as error:
+            return str(error)
     if store.scheme not in ("http", "https"):
-        return None  # MLflow knows more of other schemes
+        return None  # a file, or what MLflow knows more of
     address = urlsplit(store.uri)
     url = f"{address.scheme}://{address.netloc.rpartition('@')[2]}{address.path.rstrip('/')}/health"
     try:
@@ -195,3 +171,167 @@ def _ask(store: Store, timeout_seconds: float) -> str | None:
         return None if is_certificate else str(error.reason)
     except (OSError, ValueError) as error:
         return str(error)
+
+
+# --- databases --------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _connected(store: Store, *, locked_seconds: float = 10.0) -> Iterator["Connection"]:
+    """A connection to a database, past MLflow; TrackingError with the reason in one line, without secrets."""
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.pool import NullPool
+
+    options = {"timeout": locked_seconds} if store.file else {}
+    try:
+        with create_engine(store.uri, poolclass=NullPool, connect_args=options).connect() as connection:
+            yield connection
+    except ImportError as error:
+        wanted = error.name or "psycopg"
+        package = "'runwright[postgresql]'" if wanted == "psycopg" else wanted
+        raise TrackingError(
+            f"it needs the Python package {wanted}, which is not installed: pip install {package}"
+        ) from error
+    except SQLAlchemyError as error:
+        # The driver's words, without SQLAlchemy's around them, in one line.
+        lines = str(getattr(error, "orig", None) or error).splitlines()
+        text = redact("; ".join(line.strip() for line in lines if line.strip()))
+        raise TrackingError(text[:MAX_ANSWER_LENGTH]) from error
+
+
+def _tables(store: Store, *, locked_seconds: float = 10.0) -> tuple[set[str], str | None]:
+    """Names of a database's tables, and the version of MLflow's; None where they are not whole."""
+    from sqlalchemy import inspect, text
+
+    with _connected(store, locked_seconds=locked_seconds) as connection:
+        tables = set(inspect(connection).get_table_names())
+        # The last thing that MLflow writes when it makes its tables.
+        query = text("SELECT version_num FROM alembic_version")
+        return tables, connection.scalar(query) if "alembic_version" in tables else None
+
+
+@cache
+def latest_version() -> str | None:
+    """The version of the tables of the MLflow that is installed; None where it has no such function."""
+    try:
+        from mlflow.store.db.utils import _get_latest_schema_revision
+    except ImportError:  # a private function of one version: without it nothing is compared
+        return None
+    return _get_latest_schema_revision()
+
+
+def require_tables(store: Store, *, locked_seconds: float = 10.0) -> None:
+    """Raise TrackingError where a database is no store of this MLflow, with what to do.
+
+    To be asked before MLflow opens it, which makes and changes tables in whatever database it is given.
+    """
+    file, name = store.file, store.file or redact(store.uri)
+    if file is not None and not (file.is_file() and file.stat().st_size):
+        raise TrackingError(f"{file} is no file, or an empty one: the next run makes one where none is")
+    try:
+        tables, version = _tables(store, locked_seconds=locked_seconds)
+    except TrackingError as error:
+        advice = LOCKED_ADVICE if "locked" in str(error) else ADVICE
+        raise TrackingError(f"{name} cannot be read as a store of MLflow ({error}): {advice}") from error
+    if not tables >= TABLES or version is None:
+        shown = ", ".join(sorted(tables)[:5]) or "none"
+        raise TrackingError(
+            f"{name} lacks tables of MLflow (it has: {shown}), foreign or left half made: {ADVICE}"
+        )
+    if latest_version() not in (None, version):
+        upgrade = f"mlflow db upgrade {shlex.quote(redact(store.uri))}"
+        raise TrackingError(
+            f"{name} is of another version of MLflow (schema {version}, here {latest_version()}): an older "
+            f"one, after a backup, for all who use it: {upgrade}; a newer one: install that MLflow"
+        )
+
+
+def prepare(store: Store, *, timeout_seconds: float) -> None:
+    """Make a database's tables where there are none: once, however many processes of a machine ask for it.
+
+    Raises TrackingError where something else is there, which stays as it is.
+    """
+    if store.scheme not in DATABASES:
+        return
+    artifacts, file = store.artifacts or ARTIFACTS_NAME, store.file
+    # A link to a file that is not there yet: it is made where it leads.
+    entry = Path(os.path.realpath(file)) if file else cache_root() / "mlflow" / digest(redact(store.uri))
+    try:
+        if not _is_made(store):
+            entry.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{entry}.lock", timeout=timeout_seconds):
+                if not _is_made(store):
+                    _make(store, artifacts)
+    except Timeout as error:
+        text = f"{redact(store.uri)} is being made by another process for over {timeout_seconds:g} s"
+        raise TrackingError(text) from error
+    require_tables(store)
+    if file is not None and artifacts == to_address(file.parent / ARTIFACTS_NAME, "file"):
+        former = follow_move(file, artifacts=artifacts)
+        if former:
+            text = "%s was moved or copied, with files from %s: they are looked for and kept beside it now"
+            logger.warning(text, file, former)
+
+
+def _is_made(store: Store) -> bool:
+    return store.file.exists() if store.file else _tables(store)[1] is not None
+
+
+def _make(store: Store, artifacts: str) -> None:
+    """Make a new store: a file whole or not at all, under another name until it is.
+
+    MLflow makes tables without a lock, and of two processes that do so one fails. What it commits to a server
+    it commits whole: a kill leaves the first tables or all, and the next process goes on; a file is unusable.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    if store.file is None:
+        SqlAlchemyStore(store.uri, artifacts)
+        return
+    file = Path(os.path.realpath(store.file))
+    new = file.with_name(f".{file.name}.new")
+    new.unlink(missing_ok=True)  # the lock is held: what a killed process left is ours
+    address = to_address(new, "sqlite")
+    SqlAlchemyStore(address, artifacts).engine.dispose()
+    SqlAlchemyStore._engine_map.pop(address, None)
+    publish(new, file)
+
+
+def publish(new: Path, file: Path) -> None:
+    """Give a whole file its name, where no other has it: a program that knows nothing of our lock may."""
+    try:
+        os.link(new, file)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without links
+        if not file.exists():
+            new.rename(file)
+    new.unlink(missing_ok=True)
+
+
+# Where MLflow 3 keeps absolute addresses of files.
+ADDRESSES = (
+    *("experiments.artifact_location", "runs.artifact_uri", "logged_models.artifact_location"),
+    *("model_versions.source", "model_versions.storage_location"),
+)
+
+
+def follow_move(file: Path, *, artifacts: str) -> str | None:
+    """Let the addresses of files in a store follow it to the folder that it was moved or copied to.
+
+    Experiments keep new files beside the store then. Returns the former folder, None where nothing was moved.
+    """
+    connection = sqlite3.connect(to_address(file, "file", query="mode=rw"), uri=True, timeout=10)
+    with contextlib.closing(connection), connection:
+        rows = connection.execute("SELECT artifact_location FROM experiments").fetchall()
+        roots = {str(location).rpartition("/")[0] for (location,) in rows} - {artifacts}
+        ours = f"/{artifacts.rpartition('/')[2]}"
+        moved = sorted(root for root in roots if root.startswith("file:") and root.endswith(ours))
+        for root in moved:
+            for table, _, column in (address.partition(".") for address in ADDRESSES):
+                old = f"{root}/"
+                query = f"UPDATE {table} SET {column} = ? || substr({column}, ?)"  # noqa: S608 - names of ours
+                query += f" WHERE substr({column}, 1, ?) = ?"
+                connection.execute(query, (f"{artifacts}/", len(old) + 1, len(old), old))
+    return ", ".join(moved) or None

@@ -8,32 +8,28 @@ import contextlib
 import logging
 import os
 import shlex
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from runwright.config.redaction import MASK, redact
 from runwright.errors import RunwrightError, TrackingError
 from runwright.store import write_json
-from runwright.tracker.console import JournalTracker
+from runwright.tracker.feed import FedTracker, reason_of
 from runwright.tracker.journal import FILE_NAME, read
 from runwright.tracker.mlflow import store as stores
 from runwright.tracker.mlflow.logged_model import at_alias, make_version
 from runwright.tracker.mlflow.store import Store, client_settings, locate
 from runwright.tracker.mlflow.upload import RUN_ID_TAG, STATE_NAME, Target, Uploader, read_state
-from runwright.tracker.system import PREFIX
 from runwright.trainer.options import USUAL
 from runwright.types import PositiveFloat, RunInfo
 
 logger = logging.getLogger(__name__)
 
-MAX_BACKOFF_SECONDS = 60.0
-
 
 @dataclass(kw_only=True, eq=False)
-class MLflowTracker(JournalTracker):
+class MLflowTracker(FedTracker):
     """Records to the journal and uploads it to MLflow in a background thread."""
 
     uri: str | None
@@ -41,17 +37,12 @@ class MLflowTracker(JournalTracker):
     artifact_uri: str | None
     policy: Literal["spool", "fail"]
     start_timeout_seconds: PositiveFloat
-    finish_timeout_seconds: PositiveFloat
-    upload_every_seconds: PositiveFloat
+    library: ClassVar[str] = "mlflow"
+    store_name: ClassVar[str] = "MLflow"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._uploader: Uploader | None = None
-        self._thread: threading.Thread | None = None
-        self._loaded = threading.Event()  # MLflow is imported, and its store made where there was none
-        self._stop = threading.Event()
-        self._trouble = ""
-        self._settings = contextlib.ExitStack()
 
     @property
     def location(self) -> str:
@@ -65,13 +56,10 @@ class MLflowTracker(JournalTracker):
         return uri
 
     def on_start(self, run: RunInfo) -> None:
-        """Probe the store; the thread that uploads starts with the first metric, also where the probe failed.
-
-        Importing MLflow and making a store would delay the first step.
-        """
+        """Probe the store; the thread uploads also where the probe failed."""
+        super().on_start(run)
         output_dir = Path(str(run.config.get("output_dir") or run.folder.parent.parent)).expanduser()
         store = locate(self.uri, artifacts=self.artifact_uri, output_dir=output_dir)
-        stores.require_driver(store)
         trainer = run.config.get("trainer", {})
         metric = trainer.get("best_metric")
         target = Target(
@@ -86,16 +74,10 @@ class MLflowTracker(JournalTracker):
         _remember(self._folder, store=store, target=target, output_dir=output_dir)
         self._trouble = stores.probe(store, timeout_seconds=self.start_timeout_seconds) or ""
         self._uploader = Uploader(self._folder, store=store, target=target)
-        self._thread = threading.Thread(
-            target=self._work, args=(self._uploader,), name="runwright-mlflow", daemon=True
-        )
+        self._resources.callback(self._uploader.close)
         if self.policy == "fail":
-            if not self._trouble:
-                self._load_mlflow(store)
-                self._attempt(self._uploader)
-            if self._trouble:
-                self._uploader.close()
-                self._settings.close()
+            if self._trouble or not self._attempt(self.feed):
+                self._resources.close()
                 raise TrackingError(
                     f"MLflow at {redact(store.uri)} does not take the run ({self._trouble}) and "
                     f"tracker.policy is fail; start the server, or set tracker.policy=spool to upload later"
@@ -103,75 +85,16 @@ class MLflowTracker(JournalTracker):
         elif self._trouble:
             logger.warning("MLflow at %s: %s; the run goes on", redact(store.uri), self._trouble)
 
-    def _load_mlflow(self, store: Store) -> None:
-        """Import MLflow, and make the store where there is none; what goes wrong is tried again."""
-        try:
-            self._settings.enter_context(client_settings())
-            if not self._trouble:
-                stores.prepare(store, timeout_seconds=60)
-        except Exception as error:  # noqa: BLE001 - nothing that MLflow does may stop the run
-            self._note(error)
-        finally:
-            self._loaded.set()
+    def feed(self) -> None:
+        """Upload what the store lacks; its import and a new store would delay the first step."""
+        assert self._uploader is not None
+        if not self._tried.is_set():
+            self._resources.enter_context(client_settings())
+        self._uploader.upload()
 
-    def on_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:  # noqa: ARG002 - the hook's
-        """Begin to upload with the first metric that is not the machine's."""
-        if not all(name.startswith(PREFIX) for name in metrics):
-            self._start_uploading()
-
-    def _start_uploading(self) -> None:
-        if self._thread is not None and self._thread.ident is None:
-            self._thread.start()
-
-    def on_finish(self) -> None:
-        """Upload the rest, within the time limit."""
-        thread, uploader = self._thread, self._uploader
-        if thread is not None and uploader is not None:
-            self._start_uploading()
-            limit = self.finish_timeout_seconds
-            # Importing MLflow and making a store have a limit of their own.
-            if not self._loaded.wait(limit):
-                self._trouble, limit = f"it was not ready in {limit:g} s", 0.0
-            self._stop.set()
-            thread.join(limit)
-            if thread.is_alive() or not uploader.is_done:
-                logger.warning(
-                    "not everything is in MLflow yet (%s); later: runwright sync %s",
-                    self._trouble or "it was too slow",
-                    shlex.quote(str(self._folder)),
-                )
-        self._thread = None
-        self._settings.close()
-
-    def _work(self, uploader: Uploader) -> None:
-        if not self._loaded.is_set():
-            self._load_mlflow(uploader.store)
-        num_failures, stopping = 0, False
-        while True:
-            num_failures = 0 if self._attempt(uploader) else num_failures + 1
-            if stopping:
-                break
-            # After the stop there is exactly one more attempt, for what was recorded last.
-            stopping = self._stop.wait(min(self.upload_every_seconds * 2**num_failures, MAX_BACKOFF_SECONDS))
-        uploader.close()
-
-    def _attempt(self, uploader: Uploader) -> bool:
-        try:
-            uploader.upload()
-        except Exception as error:  # noqa: BLE001 - nothing that MLflow does may stop the run
-            self._note(error)
-            return False
-        if self._trouble:
-            logger.info("MLflow takes the run again")
-        self._trouble = ""
-        return True
-
-    def _note(self, error: Exception) -> None:
-        trouble = _reason(error)
-        if not self._trouble:
-            logger.warning("MLflow does not take the run for now: %s; the run goes on", trouble)
-        self._trouble = trouble
-        logger.debug("upload failed", exc_info=error)
+    def later(self) -> str:
+        """The command that uploads the rest."""
+        return f"later: runwright sync {shlex.quote(str(self._folder))}"
 
 
 def sync(folder: Path, *, uri: str | None = None, output_dir: Path | None = None) -> int:
@@ -192,10 +115,8 @@ def connected(folder: Path, *, uri: str | None, output_dir: Path | None) -> Iter
     run = read_state(folder).get("run")
     if run is None:
         raise TrackingError(f"{folder} has no {STATE_NAME}: it is no run that was tracked with MLflow")
-    address = uri or run["uri"]
-    if address is not None and MASK in address:
-        address = os.environ.get("MLFLOW_TRACKING_URI", address)
-    if address is not None and MASK in address:
+    address = uri or run["uri"] or ""
+    if MASK in address and MASK in (address := os.environ.get("MLFLOW_TRACKING_URI", address)):
         raise TrackingError(f"the address {address} was kept without its password; set MLFLOW_TRACKING_URI")
     store = locate(address, artifacts=run["artifacts"], output_dir=output_dir or folder / run["output_dir"])
     trouble = stores.probe(store, timeout_seconds=10)
@@ -208,7 +129,7 @@ def connected(folder: Path, *, uri: str | None, output_dir: Path | None) -> Iter
         except RunwrightError:
             raise
         except Exception as error:
-            raise TrackingError(f"MLflow at {redact(store.uri)}: {_reason(error)}") from error
+            raise TrackingError(f"MLflow at {redact(store.uri)}: {reason_of(error)}") from error
         finally:
             uploader.close()
 
@@ -250,11 +171,3 @@ def _remember(folder: Path, *, store: Store, target: Target, output_dir: Path) -
         "output_dir": os.path.relpath(output_dir.resolve(), folder),
     }
     write_json(folder / STATE_NAME, states)
-
-
-def _reason(error: Exception) -> str:
-    """The error in one line, of MLflow's words the first, without secrets."""
-    if isinstance(error, TrackingError):
-        return redact(str(error))
-    lines = redact(str(error)).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:300]}"

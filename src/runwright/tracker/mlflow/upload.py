@@ -48,6 +48,12 @@ MAX_NAME_LENGTH = 250
 MAX_PARAM_LENGTH = 6000
 MAX_TAG_LENGTH = 8000
 
+STATE_NAME = "mlflow.json"
+REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")  # of an entry for good
+RUN_ID_TAG = "runwright.run_id"
+VIEW_TAG = "mlflow.sharedViewState.runwright"  # as MLflow 3.17 keeps a view of an experiment
+PARENT_TAG, SWEEP_TAG = "mlflow.parentRunId", "runwright.sweep"  # of a job; of the run above the jobs
+
 _NOT_TAKEN = re.compile(r"[^/\w.\- :]")
 
 
@@ -111,15 +117,6 @@ def mlflow_text(text: str, *, max_length: int) -> str:
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     note = f" … [{len(text)} characters, sha256 {digest}; whole in the journal]"
     return clean[: max_length - len(note)] + note
-
-
-logger = logging.getLogger(__name__)
-
-STATE_NAME = "mlflow.json"
-REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")  # of an entry for good
-RUN_ID_TAG = "runwright.run_id"
-VIEW_TAG = "mlflow.sharedViewState.runwright"  # as MLflow 3.17 keeps a view of an experiment
-PARENT_TAG, SWEEP_TAG = "mlflow.parentRunId", "runwright.sweep"  # of a job; of the run above the jobs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -192,11 +189,6 @@ class Uploader:
             self._offset = batch.offset
             self._save()
             num_sent += batch.num_records
-
-    @property
-    def is_done(self) -> bool:
-        """Return True if the store has everything that the journal has."""
-        return self._client is not None and self._offset == (self.folder / FILE_NAME).stat().st_size
 
     def close(self) -> None:
         """Release the lock, so that other processes may upload."""
