@@ -53,11 +53,15 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*.yaml") if path.is_file()]
 
 
+def shipped_folder(name: str) -> Path:
+    """conf/ or scripts/: inside the package in a wheel, beside src/ in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    return installed if (installed := package / name).is_dir() else package.parents[1] / name
+
+
 def find_conf_folders(folder: Path | None = None) -> ConfFolders:
     """The shipped folder and the `conf/` in `folder` (default: the current one), where it is not the same."""
-    package = Path(__file__).resolve().parents[1]
-    installed = package / "conf"  # in a wheel; in a checkout the folder lies beside src/
-    shipped = installed if installed.is_dir() else package.parents[1] / "conf"
+    shipped = shipped_folder("conf")
     project = ((folder or Path.cwd()) / "conf").resolve()
     is_other = project.is_dir() and project != shipped
     return ConfFolders(shipped=shipped, project=project if is_other else None)
