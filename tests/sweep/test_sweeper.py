@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from runwright.sweep.study import (
     settle_identity,
     tell,
 )
+from runwright.sweep.trial import after_answer
 
 RunSweep = Callable[..., str]
 Command = Callable[..., list[str]]
@@ -109,6 +111,27 @@ def leave_a_process() -> None:
     if os.fork():
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(60)  # with the trial's end of the pipe
+
+
+def test_a_job_answers_before_it_finishes_what_nobody_waits_for(tmp_path: Path) -> None:
+    pool = Pool([{"CUDA_VISIBLE_DEVICES": "0"}, {}, {}], preload=[], minutes=None)
+    for number in range(2):
+        pool.start(number, answer_and_stay, environment={}, output=tmp_path / f"{number}.txt")
+    answers, until = dict[int, Any](), time.monotonic() + 60
+    while len(answers) < 2 and time.monotonic() < until:
+        answers |= {number: answer for number, answer, _ in pool.ended(timeout=0.2)}
+    assert answers == {0: {"value": 7}, 1: {"value": 7}}
+    assert pool.free_slot() == 1  # the first one's process may have memory on its device
+    for job in pool.leaving:
+        job.process.kill()
+    while pool.leaving and time.monotonic() < until:
+        assert not list(pool.ended(timeout=0.2))
+    assert pool.free_slot() == 0
+
+
+def answer_and_stay() -> int:
+    after_answer(partial(time.sleep, 60))
+    return 7
 
 
 def test_a_bad_trial_is_pruned(sweep: RunSweep, tmp_path: Path) -> None:

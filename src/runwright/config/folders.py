@@ -33,6 +33,11 @@ class ConfFolders:
         names = {path.relative_to(root).with_suffix("").as_posix() for root, path in files}
         return sorted(name for name in names if not name.rpartition("/")[2].startswith("_"))
 
+    def state(self) -> list[tuple[str, int, int]]:
+        """Name, time and size of every file: another list where one was changed."""
+        stats = [(str(path), path.stat()) for folder in self.in_order for path in _files(folder)]
+        return [(name, stat.st_mtime_ns, stat.st_size) for name, stat in stats]
+
     def find(self, name: str) -> Path | None:
         """The file of this name below the folders, the project's before the shipped one."""
         return next(filter(Path.is_file, (folder / name for folder in self.in_order)), None)

@@ -22,6 +22,7 @@ from runwright.report.page import charts
 from runwright.report.page.records import CHARTS_FILE
 from runwright.report.tables import class_report, group_rows, write_records
 from runwright.store import folder_whole, write_json
+from runwright.sweep.trial import after_answer
 from runwright.trainer.batches import derive_seed
 from runwright.trainer.evaluate import Evaluation, evaluate, predict
 from runwright.trainer.options import EvaluationSplits, TrainerOptions
@@ -130,7 +131,6 @@ def export_best(folder: Path, model: Any, tokenizer: Any, *, task: Any) -> Path:
     saved.
     """
     from runwright.model.lora import merge_adapter
-    from runwright.tokenizer.pretrained import other_class
 
     best, merged = folder / BEST, merge_adapter(model)
     with folder_whole(best) as unfinished:
@@ -139,6 +139,13 @@ def export_best(folder: Path, model: Any, tokenizer: Any, *, task: Any) -> Path:
         except SafetensorError as error:  # what the disk refused, in its own words
             number = re.search(r"os error (\d+)", str(error))
             raise OSError(int(number[1]) if number else errno.EIO, str(error), str(best)) from error
+    after_answer(partial(_warn_of_other_class, best))
+    return best
+
+
+def _warn_of_other_class(best: Path) -> None:
+    from runwright.tokenizer.pretrained import other_class
+
     if (other := other_class(best)) is not None:
         logger.warning(
             "beside this architecture AutoTokenizer takes a %s, which cuts texts otherwise; Runwright reads "
@@ -146,7 +153,6 @@ def export_best(folder: Path, model: Any, tokenizer: Any, *, task: Any) -> Path:
             other,
             str(best),
         )
-    return best
 
 
 def write_model(folder: Path, model: Any, tokenizer: Any, *, task: Any, weights: bool = True) -> None:

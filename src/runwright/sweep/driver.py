@@ -89,20 +89,21 @@ class Driver:
                 if self.failures >= self.options.max_failures:
                     print(f"{self.failures} failures in a row: the sweep ends here", flush=True)
                     break
-            while self.pool.jobs:  # they save and end; they are taken up again by the next driver
+            # They save and end, and are taken up again by the next driver; uploads come to their end.
+            while self.pool.jobs or self.pool.leaving:
                 self._tell_ended()
 
     # --- starting -----------------------------------------------------------------------------------------
 
     def _start_local(self) -> bool:
         """Fill the free slots; False where nothing runs and nothing more may begin."""
-        while self.pool.has_room and (trial := self._next()):
+        while self.pool.free_slot() is not None and (trial := self._next()):
             number, overrides, variables = trial
             hydra = (self.sweeper.hydra_context, self.sweeper.config, self.sweeper.task_function)
             task = partial(run_one, hydra, overrides, number, Singleton.get_state())
             output = self.folder / str(number) / "output.txt"
             self.pool.start(number, task, environment=variables, output=output)
-        return bool(self.pool.jobs)
+        return bool(self.pool.jobs or self.pool.leaving)
 
     def _launch_batch(self) -> bool:
         """Hand a batch of trials to the launcher and wait for all of it; False where nothing may begin."""

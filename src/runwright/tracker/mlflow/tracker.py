@@ -17,6 +17,7 @@ from typing import Literal
 from runwright.config.redaction import MASK, redact
 from runwright.errors import RunwrightError, TrackingError
 from runwright.store import write_json
+from runwright.sweep import trial
 from runwright.tracker.console import JournalTracker
 from runwright.tracker.journal import FILE_NAME, read
 from runwright.tracker.mlflow import store as stores
@@ -124,15 +125,18 @@ class MLflowTracker(JournalTracker):
             self._thread.start()
 
     def on_finish(self) -> None:
-        """Upload the rest, within the time limit."""
+        """Upload the rest, within the time limit; the process of a trial gives its result first."""
+        self._start_uploading()
+        self._stop.set()
+        trial.after_answer(self._wait)
+
+    def _wait(self) -> None:
         thread, uploader = self._thread, self._uploader
         if thread is not None and uploader is not None:
-            self._start_uploading()
             limit = self.finish_timeout_seconds
             # Importing MLflow and making a store have a limit of their own.
             if not self._loaded.wait(limit):
                 self._trouble, limit = f"it was not ready in {limit:g} s", 0.0
-            self._stop.set()
             thread.join(limit)
             if thread.is_alive() or not uploader.is_done:
                 logger.warning(
@@ -144,6 +148,8 @@ class MLflowTracker(JournalTracker):
         self._settings.close()
 
     def _work(self, uploader: Uploader) -> None:
+        if trial.later is not None:  # a trial may be shorter than the import and the first upload
+            self._stop.wait(self.upload_every_seconds)
         if not self._loaded.is_set():
             self._load_mlflow(uploader.store)
         num_failures, stopping = 0, False
