@@ -317,6 +317,7 @@ def build_batches(
     """The training batches of this rank, for a model that computes the padding or leaves it out."""
     options, task = build_options(config), prepared.task
     size, tokens = options.microbatch_size, options.microbatch_tokens
+    tokens = None if tokens == "auto" else tokens  # until memory was tried
     shared: dict[str, Any] = {
         "batch_size": options.batch_size,
         "seed": config["seeds"]["data"],
