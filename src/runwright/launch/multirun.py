@@ -46,7 +46,7 @@ from runwright.store import digest, read_json, write_json
 from runwright.sweep.options import RUN
 from runwright.sweep.options import TARGET as STUDY_SWEEPER
 from runwright.sweep.space import Space, read_space
-from runwright.sweep.trial import RESUME_VARIABLE, VARIABLE, note, trial_text
+from runwright.sweep.trial import FIRST_VARIABLE, RESUME_VARIABLE, VARIABLE, note, trial_text
 from runwright.tracker.provenance import code_folders, hash_code
 from runwright.trainer.environment import SIGNALS, STOP_VARIABLE, Interrupted, catch_signals
 
@@ -63,7 +63,6 @@ PRELOADED = (
 NOT_COMPARED = ("output_dir", "tracker", "launch", "resume", "references", "trainer.log_every_steps")
 STATUSES = {0: "finished", **{128 + number: "stopped" for number in SIGNALS}}  # others: failed
 WHEN = "hydra.sweeper.when."
-FIRST_VARIABLE = "RUNWRIGHT_FIRST"  # overrides of a job like the others, for who warms up
 JOB_FLAG = "--resolved"  # tells the jobs from other processes that a launcher has
 
 

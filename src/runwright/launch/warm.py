@@ -14,8 +14,8 @@ from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
 from runwright.config.compose import compose_checked
 from runwright.config.loading import register_plugins
-from runwright.launch.multirun import FIRST_VARIABLE
 from runwright.report.page.document import HERE, environment
+from runwright.sweep.trial import FIRST_VARIABLE
 from runwright.tracker.mlflow.store import client_settings
 from runwright.tracker.provenance import installed_packages
 

@@ -14,6 +14,7 @@ from typing import Any
 logger = logging.getLogger(__name__)
 
 VARIABLE = "RUNWRIGHT_TRIAL"  # JSON with the options of the sweeper and the trial's number
+FIRST_VARIABLE = "RUNWRIGHT_FIRST"  # overrides of a trial like the others, for the server that warms up
 RESUME_VARIABLE = "RUNWRIGHT_RESUME"  # the run that an earlier driver of this trial left unfinished
 SLOTS_VARIABLE = "RUNWRIGHT_SLOTS"  # trials that this machine runs at a time: they share its cores
 STUDY_VARIABLE = "RUNWRIGHT_STUDY"  # the same without a number, where a launcher numbers the jobs
