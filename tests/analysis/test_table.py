@@ -32,7 +32,7 @@ def make(tmp_path: Path) -> Make:
             "start_time": 1.0,
             "end_time": 2.0,
         }
-        config = {"name": name, "seed": seed, "optimizer": {"lr": lr}}
+        config = {"name": name, "seed": seed, "optimizer": {"lr": lr, "_target_": "torch.optim.AdamW"}}
         config["trainer"] = {"best_metric": "accuracy", "best_mode": "max"}
         interval = {"value": score, "low": score - 0.01, "high": score + 0.01}
         summary = {"metrics": {"test/accuracy": score}, "intervals": {"test/accuracy": interval}}
@@ -124,3 +124,8 @@ def test_a_text_of_several_lines_ends_no_comment_and_no_row(make: Make) -> None:
     assert all(line.startswith("% ") for line in comments)
     assert "| b --> | **0.6000" in markdown
     assert markdown.partition("<!--")[2].count("-->") == 1
+
+
+def test_a_group_is_a_setting_whose_value_is_what_was_chosen(make: Make) -> None:
+    text = make_table([make("a", 0.5)], ["optimizer"], ["test/accuracy"], form="csv")
+    assert 'optim.AdamW,"0.5000 [' in text

@@ -84,6 +84,11 @@ def test_failures_are_recorded_and_the_sweep_goes_on(sweep: RunSweep, tmp_path: 
     assert "output.txt" in text
 
 
+def test_an_objective_that_is_no_result_is_told_with_those_that_are(sweep: RunSweep, tmp_path: Path) -> None:
+    text = sweep("x=choice(1)", "y=mapping", "hydra.sweeper.n_trials=1", "hydra.sweeper.objectives=valve")
+    assert "trial 0 FAILED: objectives: given valve, expected numbers among value" in text
+
+
 def test_failures_in_a_row_end_the_sweep(sweep: RunSweep, tmp_path: Path) -> None:
     text = sweep("x=interval(0,9)", "y=raise", "hydra.sweeper.n_trials=9", "hydra.sweeper.max_failures=2")
     assert "2 failures in a row" in text
@@ -367,11 +372,12 @@ def test_no_two_trials_have_one_slot_at_a_time(sweep: RunSweep, tmp_path: Path) 
 
 
 def test_a_grid_is_the_same_under_every_launcher(sweep: RunSweep, tmp_path: Path) -> None:
-    grid = ["x=1,2", "y=a,b", "hydra.sweeper.sampler=grid", "hydra.sweeper.n_jobs=2"]
-    sweep(*grid)
+    grid = ["x=1,2", "y=a,b", "hydra.sweeper.sampler=grid"]
+    sweep(*grid, "hydra.sweeper.n_jobs=2")
     local = trials_of(tmp_path)
     (tmp_path / "study" / "study.journal").unlink()
-    sweep(*grid, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    text = sweep(*grid, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    assert text.count("is launching 2 jobs") == 2
     assert sorted(map(str, trials_of(tmp_path))) == sorted(map(str, local))
     assert len(local) == 4
 

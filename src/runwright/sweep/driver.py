@@ -107,7 +107,9 @@ class Driver:
 
     def _launch_batch(self) -> bool:
         """Hand a batch of trials to the launcher and wait for all of it; False where nothing may begin."""
-        batch = list(takewhile(bool, (self._next() for _ in range(self.options.n_jobs))))
+        of_launcher = int(self.sweeper.config.hydra.launcher.get("n_jobs") or 0)  # joblib's; -1 by default
+        count = max(self.options.n_jobs, of_launcher)
+        batch = list(takewhile(bool, (self._next() for _ in range(count))))
         # A launcher numbers its jobs one after the other; other drivers may have taken numbers between.
         for _, run in groupby(enumerate(filter(None, batch)), key=lambda item: item[1][0] - item[0]):
             trials = [trial for _, trial in run]
@@ -170,6 +172,11 @@ class Driver:
         if facts.get("status") == "pruned":
             reason = studies.PRUNED
         values = _values(value, self.options.objectives)
+        if values is None and isinstance(value, Mapping) and not reason:
+            names = value.get("metrics") or [name for name in value if _values(value, name)]
+            reason = f"objectives: given {self.options.objectives}, expected numbers among {', '.join(names)}"
+            if (status := value.get("status", "finished")) != "finished":
+                reason = f"the run {status}"
         if self.stop and values is None and not reason.startswith(studies.PRUNED):
             return
         trial = studies.tell(self.study, number, values, reason=reason)
