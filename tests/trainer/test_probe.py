@@ -8,11 +8,17 @@ import random
 import socket
 import subprocess
 import sys
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
+
+from runwright.trainer.batches import Batches, Cut
+from runwright.trainer.probe import largest_fit
 
 # `runwright train` with so many MiB, above what it has when its batches are there and torch has done a first
 # step, for which it loads modules and starts threads.
@@ -72,6 +78,21 @@ def found(folder: Path, name: str) -> tuple[Any, list[float]]:
     config = yaml.safe_load((run / "config.yaml").read_text())
     records = [json.loads(line).get("m", {}) for line in (run / "journal.jsonl").read_text().splitlines()]
     return config["trainer"]["microbatch_tokens"], [m["train/loss"] for m in records if "train/loss" in m]
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.Adagrad, torch.optim.AdamW, torch.optim.SGD])
+def test_trying_leaves_weights_and_optimizer_as_they_are(
+    optimizer: Any, make_task: Any, make_examples: Any, make_model: Any, make_stepper: Any
+) -> None:
+    task = make_task()
+    stepper = make_stepper(model := make_model(task), task)
+    trained = replace(stepper, optimizer=optimizer(model.parameters(), lr=0.1, weight_decay=0.1))
+    weights, state = deepcopy((model.state_dict(), trained.optimizer.state_dict()))  # Adagrad begins with one
+    batches = Batches(make_examples(task, 8), task, batch_size=4, seed=0, cut=Cut(padded=False))
+    lengths = sorted(batches.examples.lengths.tolist())
+    assert largest_fit(trained, batches) == sum(lengths[-4:])
+    torch.testing.assert_close(model.state_dict(), weights, rtol=0, atol=0)
+    torch.testing.assert_close(trained.optimizer.state_dict(), state, rtol=0, atol=0)
 
 
 @pytest.mark.slow

@@ -206,7 +206,7 @@ def record_models(run: Run, *, attention: str) -> None:
 
 def settle_cut(run: Run, stepper: Stepper, batches: Batches) -> Batches:
     """The batches cut into the largest microbatches that there is memory for; config.yaml holds them."""
-    with run.progress.starting("trying how many tokens of a microbatch there is memory for"):
+    with run.progress.counting("trying how many tokens of a microbatch there is memory for"):
         tokens = largest_fit(stepper, batches)
     run.config = {**run.config, "trainer": {**run.config["trainer"], "microbatch_tokens": tokens}}
     if run.ranks.is_first:
