@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -55,7 +56,12 @@ group = WorkerGroup(
     num_processes=options["num_processes"], folder=folder, environment={"WHAT_TO_DO": options["what"]},
 )
 said, stops = [], []
-with catch_signals(lambda number, _: stops.append(number)), group:
+
+def note(number, _):
+    stops.append(number)
+    (folder / f"signal-{len(stops)}").touch()
+
+with catch_signals(note), group:
     outcome = supervise(group, stops, grace_seconds=options["grace"], say=said.append)
 print(json.dumps({**asdict(outcome), "said": said}))
 """
@@ -78,6 +84,13 @@ class Launched:
             assert time.monotonic() < until, self.process.poll()
             time.sleep(0.01)
         return [int(file.read_text()) for file in files]
+
+    def interrupt(self, times: int) -> None:
+        """Send SIGINT, and again when the one before it was taken: of two that wait, one is lost."""
+        for number in range(1, times + 1):
+            self.process.send_signal(signal.SIGINT)
+            while not (self.folder / f"signal-{number}").exists() and self.process.poll() is None:
+                time.sleep(0.01)
 
     def outcome(self) -> dict[str, Any]:
         """How it ended; no worker may be left."""

@@ -118,7 +118,7 @@ def test_workers_that_do_not_stop_are_ended_after_the_grace_time(start: Start) -
     began = time.monotonic()
     launched.process.send_signal(signal.SIGTERM)
     outcome = launched.outcome()
-    assert 1 <= time.monotonic() - began < 5
+    assert 1 <= time.monotonic() - began < 20
     assert outcome["code"] == 143
     assert outcome["said"][-1] == "killed: not ended 1 s after SIGTERM; the newest checkpoint stands"
 
@@ -126,10 +126,10 @@ def test_workers_that_do_not_stop_are_ended_after_the_grace_time(start: Start) -
 def test_a_third_signal_does_not_wait(start: Start) -> None:
     launched = start("wait_for_ever()", grace=60.0)
     launched.pids()
-    for _ in range(3):
-        launched.process.send_signal(signal.SIGINT)
-        time.sleep(0.3)
+    began = time.monotonic()
+    launched.interrupt(times=3)
     assert launched.outcome()["code"] == 130
+    assert time.monotonic() - began < 30
 
 
 def test_a_rank_that_is_told_to_stop_itself_is_no_failure(start: Start) -> None:

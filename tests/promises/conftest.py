@@ -184,7 +184,7 @@ class RunFiles:
         while self.last_step() < step:
             assert not job.codes, job.output()
             assert time.monotonic() < until, job.output()
-            time.sleep(0.002)
+            time.sleep(0.005)
 
 
 @pytest.fixture
@@ -201,13 +201,13 @@ def whole_run(
     folder = tmp_path_factory.mktemp("whole")
 
     @cache
-    def run(num_processes: int, *overrides: str, dtype: str = "float32") -> RunFiles:
+    def make(num_processes: int, overrides: tuple[str, ...], dtype: str) -> RunFiles:
         made = _make_run([*experiment, f"output_dir={folder}", *overrides])
         processes.call("execute_run", made.folder, num_processes=num_processes, dtype=dtype)
         assert made.training()["step"] == 60
         return made
 
-    return run
+    return lambda num_processes, *overrides, dtype="float32": make(num_processes, overrides, dtype)
 
 
 def _make_run(overrides: list[str]) -> RunFiles:

@@ -363,8 +363,9 @@ def test_every_format_has_its_rows() -> None:
 
 @pytest.mark.parametrize("bad", BAD, ids=str)
 def test_bad_data_ends_the_run_before_training_with_one_line(
-    bad: Bad, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bad: Bad, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # outside of the repository, whose changes each run records
     more = list(bad.options)
     file = tmp_path / "train.data"
     if bad.validation is not None:

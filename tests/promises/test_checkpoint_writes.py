@@ -91,7 +91,16 @@ def is_of_one_step(folder: Path) -> int:
     return step
 
 
-@pytest.mark.parametrize("scene", SCENES.values(), ids=SCENES)
+QUICK_SCENES = {"the first one", "the best is kept", "over a damaged one", "after a killed save"}
+
+
+@pytest.mark.parametrize(
+    "scene",
+    [
+        pytest.param(scene, id=name, marks=[] if name in QUICK_SCENES else pytest.mark.slow)
+        for name, scene in SCENES.items()
+    ],
+)
 def test_a_crash_at_any_file_operation_leaves_the_old_or_the_new_one(
     scene: Scene, context: ForkServerContext, tmp_path: Path
 ) -> None:

@@ -95,16 +95,15 @@ def test_composing_and_checking_load_nothing_heavy(arguments: list[str], tmp_pat
 )
 def test_half_a_second_of_cpu_is_enough(arguments: list[str], tmp_path: Path) -> None:
     run_probe(arguments, tmp_path)  # writes the byte code
-    # CPU time, not wall time, and the least of five: the machine that runs the tests may be busy with others,
+    # CPU time, not wall time, and one of five: the machine that runs the tests may be busy with others,
     # which raises even the CPU time by a third.
-    assert min(run_probe(arguments, tmp_path)[1] for _ in range(5)) < BUDGET_SECONDS
+    assert any(run_probe(arguments, tmp_path)[1] < BUDGET_SECONDS for _ in range(5))
 
 
 def test_importing_the_package_takes_less_than_a_tenth_of_a_second(tmp_path: Path) -> None:
     timed = "import time; began = time.process_time(); import runwright; print(time.process_time() - began)"
     command = [sys.executable, "-c", timed]
-    seconds = [float(subprocess.check_output(command, cwd=tmp_path)) for _ in range(3)]
-    assert min(seconds) < 0.1
+    assert any(float(subprocess.check_output(command, cwd=tmp_path)) < 0.1 for _ in range(3))
 
 
 def test_the_completion_that_is_measured_is_argcompletes_and_finds_something(tmp_path: Path) -> None:

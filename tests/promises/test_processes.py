@@ -41,7 +41,7 @@ def kill(
 
 
 @pytest.mark.parametrize(
-    "num_processes", [1, 3, pytest.param(2, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)]
+    "num_processes", [1, *(pytest.param(number, marks=pytest.mark.slow) for number in (2, 3, 4))]
 )
 def test_a_killed_run_resumes_bit_for_bit(
     processes: Any, whole_run: Run, new_run: Run, num_processes: int
@@ -68,34 +68,20 @@ def test_many_kills_at_random_steps_resume_bit_for_bit(
         assert_same(whole_run(num_processes), run)
 
 
-def test_when_one_rank_is_killed_the_other_ends_and_the_run_resumes(
+def test_a_run_that_meets_every_end_in_turn_is_the_run_that_met_none(
     processes: Any, whole_run: Run, new_run: Run
 ) -> None:
     run = new_run()
-    kill(processes, run, num_processes=3, at=10, ranks=[1])
+    for number, ranks in ((signal.SIGTERM, None), (signal.SIGINT, [1]), (signal.SIGUSR1, [0])):
+        job = processes.start("execute_run", run.folder, num_processes=3)
+        run.wait_for_step(run.last_step() + 4, job)
+        job.kill(number, ranks=ranks)
+        assert job.wait(seconds=60) == [128 + number] * 3, job.output()
+        assert run.status() == "KILLED"
+        assert run.training()["step"] == run.last_step() < 60  # all after the same step, and none is lost
+    kill(processes, run, num_processes=3, at=run.last_step() + 4, ranks=[1])
     assert run.status() == "FAILED"  # rank 0 lived to write it
-    processes.call("execute_run", run.folder, num_processes=3)
-    assert_same(whole_run(3), run)
-
-
-@pytest.mark.parametrize(
-    ("number", "ranks"),
-    [
-        (signal.SIGTERM, None),
-        (signal.SIGINT, [1]),
-        pytest.param(signal.SIGUSR1, [0], marks=pytest.mark.slow),
-    ],
-)
-def test_a_signal_to_any_rank_ends_all_after_the_same_step(
-    processes: Any, whole_run: Run, new_run: Run, number: int, ranks: list[int] | None
-) -> None:
-    run = new_run()
-    job = processes.start("execute_run", run.folder, num_processes=3)
-    run.wait_for_step(9, job)
-    job.kill(number, ranks=ranks)
-    assert job.wait(seconds=30) == [128 + number] * 3, job.output()
-    assert run.status() == "KILLED"
-    assert run.training()["step"] == run.last_step() < 60  # no step is lost
+    kill(processes, run, num_processes=3, at=run.last_step() + 4)
     processes.call("execute_run", run.folder, num_processes=3)
     assert_same(whole_run(3), run)
 

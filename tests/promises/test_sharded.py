@@ -66,7 +66,7 @@ def test_twenty_steps_with_dropout_and_clipping_agree(
             assert np.max(one) > 0.5  # there was something to clip
 
 
-@pytest.mark.parametrize("num_processes", [2, 3])
+@pytest.mark.parametrize("num_processes", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_each_process_holds_a_share_and_whole_states_go_on_anywhere(
     processes: Any, tmp_path: Path, num_processes: int
 ) -> None:

@@ -188,17 +188,21 @@ def test_beyond_nine_mistakes_there_is_a_count(tmp_path: Path) -> None:
     assert shown[9:] == ["… and 5 more mistakes (14 in all)"]
 
 
-@pytest.mark.parametrize("command", ["validate", "train"])
+WRONG_LINES = {
+    "three": ["optimizer.lrr=1", "optimizer.lr=abc", "model=bert"],
+    "thirty": [f"key_{n}=1" for n in range(30)],
+    "target": ["model._target_=os.system"],
+    "syntax": ["optimizer.lr=[1,"],
+    "experiment": ["experiment=nothing"],
+}
+
+
 @pytest.mark.parametrize(
-    "overrides",
+    ("command", "overrides"),
     [
-        ["optimizer.lrr=1", "optimizer.lr=abc", "model=bert"],
-        [f"key_{n}=1" for n in range(30)],
-        ["model._target_=os.system"],
-        ["optimizer.lr=[1,"],
-        ["experiment=nothing"],
+        *(pytest.param("train", overrides, id=f"train-{name}") for name, overrides in WRONG_LINES.items()),
+        pytest.param("validate", WRONG_LINES["three"], id="validate-three"),
     ],
-    ids=["three", "thirty", "target", "syntax", "experiment"],
 )
 def test_a_process_says_so_and_exits_with_two(command: str, overrides: list[str], tmp_path: Path) -> None:
     process, seconds = run_command([command, *overrides], tmp_path)

@@ -125,7 +125,7 @@ class Started:
         process = self.start()
         until = time.monotonic() + 120
         while self.last_step() < step and process.is_alive() and time.monotonic() < until:
-            time.sleep(0.001)
+            time.sleep(0.004)  # looking costs the run its core
         return process
 
     def kill_after(self, step: int, delay: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import shutil
 from collections.abc import Mapping, Sequence
@@ -48,7 +49,10 @@ class Figures:
 
 
 def train(config: dict[str, Any], prepared: Any, folder: Path) -> tuple[int, Figures]:
-    """Train from the newest checkpoint in the folder, if any; from which step, and what was logged."""
+    """Train from the newest checkpoint in the folder, if any; from which step, and what was logged.
+
+    A resumed training saves nothing more.
+    """
     import torch
 
     from runwright import build
@@ -69,9 +73,12 @@ def train(config: dict[str, Any], prepared: Any, folder: Path) -> tuple[int, Fig
     found = store.load_newest()
     state = restore_snapshot(found[1], stepper, scheduler) if found else TrainingState()
     begin = state.step
+    if begin:
+        plan = dataclasses.replace(plan, save_every=plan.total_steps)
     loop = Loop(
         batches=batches, stepper=stepper, scheduler=scheduler, options=options, plan=plan, checkpoints=store,
         log=log, stop=StopFlag(), evaluate=None, on_step=lambda *_: None,
+        saves_last=not begin,
     )  # fmt: skip
     assert loop.run(state) == 0
     assert store.wait() is None
