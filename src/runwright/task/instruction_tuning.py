@@ -157,7 +157,7 @@ class InstructionTuning(GeneratingTask):
         return [texts_of(value) or [chat[-1]["content"]] for value, chat in zip(values, chats, strict=True)]
 
     def prompt_texts(self, rows: Any) -> list[str]:
-        """What stands before the last answer of each row."""
+        """The turns before the last answer of each row, to be shown beside it."""
         return ["\n".join(turn["content"] for turn in chat) for chat in self._chats(rows, to_answer=True)]
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
