@@ -30,8 +30,8 @@ MARKS_ANSWERS = re.compile(r"\{%-?\s*generation\s*-?%\}")
 class InstructionTuning(GeneratingTask):
     """Trains on every answer of a chat and on nothing else; the last one is written to evaluate.
 
-    Which tokens are answers the template says by `{% generation %}`. One that does not is rendered up to each
-    answer and with it: what is added is the answer, up to the end token.
+    Answers are what the template puts into `{% generation %}`. One without that is rendered up to each answer
+    and with it: what is added is the answer, up to the end token.
     """
 
     auto_class = "AutoModelForCausalLM"

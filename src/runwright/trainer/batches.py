@@ -165,8 +165,8 @@ def make_batch(
     lengths, widths = picked.column("lengths"), picked.column("widths")
     microbatches = cut_batch(widths if cut.microbatch_tokens and cut.padded else lengths, cut)
     costs = [
-        len(places) * int(widths[places].max(axis=0).sum()) if cut.padded else int(lengths[places].sum())
-        for places in microbatches
+        len(indices) * int(widths[indices].max(axis=0).sum()) if cut.padded else int(lengths[indices].sum())
+        for indices in microbatches
     ]
     shares = assign(costs, ranks.num_ranks)
     mine = shares[ranks.rank]
