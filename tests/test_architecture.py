@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -65,7 +66,7 @@ HEAVY = {
     ),
     *("sklearn", "scipy", "matplotlib", "pandas", "pyarrow", "safetensors", "numpy"),
 }
-# What help, completion, config and validate run; commands import what they need inside their functions.
+# What help, completion, `train --cfg job` and validate run; commands import the rest inside their functions.
 LIGHT = ("cli", "cli.*", "config", "config.*", "runs.folder", "types", "errors", "version")
 
 
@@ -228,6 +229,19 @@ def test_tests_lie_where_their_room_does() -> None:
 def test_no_room_hides_a_name_of_the_python_api() -> None:
     # Importing runwright.run.x would make `runwright.run` a module, and the function unreachable.
     assert not rooms() & set(runwright.__all__)
+
+
+def test_the_page_names_functions_where_they_are() -> None:
+    page = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    pairs = re.findall(r"`([\w/]+\.py)`: `([\w.]+)`", page.partition("## Modules")[0])
+    assert len(pairs) >= 10
+    for file, name in pairs:
+        *outer, last = name.split(".")
+        nodes = list(ast.walk(ast.parse((SOURCES / file).read_text(encoding="utf-8"))))
+        for owner in outer:
+            (kind,) = [node for node in nodes if isinstance(node, ast.ClassDef) and node.name == owner]
+            nodes = kind.body
+        assert any(getattr(node, "name", "") == last for node in nodes), f"{file} has no {name}"
 
 
 def test_the_architecture_page_is_up_to_date() -> None:

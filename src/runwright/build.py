@@ -22,7 +22,7 @@ from runwright.dataset.examples import EncodedStream, PreparedExamples, prepare_
 from runwright.dataset.load import LoadedData
 from runwright.dataset.readers.addresses import file_fingerprint
 from runwright.dataset.readers.raw import ROW_ID, left_out_of, reporting_rows
-from runwright.dataset.readers.streams import Place
+from runwright.dataset.readers.streams import StreamPosition
 from runwright.errors import ConfigError, DataError, listed
 from runwright.metric.bootstrap import make_metric
 from runwright.metric.evaluate_adapter import check_modules, module_notes
@@ -85,7 +85,7 @@ def texts_of(config: Config, data: LoadedData | None = None) -> Corpus:
         raise ConfigError("tokenizer.columns: given [], expected at least one column, or null")
 
     def tables() -> Iterator[Any]:
-        blocks = () if stream is None else stream.blocks(Place(), repeat(BATCH))
+        blocks = () if stream is None else stream.blocks(StreamPosition(), repeat(BATCH))
         for table in [rows] if stream is None else (block.rows for block in blocks):
             for column in columns:
                 if column not in table.column_names:

@@ -32,7 +32,7 @@ class Ragged:
 
     @cached_property
     def starts(self) -> np.ndarray:
-        """Where each row begins in `values`, [N] int64."""
+        """Position in `values` of the first value of each row, [N] int64."""
         return np.cumsum(self.lengths) - self.lengths
 
     def __len__(self) -> int:

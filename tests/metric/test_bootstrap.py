@@ -54,11 +54,6 @@ def test_the_interval_of_a_share_is_near_the_normal_one(as_predictions: Make) ->
     assert interval.high == pytest.approx(0.75 + half, abs=0.006)
 
 
-def test_more_confidence_is_wider(regression: Make) -> None:
-    narrow, wide = (bootstrap_interval(pearson, regression(), confidence=c, seed=0) for c in (0.5, 0.99))
-    assert wide.low < narrow.low < narrow.value < narrow.high < wide.high
-
-
 def test_undefined_resamples_are_left_out(as_predictions: Make) -> None:
     # A resample without the one positive example has no area.
     data = as_predictions([1, 0, 0], [1, 0, 0], [[0.1, 0.9], [0.6, 0.4], [0.7, 0.3]])

@@ -107,7 +107,7 @@ def read_row(folder: Path, record: dict[str, Any] | None = None) -> RunRow | Non
         step = summary.get("global_step")
         if not summary:
             metrics, step = last_metrics(folder / JOURNAL_FILE)
-            step = (record.get("end") or {}).get("step", step)  # of those in the journal not each is logged
+            step = (record.get("end") or {}).get("step", step)  # the journal has not every step
         return RunRow(
             run_id=record["run_id"],
             name=record["name"],
@@ -216,7 +216,7 @@ def print_rows(rows: Sequence[RunRow], *, by: str | None = None) -> None:
 
 
 def _metrics(rows: Sequence[RunRow], *, by: str | None) -> list[str]:
-    """What is sorted by, and metrics that most runs have: those of the test split first, the loss last."""
+    """The metric that rows are sorted by, then those of most runs: of the test split first, losses last."""
     names = [name for row in rows for name in row.metrics if name.count("/") == 1]
     counts = Counter(name for name in names if name.startswith(("test/", "validation/")))
     usual = sorted(

@@ -28,7 +28,7 @@ COMMANDS = {  # with what they do
     "serve": "a model behind HTTP: predictions, a page to try it, counters",
     "export": "a model as ONNX or safetensors, once it gives the same answers",
     "search": "search a file by meaning with a run of task=sentence_embedding",
-    "runs": "list runs, sort them by metrics and settings, or show one",
+    "runs": "list runs, sort them by metrics and settings",
     "compare": "what differs between runs, and is one better than the other?",
     "table": "a table of runs for a paper: mean, spread, the best in bold",
     "sweep": "how a sweep stands, its best trial as an experiment, or its end",
@@ -176,8 +176,8 @@ def _run(name: str, *arguments: str) -> int:
 
         if error.errno not in DISK_REFUSES | {errno.EACCES, errno.EPERM, errno.ENOTDIR}:
             raise
-        place = error.filename or "the disk"
-        print(f"{place}: {error.strerror}; free some space there, or choose another place", file=sys.stderr)
+        path = error.filename or "the disk"
+        print(f"{path}: {error.strerror}; free some space there, or choose another place", file=sys.stderr)
         return 1
     finally:
         stack.close()

@@ -77,8 +77,8 @@ def check_deeply(config: dict[str, Any]) -> Iterator[str]:
         name = config[group].get("name")
         if isinstance(name, str):
             source = resolve_source(name)
-            place = source if Path(source).exists() else "a name on the hub, which was not looked up"
-            yield f"{group}: {name} is {place}"
+            location = source if Path(source).exists() else "a name on the hub, which was not looked up"
+            yield f"{group}: {name} is {location}"
     from runwright.build import build_task, build_tokenizer, fit_task, load_data, look
     from runwright.dataset.checks import describe
     from runwright.tokenizer.trained import is_trained, stand_in

@@ -63,7 +63,7 @@ def tags_over(tag: Tag, length: int, scheme: str) -> list[str]:
     first, last = "B" if tag.letter in "BS" else "I", "E" if tag.letter in "ES" else "I"
     roles = [tag.letter] if length == 1 else [first, *["I"] * (length - 2), last]
     letters = {meaning: letter for letter, meaning in LETTERS[scheme].items()}
-    names = [next((letters[each] for each in _INSTEAD[role] if each in letters), "") for role in roles]
+    names = [next((letters[other] for other in _INSTEAD[role] if other in letters), "") for role in roles]
     return [tag.form.format(letter=name, lower=name.lower(), type=tag.type) for name in names]
 
 
@@ -89,7 +89,7 @@ def scheme_problem(tag: str, tags: Collection[str], scheme: str) -> str:
 def scheme_note(tags: Iterable[str], scheme: str) -> str | None:
     """A sentence on tags that `plain` takes as types, but that are letters and types of another scheme."""
     names = [tag for tag in tags if tag.upper() != OUTSIDE]
-    for other in [each for each in LETTERS if scheme == "plain" != each and not misfits(names, each)]:
+    for other in [name for name in LETTERS if scheme == "plain" != name and not misfits(names, name)]:
         if len({tag.type for tag in map(read_tag, names, repeat(other)) if tag}) < len(names):
             return f"task.scheme=plain takes {listed(names)} as types; {other} makes spans of them"
     return None
@@ -116,8 +116,8 @@ def find_spans(tags: Sequence[str], *, scheme: Scheme) -> list[TagSpan]:
     """
     spans: list[TagSpan] = []
     is_open = False
-    for position, each in enumerate(tags):
-        tag = read_tag(each, scheme)
+    for position, text in enumerate(tags):
+        tag = read_tag(text, scheme)
         if tag is None:
             is_open = False
             continue

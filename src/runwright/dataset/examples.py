@@ -26,7 +26,7 @@ from datasets import Dataset
 from runwright import store
 from runwright.dataset.checks import Kind, naming_rows, require_columns
 from runwright.dataset.readers.raw import report_rows
-from runwright.dataset.readers.streams import BLOCK_ROWS, Block, Place, RowStream
+from runwright.dataset.readers.streams import BLOCK_ROWS, Block, RowStream, StreamPosition
 from runwright.errors import DataError
 from runwright.types import Example
 
@@ -213,22 +213,22 @@ class EncodedStream:
 
     @property
     def fingerprint(self) -> str:
-        """Differs for other data, not for another place of the same files."""
+        """Differs for other data, not for the same files in another folder."""
         return self.rows.fingerprint
 
-    def open(self, place: Mapping[str, int] | None) -> Cursor:
+    def open(self, position: Mapping[str, int] | None) -> Cursor:
         """Examples from a position on; None: from the start."""
-        return Cursor(self, Place(**place) if place else Place())
+        return Cursor(self, StreamPosition(**position or {}))
 
 
 class Cursor:
     """Reading position of one reader of a stream."""
 
-    def __init__(self, stream: EncodedStream, place: Place) -> None:
+    def __init__(self, stream: EncodedStream, start: StreamPosition) -> None:
         self._stream = stream
-        self.place = place._asdict()  # of the next row, for JSON
+        self.position = start._asdict()  # of the next row, for JSON
         self._size = 0
-        self._blocks: Iterator[Block] = stream.rows.blocks(place, iter(lambda: self._size, 0))
+        self._blocks: Iterator[Block] = stream.rows.blocks(start, iter(lambda: self._size, 0))
 
     def read(self, num_rows: int, *, is_cancelled: Callable[[], bool]) -> tuple[int, PreparedExamples | None]:
         """The number of rows that were read, fewer only at the end, and their examples, if there are any.
@@ -249,6 +249,6 @@ class Cursor:
                     examples = stream.encode(inputs[:])
                     batches += [record_batch(examples)] if examples else []
             left -= block.num_read
-            self.place = block.place._asdict()
+            self.position = block.end._asdict()
         prepared = PreparedExamples(batches, cache_note="from a stream") if batches else None
         return num_rows - left, prepared

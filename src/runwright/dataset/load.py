@@ -24,7 +24,7 @@ from runwright.dataset.readers.streams import RowStream
 from runwright.errors import ConfigError, DataError, listed
 from runwright.types import NonNegativeFloat, PositiveInt, Splits
 
-USUAL = ("train", "validation", "test")  # splits, in the order in which they are listed
+USUAL_SPLITS = ("train", "validation", "test")  # splits, in the order in which they are listed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,7 +147,7 @@ def _held_out(
     sizes = [f"{len(of_split)} for {split}" for split, of_split in positions.items() if split != "train"]
     notes.append(f"held out of {len(rows)} rows of train: {', '.join(sizes)}")
     together = {**splits, **{split: take(rows, of_split) for split, of_split in positions.items()}}
-    order = sorted(together, key=lambda split: [not split.startswith(name) for name in USUAL])
+    order = sorted(together, key=lambda split: [not split.startswith(name) for name in USUAL_SPLITS])
     return {split: together[split] for split in order}
 
 
@@ -171,7 +171,7 @@ def _listed(rows: Dataset, paths: Mapping[str, str], column: str, notes: list[st
 def _subsets(splits: Splits, subset: Mapping[str, int | None], seed: int) -> Splits:
     sizes = {split: size for split, size in subset.items() if size is not None}
     # A debug mode limits all usual splits: one that the data lacks is not missed.
-    if unknown := [split for split in sizes if split not in (*splits, *USUAL)]:
+    if unknown := [split for split in sizes if split not in (*splits, *USUAL_SPLITS)]:
         raise ConfigError(f"dataset.subset names {unknown[0]!r}; splits: {', '.join(splits)}")
     result = {}
     for split, rows in splits.items():

@@ -52,7 +52,7 @@ def parts_folder(target: Path, run: FinishedRun, *key: Any) -> Iterator[Path]:
 
 
 def file_states(files: Iterable[str]) -> list[Any]:
-    """What tells whether local files are as they were before."""
+    """Name, size and time of the local files, to see later whether one has changed."""
     states = [(name, Path(name).stat()) for name in files if Path(name).is_file()]
     return [[name, state.st_size, state.st_mtime_ns] for name, state in states]
 

@@ -25,7 +25,7 @@ from runwright.errors import ConfigError, DataError
 
 FORMATS = {f".{name}": name for name in ("csv", "tsv", "jsonl", "parquet")}
 FORMATS |= {".ndjson": "jsonl", ".json": "jsonl", ".txt": "text"}
-USUAL: dict[str, Reader] = {  # readers of files of which nothing but the format is known
+DEFAULT_READERS: dict[str, Reader] = {  # readers of files of which nothing but the format is known
     "csv": CsvReader(delimiter=",", quote='"'),
     "tsv": CsvReader(delimiter="\t", quote=None),
     "jsonl": JsonReader(encoding="utf-8-sig", field=None),
@@ -109,9 +109,9 @@ class Records:
         alike = [reader for reader, endings in own if is_file and ending in endings]
         alike += [reader for reader, _ in own if named in (None, format_of(reader))]
         if named is not None:
-            alike.append(USUAL[named])
+            alike.append(DEFAULT_READERS[named])
         if not alike:
-            choices = ", ".join(USUAL)
+            choices = ", ".join(DEFAULT_READERS)
             problem = f"the format cannot be told from {ending!r}; give --format with one of {choices}"
             raise DataError(problem, file=self.name)
         return alike[0]

@@ -70,9 +70,7 @@ def _call_for_class_0(function: Metric, predictions: Any, weights: np.ndarray) -
     return function(replace(predictions, **classes, scores=predictions.scores[:, ::-1]), weights)
 
 
-def bootstrap_interval(
-    metric: Metric, predictions: Any, *, num_samples: int = 1000, confidence: float = CONFIDENCE, seed: int
-) -> Interval:
+def bootstrap_interval(metric: Metric, predictions: Any, *, num_samples: int = 1000, seed: int) -> Interval:
     """The value with its percentile bootstrap interval over examples (Efron 1979).
 
     The same seed gives the same interval.
@@ -80,7 +78,7 @@ def bootstrap_interval(
     num_examples = len(predictions.example_ids)
     value = float(metric(predictions, np.ones((1, num_examples)))[0])
     blocks = resamples(num_examples, num_samples, np.random.default_rng(seed))
-    return percentile_interval(value, [metric(predictions, weights) for weights in blocks], confidence)
+    return percentile_interval(value, [metric(predictions, weights) for weights in blocks])
 
 
 def resamples(num_examples: int, num_samples: int, generator: np.random.Generator) -> Iterator[np.ndarray]:
@@ -94,10 +92,10 @@ def resamples(num_examples: int, num_samples: int, generator: np.random.Generato
         yield np.bincount(cells.ravel(), minlength=math.prod(shape)).reshape(shape).astype(np.float64)
 
 
-def percentile_interval(value: float, blocks: Sequence[np.ndarray], confidence: float) -> Interval:
-    """The middle share `confidence` of resampled values, without undefined ones; NaN where none is left."""
+def percentile_interval(value: float, blocks: Sequence[np.ndarray]) -> Interval:
+    """The middle share CONFIDENCE of resampled values, without undefined ones; NaN where none is left."""
     values = np.concatenate([np.empty(0), *blocks])
-    values, tail = values[~np.isnan(values)], (1 - confidence) / 2
+    values, tail = values[~np.isnan(values)], (1 - CONFIDENCE) / 2
     low, high = np.quantile(values, [tail, 1 - tail]) if len(values) else (math.nan, math.nan)
     return Interval(value=value, low=float(low), high=float(high))
 
@@ -116,7 +114,7 @@ def paired_bootstrap(differences: np.ndarray) -> Interval:
         differences[generator.integers(num_rows, size=(size, num_rows), dtype=np.int32)].mean(axis=1)
         for size in _block_sizes(_num_resamples(num_rows, _MEAN_CELLS), num_rows)
     ]
-    return percentile_interval(float(differences.mean()), means, CONFIDENCE)
+    return percentile_interval(float(differences.mean()), means)
 
 
 def bootstrap_difference(
@@ -127,7 +125,7 @@ def bootstrap_difference(
     `difference` returns [S] for how often each row occurs, [S, N]; both runs get the same rows.
     """
     blocks = resamples(num_rows, _num_resamples(num_rows, _METRIC_CELLS), np.random.default_rng(0))
-    return percentile_interval(value, [difference(weights) for weights in blocks], CONFIDENCE)
+    return percentile_interval(value, [difference(weights) for weights in blocks])
 
 
 def welch(first: np.ndarray, second: np.ndarray) -> Interval:

@@ -163,8 +163,8 @@ def set_global_attention(model: Any) -> None:
         if kwargs.get("global_attention_mask") is None:
             ids = kwargs["input_ids"]
             ends = ids == model.config.sep_token_id if answers else ids == ids
-            places = (ends.cumsum(dim=1) == (0 if answers else 1)).to(ids)
-            kwargs = {**kwargs, "global_attention_mask": places}
+            mask = (ends.cumsum(dim=1) == (0 if answers else 1)).to(ids)
+            kwargs = {**kwargs, "global_attention_mask": mask}
         return args, kwargs
 
     module = model if answers else model.get_encoder()

@@ -184,7 +184,7 @@ def _band(length: int, window: int | None, *, causal: bool, device: torch.device
     """[L, L] bool, True where a token sees another one of its window; None where it sees all."""
     if not window or length <= window:
         return None
-    places = torch.arange(length, device=device)
-    distance = places[:, None] - places
+    positions = torch.arange(length, device=device)
+    distance = positions[:, None] - positions
     near = distance.abs() < window
     return near & (distance >= 0) if causal else near

@@ -43,7 +43,7 @@ from runwright.trainer.checkpoint import CheckpointStore, Snapshot, list_checkpo
 from runwright.trainer.environment import EvaluationStopped, StopFlag, catch_signals
 from runwright.trainer.evaluate import Evaluation
 from runwright.trainer.loop import Loop, TrainingState, restore_snapshot
-from runwright.trainer.options import USUAL, choose_splits, make_plan
+from runwright.trainer.options import VALIDATION, choose_splits, make_plan
 from runwright.trainer.ranks import end_ranks, open_store
 from runwright.trainer.sharding import gathered, release
 from runwright.trainer.step import Stepper, StepResult
@@ -214,7 +214,7 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
     state = _restore(run, checkpoints, stepper, scheduler)
     if isinstance(batches, StreamBatches):
         batches.resume(state.stream)
-    table = EvaluationTable(split=next(iter(splits), USUAL), metric=options.best_metric)
+    table = EvaluationTable(split=next(iter(splits), VALIDATION), metric=options.best_metric)
 
     loop = Loop(
         batches=batches,
@@ -228,7 +228,7 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
         evaluate=partial(_validate, run, prepared, stepper, splits) if splits else None,
         on_step=partial(_show_step, run, plan.total_steps),
         on_evaluation=partial(_after_evaluation, run, table, plan),
-        is_given_up=lambda: run.is_pruned,
+        is_pruned=lambda: run.is_pruned,
         saves_last=not trial.in_trial(),
     )
     run.stop.at_once = False
@@ -263,8 +263,8 @@ def _after_evaluation(
         value = next(iter(by_split.values()))[run.options.best_metric]
         # Trials of other batch sizes are compared after as much data: evaluations are counted, not steps.
         number = -(-state.step // plan.evaluate_every)
-        given_up = run.ranks.is_first and trial.is_given_up(number, value)
-        run.is_pruned = any(run.ranks.per_rank(int(given_up)))
+        prune = run.ranks.is_first and trial.should_prune_after(number, value)
+        run.is_pruned = any(run.ranks.per_rank(int(prune)))
 
 
 def _load_newest(run: Run, prepared: build.Prepared) -> tuple[Path, Snapshot] | None:

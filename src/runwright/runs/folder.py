@@ -41,7 +41,7 @@ FORMAT = 2
 ID_LENGTH = 6
 LATEST = "latest"
 # Keys that say where files lie; the files are compared by their content.
-PLACE = re.compile(
+LOCATION_KEY = re.compile(
     r"(?:dataset|task|tokenizer|model)\.(?:.*\.)?(?:folder|files?|label_file|chat_template)(?:\.|$)"
 )
 SOURCES = ("model.name", "tokenizer.name")  # or the name of one on a hub
@@ -292,9 +292,9 @@ def seen_from_here(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
         return config
 
     def rebased(key: str, value: Any) -> Any:
-        is_place = isinstance(value, str) and (PLACE.match(key) or key in SOURCES)
+        is_location = isinstance(value, str) and (LOCATION_KEY.match(key) or key in SOURCES)
         # One that is here, too, is read here: what differs in it is found and said.
-        paths = [value, str(project / value)] if is_place and value else []
+        paths = [value, str(project / value)] if is_location and value else []
         return next((path for path in paths if glob.glob(path, recursive=True)), value)  # noqa: PTH207
 
     return with_values(config, rebased)

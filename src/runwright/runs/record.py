@@ -77,7 +77,7 @@ class Run:
     tracker: Tracker
     progress: Progress
     stop: StopFlag
-    is_pruned: bool = False  # given up by the pruner of a sweep
+    is_pruned: bool = False  # ended early by the pruner of a sweep
     is_read: bool = True  # not a trial of a sweep that is worse than another one
     checkpoint: tuple[Path, Snapshot] | None = None  # to resume from, until it is restored
     seconds: dict[str, float] = field(default_factory=dict)  # by stage

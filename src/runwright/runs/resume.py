@@ -127,7 +127,7 @@ def change_config(folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
     for key, (old, new) in differences(stored, config).items():
         is_folder = key in folders.SOURCES and isinstance(new, str) and Path(new).expanduser().is_dir()
         # What lies at a place is compared by its content once it is read.
-        if not (is_changeable(key) or is_folder or folders.PLACE.match(key)):
+        if not (is_changeable(key) or is_folder or folders.LOCATION_KEY.match(key)):
             change = f"{shown(new)} to go on with a run that has {shown(values.get(key, old))}"
             mistakes.append(Mistake(key, change, "no change", "without --resume it is a new run"))
     raise_if_any(mistakes)
@@ -274,6 +274,6 @@ def config_hash(config: Mapping[str, Any]) -> str:
     relevant = {
         key: value
         for key, value in comparable(config).items()
-        if key not in others and not folders.PLACE.match(key)
+        if key not in others and not folders.LOCATION_KEY.match(key)
     }
     return hashlib.sha256(json.dumps(relevant, sort_keys=True, default=str).encode()).hexdigest()[:16]

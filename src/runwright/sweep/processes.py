@@ -28,7 +28,7 @@ GRACE_SECONDS = 30.0  # between SIGTERM and SIGKILL of a job that took too long
 
 @dataclass(kw_only=True, slots=True)
 class Job:
-    """A job that runs."""
+    """A running job, its process and the slot that it takes."""
 
     number: int
     slot: int

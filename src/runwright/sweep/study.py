@@ -46,7 +46,7 @@ ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 DRIVER, ALIVE, OVERRIDES, LOST, REFUSED = "driver", "alive", "overrides", "lost", "refused"
 REPEATS = "repeats"  # number of the trial that this one is a further seed of, and that seed
 REASON, SAME = "reason", "same"
-PRUNED = "TrialPruned"  # how the reason of a trial begins that was given up
+PRUNED = "TrialPruned"  # how the reason of a pruned trial begins
 SILENT_SECONDS = 600.0  # of a driver on another machine, after which its trials are taken up again
 JOURNAL, JOURNAL_BEGIN = "study.journal", b'{"op_code"'
 

@@ -1,4 +1,4 @@
-"""The trial that this process works for: report values to its study, and learn whether to stop.
+"""The trial that this process works for: report values to its study, and ask whether it is pruned.
 
 Any Hydra application may call `report` and `should_prune`; outside of a sweep they do nothing. Nothing heavy
 is imported, and Optuna only inside a trial.
@@ -40,12 +40,12 @@ def report(step: int, value: float) -> None:
 
 
 def should_prune() -> bool:
-    """Return True if the pruner of the sweep gives this trial up, going by the values reported so far."""
+    """Return True if the pruner of the sweep ends this trial, going by the values reported so far."""
     trial = current()
     return trial is not None and trial.should_prune()
 
 
-def is_given_up(step: int, value: float) -> bool:
+def should_prune_after(step: int, value: float) -> bool:
     """Report a value and ask the pruner; a study that cannot be reached is no reason to stop."""
     try:
         report(step, value)

@@ -77,8 +77,8 @@ def _pairs(value: Any, start: Any, where: Mapping[str, Any]) -> list[tuple[str, 
     texts, starts = value, start
     if isinstance(value, Mapping):
         texts, starts = value.get("text"), value.get("answer_start")
-    elif isinstance(value, list | tuple) and value and all(isinstance(each, Mapping) for each in value):
-        texts, starts = ([each.get(name) for each in value] for name in ("text", "answer_start"))
+    elif isinstance(value, list | tuple) and value and all(isinstance(record, Mapping) for record in value):
+        texts, starts = ([record.get(name) for record in value] for name in ("text", "answer_start"))
     texts = [texts] if isinstance(texts, str) else texts
     if isinstance(texts, list | tuple) and not isinstance(starts, list | tuple):
         starts = [starts] * len(texts) if starts is None or len(texts) == 1 else []
@@ -90,12 +90,12 @@ def _pairs(value: Any, start: Any, where: Mapping[str, Any]) -> list[tuple[str, 
         problem = "expected {text: [...], answer_start: [...]}, as many answer_start as text, empty lists "
         raise DataError(f"{problem}where there is no answer; given {value!r:.80}", **where)
     pairs: list[tuple[str, int | None]] = []
-    for text, each in zip(texts, starts, strict=True):
-        each = int(each) if isinstance(each, float) and each.is_integer() else each
-        if not isinstance(text, str) or text.isspace() or not isinstance(each, int | None):
-            problem = f"expected a text and a whole number for each answer, given {text!r:.40}, {each!r}"
+    for text, first in zip(texts, starts, strict=True):
+        first = int(first) if isinstance(first, float) and first.is_integer() else first
+        if not isinstance(text, str) or text.isspace() or not isinstance(first, int | None):
+            problem = f"expected a text and a whole number for each answer, given {text!r:.40}, {first!r}"
             raise DataError(problem, **where)
-        pairs += [(text, each)] if text else []
+        pairs += [(text, first)] if text else []
     return pairs
 
 
@@ -103,15 +103,15 @@ def _span(text: str, start: int | None, context: str, misplaced: str, where: Map
     there = context[start : start + len(text)] if start is not None and start >= 0 else ""
     if there == text and start is not None:
         return trimmed(context, start, start + len(text))
-    places = [match.start() for match in re.finditer(f"(?={re.escape(text)})", context)]
-    nearest = min(places, key=lambda place: abs(place - (start or 0)), default=-1)
-    if misplaced == "mend" or (start is None and len(places) == 1):
-        return trimmed(context, nearest, nearest + len(text)) if places else UNKNOWN
+    starts = [match.start() for match in re.finditer(f"(?={re.escape(text)})", context)]
+    nearest = min(starts, key=lambda first: abs(first - (start or 0)), default=-1)
+    if misplaced == "mend" or (start is None and len(starts) == 1):
+        return trimmed(context, nearest, nearest + len(text)) if starts else UNKNOWN
     problem = f"is not at answer_start {start}: there is {there!r:.60}; it occurs"
     if start is None:
         problem = "has no answer_start and occurs"
     hint = "task.misplaced_answers=mend takes the nearest, and keeps an answer without any for evaluation"
-    raise DataError(f"the answer {text!r:.60} {problem} {len(places)} times in the context; {hint}", **where)
+    raise DataError(f"the answer {text!r:.60} {problem} {len(starts)} times in the context; {hint}", **where)
 
 
 def tokens_of(answer: Span, offsets: Sequence[Span]) -> Span | None:

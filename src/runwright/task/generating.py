@@ -30,7 +30,7 @@ MAX_SHOWN = 300  # characters of each, the last ones of a prompt
 # Logits at a time, rounded up: more than 32 MB in float32, which glibc gives back at once. A little less lay
 # on its heap and took 1,060 MB rather than 70 in the forward of 8,192 tokens over V = 32,000.
 PIECE = (1 << 23) + 1
-WRAPPED = ("mbart", "plbart")  # architectures whose decoder starts with the last token of the target
+LAST_TOKEN_FIRST = ("mbart", "plbart")  # architectures whose decoder starts with the last token of the target
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-6}  # of the largest logit; less exact dtypes: 0.02
 
 _by_pieces: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()  # models whose logits were compared with ours
@@ -111,7 +111,7 @@ class GeneratingTask(TargetTask):
         raise NotImplementedError
 
     def prompt_texts(self, rows: Any) -> list[str]:
-        """What each row asks, to be shown beside the answer."""
+        """The prompt of each row, to be shown beside the answer."""
         columns = [as_texts(rows[name][:]) for name in self.text_columns]
         return ["\n".join(texts) for texts in zip(*columns, strict=True)]
 
@@ -271,7 +271,7 @@ def shifted_right(labels: Tensor, config: Any) -> Tensor:
     inputs = labels.new_full(labels.shape, config.pad_token_id)
     inputs[:, 1:] = labels[:, :-1].masked_fill(labels[:, :-1] == IGNORED, config.pad_token_id)
     start = getattr(config, "decoder_start_token_id", None)
-    if config.model_type in WRAPPED:
+    if config.model_type in LAST_TOKEN_FIRST:
         last = (labels != IGNORED).sum(dim=1, keepdim=True) - 1
         inputs[:, :1] = labels.gather(1, last)
     elif start is None:

@@ -30,8 +30,8 @@ MARKS_ANSWERS = re.compile(r"\{%-?\s*generation\s*-?%\}")
 class InstructionTuning(GeneratingTask):
     """Trains on every answer of a chat and on nothing else; the last one is written to evaluate.
 
-    Which tokens are answers the template says by `{% generation %}`. One that does not is rendered up to each
-    answer and with it: what is added is the answer, up to the end token.
+    Answers are what the template puts into `{% generation %}`. One without that is rendered up to each answer
+    and with it: what is added is the answer, up to the end token.
     """
 
     auto_class = "AutoModelForCausalLM"
@@ -157,7 +157,7 @@ class InstructionTuning(GeneratingTask):
         return [texts_of(value) or [chat[-1]["content"]] for value, chat in zip(values, chats, strict=True)]
 
     def prompt_texts(self, rows: Any) -> list[str]:
-        """What stands before the last answer of each row."""
+        """The turns before the last answer of each row, to be shown beside it."""
         return ["\n".join(turn["content"] for turn in chat) for chat in self._chats(rows, to_answer=True)]
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:

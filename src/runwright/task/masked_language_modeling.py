@@ -227,20 +227,20 @@ class MaskedLanguageModeling(Task):
         ]
 
 
-def outputs_at(model: Any, batch: Batch, places: Tensor) -> Any:
-    """Outputs with logits of some tokens, [1, M, V]: `places` [B, L] bool; the head sees no others.
+def outputs_at(model: Any, batch: Batch, mask: Tensor) -> Any:
+    """Outputs with logits of some tokens, [1, M, V]: `mask` [B, L] bool; the head sees no others.
 
     For heads that look at each token alone, as those of language models do.
     """
 
     def pick(_body: Any, _args: Any, output: Any) -> Any:
-        output["last_hidden_state"] = output["last_hidden_state"][places][None]
+        output["last_hidden_state"] = output["last_hidden_state"][mask][None]
         return output
 
     if next(model.parameters(), None) is None:  # an export, whose graph has no hooks
         outputs = model(**model_inputs(batch))
         for name in {"logits", "prediction_logits"} & {*outputs}:
-            outputs[name] = outputs[name][places][None]
+            outputs[name] = outputs[name][mask][None]
         return outputs
     with without_adapters(model).base_model.register_forward_hook(pick):
         return model(**model_inputs(batch))

@@ -199,11 +199,11 @@ class QuestionAnswering(Task):
         # [B, L, A]: a span from each token to each of the next A.
         together = starts[:, :, None] + F.pad(ends, (0, reach - 1), value=-torch.inf).unfold(1, reach, 1)
         flat = together.flatten(1)
-        scores, places = flat.topk(min(self.n_best, flat.shape[1]), dim=1)
-        places, order = places.sort(dim=1)
+        scores, indices = flat.topk(min(self.n_best, flat.shape[1]), dim=1)
+        indices, order = indices.sort(dim=1)
         scores = scores.gather(1, order)
-        first = places // reach
-        last = (first + places % reach).clamp(max=starts.shape[1] - 1)
+        first = indices // reach
+        last = (first + indices % reach).clamp(max=starts.shape[1] - 1)
         spans = torch.stack([batch["starts"].gather(1, first), batch["ends"].gather(1, last)], dim=2)
         return spans, scores, scores.isfinite()
 

@@ -22,6 +22,7 @@ from runwright.task.losses import one_by_one
 from runwright.task.text import encode_texts, positions_of
 from runwright.types import Batch, Example, LossSum, PerExample, PositiveFloat, PositiveInt, Splits
 
+Pooling = Literal["mean", "cls", "max"]
 Objective = Literal["in_batch_negatives", "triplet", "cosine_regression", "contrastive", "cosine_embedding"]
 
 
@@ -63,7 +64,7 @@ class SentenceEmbedding(Task):
         label_column: str | None,
         label_min: float,
         label_max: float,
-        pooling: Literal["mean", "cls", "max"],
+        pooling: Pooling,
         normalize: bool,
         objective: Objective,
         scale: PositiveFloat,
@@ -76,7 +77,7 @@ class SentenceEmbedding(Task):
         self.columns = self.row_texts = (text_column, text_pair_column, *negatives)
         self.label_column = label_column
         self.label_range = (label_min, label_max)
-        self.pooling: Literal["mean", "cls", "max"] = pooling
+        self.pooling: Pooling = pooling
         self.normalize = normalize
         self.objective = objective
         self.scale = scale
@@ -240,8 +241,6 @@ class SentenceEmbedding(Task):
 MAX_SIMILARITIES, MIN_QUERIES = 1 << 23, 64
 # Texts that make the same tokens have the same vector but for rounding, which must not decide who is first.
 TOLERANCE = 1e-6
-
-Pooling = Literal["mean", "cls", "max"]
 
 
 def pool(states: Tensor, attention_mask: Tensor, *, how: Pooling) -> Tensor:

@@ -59,7 +59,7 @@ class FedTracker(JournalTracker):
             self._offset = end
 
     def later(self) -> str:
-        """Where the user finds what the store lacks at the end."""
+        """A hint for the user on the records that the store lacks at the end."""
         return "the journal has all"
 
     def on_start(self, run: RunInfo) -> None:

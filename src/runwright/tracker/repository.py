@@ -70,9 +70,9 @@ class Git:
             raise GitError(reason or f"git {arguments[0]} ended with {done.returncode}")
         return done.stdout
 
-    def ask_line(self, *arguments: str, stdin: bytes = b"") -> str:
+    def ask_line(self, *arguments: str) -> str:
         """The one line of an answer; empty where there is none."""
-        return os.fsdecode(self.ask(*arguments, stdin=stdin)).removesuffix("\n")
+        return os.fsdecode(self.ask(*arguments)).removesuffix("\n")
 
     def ask_fields(self, *arguments: str, stdin: bytes = b"") -> list[str]:
         """Fields of an answer that each end with a zero byte."""

@@ -4,8 +4,8 @@ The global batch of a step is a slice of a permutation of its epoch. It is cut b
 a pure function of the examples and the options: the same on any number of processes. Ranks take microbatches.
 
 The rows of an epoch of a stream are cut into windows of consecutive rows, the examples of each shuffled:
-what the buffer holds is a function of (seed, epoch, place in the stream), so that a checkpoint needs the
-place where the window begins and how much of it was used, and no examples. Every process reads the whole
+what the buffer holds is a function of (seed, epoch, position in the stream), so that a checkpoint needs the
+position where the window begins and how much of it was used, and no examples. Every process reads the whole
 stream and takes its microbatches. From the second epoch on the first window is a shorter one, of another
 length in each, so that rows that a border parted come together.
 """
@@ -165,8 +165,8 @@ def make_batch(
     lengths, widths = picked.column("lengths"), picked.column("widths")
     microbatches = cut_batch(widths if cut.microbatch_tokens and cut.padded else lengths, cut)
     costs = [
-        len(places) * int(widths[places].max(axis=0).sum()) if cut.padded else int(lengths[places].sum())
-        for places in microbatches
+        len(indices) * int(widths[indices].max(axis=0).sum()) if cut.padded else int(lengths[indices].sum())
+        for indices in microbatches
     ]
     shares = assign(costs, ranks.num_ranks)
     mine = shares[ranks.rank]
@@ -287,7 +287,7 @@ class StreamBatches:
                 num_examples += len(order)
                 start = {"epoch": epoch, "window": index, "place": place}
                 yield Window(start=start, examples=examples, order=order, is_last=is_last)
-                index, place = index + 1, cursor.place
+                index, place = index + 1, cursor.position
             if not num_examples and is_whole:
                 raise DataError("no examples came of the stream", split="train")
             epoch, index, place = epoch + 1, 0, None

@@ -54,18 +54,18 @@ def predict(
     task.start_evaluation(examples.example_ids if all_ids is None else all_ids)
     batches = cut_batch(task.evaluation_widths(examples.widths), Cut(microbatch_tokens=max_tokens))
     mine = batches[ranks.rank :: ranks.num_ranks]
-    share = sum(len(places) for places in mine)
+    share = sum(len(positions) for positions in mine)
     parts: list[Any] = []
     done = 0
-    for places in mine:
+    for positions in mine:
         if stop and stop.code:
             break
         # one seed and epoch for all evaluations: what chance changes is always the same
-        some = task.augment(examples.fetch(places), seed=0, epoch=0)
+        some = task.augment(examples.fetch(positions), seed=0, epoch=0)
         batch = to_device(task.collate(some), ranks.device)
         with ranks.autocast():
             parts.append(task.evaluate_batch(model, batch))
-        done += len(places)
+        done += len(positions)
         if on_progress:
             on_progress(done, share)
     model.train(was_training)

@@ -62,7 +62,7 @@ class Loop:
     evaluate: Callable[[], Mapping[str, Mapping[str, float]]] | None
     on_step: Callable[[TrainingState, StepResult], None]
     on_evaluation: Callable[[TrainingState, Mapping[str, Mapping[str, float]]], None] = lambda *_: None
-    is_given_up: Callable[[], bool] = lambda: False  # by the pruner of a sweep, on every rank alike
+    is_pruned: Callable[[], bool] = lambda: False  # by the pruner of a sweep, on every rank alike
     saves_last: bool = True  # a checkpoint of the last step, for a longer training to go on from
 
     def run(self, state: TrainingState) -> int:
@@ -115,7 +115,7 @@ class Loop:
             is_last = state.step == self.plan.total_steps or self._is_over(state)
             if self.saves_last if is_last else improved or not state.step % self.plan.save_every:
                 self._save(state)
-            if self.is_given_up():
+            if self.is_pruned():
                 break
         return 0
 
@@ -129,7 +129,7 @@ class Loop:
             return signal.Signals(code - 128).name
         if state.step >= self.plan.total_steps:
             return "length"
-        return "pruned" if self.is_given_up() else "early_stopping"
+        return "pruned" if self.is_pruned() else "early_stopping"
 
     def _log(self, state: TrainingState, result: StepResult, rate: float) -> None:
         metrics = {"train/loss": result.loss, "train/gradient_norm": result.gradient_norm}

@@ -74,10 +74,10 @@ def make_plan(options: TrainerOptions, *, steps_per_epoch: int | None) -> Plan:
     )
 
 
-USUAL = "validation"  # splits whose names begin so are evaluated while training
+VALIDATION = "validation"  # splits whose names begin so are evaluated while training
 
 
 def choose_splits(splits: Iterable[str]) -> tuple[str, ...]:
     """The splits with a curve; the best step, patience and schedules go by the first of them."""
-    names = [split for split in splits if split.startswith(USUAL)]
-    return tuple(sorted(names, key=lambda split: split != USUAL))
+    names = [split for split in splits if split.startswith(VALIDATION)]
+    return tuple(sorted(names, key=lambda split: split != VALIDATION))

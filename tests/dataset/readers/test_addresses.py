@@ -22,7 +22,7 @@ import pytest
 
 from runwright.dataset.readers.addresses import file_fingerprint, file_state
 from runwright.dataset.readers.raw import locate
-from runwright.dataset.readers.streams import Place
+from runwright.dataset.readers.streams import StreamPosition
 from runwright.errors import DataError
 
 CSV = "text,label\n" + "".join(f'"text\n{n}",{n}\n' for n in range(3000))
@@ -79,9 +79,9 @@ def test_a_compressed_file_gives_the_rows_of_the_plain_one(ending: str, read: An
     assert whole.to_dict() == plain.to_dict()
     assert locate(whole, 2000) == locate(plain, 2000)._replace(file=path)
     stream = read("csv", path, streaming=True)["train"]
-    blocks = list(stream.blocks(Place(), repeat(1900)))
+    blocks = list(stream.blocks(StreamPosition(), repeat(1900)))
     assert [text for block in blocks for text in block.rows["text"]] == plain["text"][:]
-    rest = next(stream.blocks(blocks[0].place, repeat(5000)))
+    rest = next(stream.blocks(blocks[0].end, repeat(5000)))
     assert rest.rows["label"][:] == list(range(1900, 3000))
 
 
@@ -152,8 +152,8 @@ def test_a_file_of_a_web_server_is_the_local_one(ending: str, served: Any, read:
     assert rows.to_dict() == plain.to_dict()
     assert file_fingerprint(remote) == file_fingerprint(path)
     stream = read("csv", remote, streaming=True)["train"]
-    first = next(stream.blocks(Place(), repeat(2500)))
-    rest = next(stream.blocks(first.place, repeat(2500)))
+    first = next(stream.blocks(StreamPosition(), repeat(2500)))
+    rest = next(stream.blocks(first.end, repeat(2500)))
     assert first.rows["text"][:] + rest.rows["text"][:] == plain["text"][:]
 
 

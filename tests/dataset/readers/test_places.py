@@ -17,7 +17,7 @@ from runwright.dataset.cleaning.texts import DropDuplicates, FilterLength
 from runwright.dataset.readers.annotated import read_conll, read_glue, read_squad
 from runwright.dataset.readers.hub import read_hub
 from runwright.dataset.readers.raw import Where, locate
-from runwright.dataset.readers.streams import Place, RowStream
+from runwright.dataset.readers.streams import RowStream, StreamPosition
 from runwright.errors import DataError
 
 Source = Callable[..., Any]
@@ -82,7 +82,7 @@ def test_a_row_of_a_stream_is_found_on_its_line(reader: str, write: Source, read
     files = [write(f"{name}.{reader}", TEXTS[reader]) for name in "ab"]
     kept = read(reader, {"train": files})["train"]
     stream: RowStream = read(reader, {"train": files}, streaming=True)["train"]
-    for block in stream.blocks(Place(), iter([7] * 6)):
+    for block in stream.blocks(StreamPosition(), iter([7] * 6)):
         for row_id in block.rows["row_id"]:
             assert locate(block.rows, row_id) == locate(kept, row_id)
 
@@ -166,8 +166,8 @@ def test_a_row_keeps_its_line_where_its_file_is_gone(write: Source, read: Source
 
 def test_a_row_of_a_resumed_stream_is_found_on_its_line(write: Source, read: Source) -> None:
     stream = read("csv", write("a.csv", TEXTS["csv"]), streaming=True)["train"]
-    first = next(stream.blocks(Place(), iter([3])))
-    rest = next(stream.blocks(first.place, iter([3])))
+    first = next(stream.blocks(StreamPosition(), iter([3])))
+    rest = next(stream.blocks(first.end, iter([3])))
     assert locate(rest.rows, 3).line == 7  # two lines of row 0, the header and a blank line before it
 
 

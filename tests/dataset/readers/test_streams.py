@@ -14,7 +14,7 @@ import pytest
 
 from runwright.dataset.checks import require_columns
 from runwright.dataset.cleaning.texts import DropEmpty, LowerCase, UnescapeHtml
-from runwright.dataset.readers.streams import Place, RowStream
+from runwright.dataset.readers.streams import RowStream, StreamPosition
 from runwright.errors import ConfigError, DataError
 
 Write = Callable[[str, str | bytes], str]
@@ -22,8 +22,8 @@ Read = Callable[..., Any]
 TEXTS = ["Good film", 'a "quoted" one,\nover two lines', "", "Äpfel & Öl", "the last"]
 
 
-def rows_of(stream: RowStream, *, size: int = 2, place: Place | None = None) -> list[dict[str, Any]]:
-    blocks = stream.blocks(place or Place(), repeat(size))
+def rows_of(stream: RowStream, *, size: int = 2, start: StreamPosition | None = None) -> list[dict[str, Any]]:
+    blocks = stream.blocks(start or StreamPosition(), repeat(size))
     return [row for block in blocks for row in block.rows.to_list()]
 
 
@@ -72,11 +72,11 @@ def test_reading_from_a_place_gives_the_rest(files: Any, read: Read) -> None:
     reader, paths = files
     stream = read(reader, {"train": paths}, streaming=True)["train"]
     whole = rows_of(stream)
-    places = [block.place for block in stream.blocks(Place(), repeat(1))]
-    for place in places:
-        saved = json.loads(json.dumps(place._asdict()))
-        assert rows_of(stream, place=Place(**saved), size=3) == whole[place.row_id :]
-    assert places[-1].row_id == len(whole) == 10
+    positions = [block.end for block in stream.blocks(StreamPosition(), repeat(1))]
+    for position in positions:
+        saved = json.loads(json.dumps(position._asdict()))
+        assert rows_of(stream, start=StreamPosition(**saved), size=3) == whole[position.row_id :]
+    assert positions[-1].row_id == len(whole) == 10
 
 
 def test_only_train_is_streamed_and_types_look_at_evaluation_rows_too(write: Write, read: Read) -> None:
@@ -101,7 +101,7 @@ def test_nothing_is_left_on_disk_by_cleaning(write: Write, read: Read, load: Any
     source = read("json", write("a.jsonl", '{"text": "A"}\n' * 50), streaming=True)
     data = load(source, cleaning=[LowerCase(columns=["text"])], streaming=True)
     assert data.stream is not None
-    assert all(not block.rows.cache_files for block in data.stream.blocks(Place(), repeat(5)))
+    assert all(not block.rows.cache_files for block in data.stream.blocks(StreamPosition(), repeat(5)))
     assert not list(cache.rglob("*.arrow"))
 
 
@@ -156,7 +156,7 @@ def test_a_column_that_does_not_fit_is_refused_where_it_is_needed(
     monkeypatch.setattr("runwright.dataset.readers.reading.BATCH_ROWS", 1)
     rows = [f'{{"text": "a", "meta": {meta}}}\n' for meta in (value, problem.split()[0])]
     stream = read("json", write("a.jsonl", "".join(rows)), streaming=True)["train"]
-    whole, (block,) = rows_of(stream, size=1), stream.blocks(Place(), repeat(5))
+    whole, (block,) = rows_of(stream, size=1), stream.blocks(StreamPosition(), repeat(5))
     assert [{*row} for row in whole] == [{"text", "meta", "row_id"}, {"text", "row_id"}]
     require_columns({"train": block.rows}, {"text": "text"})
     with pytest.raises(
@@ -180,9 +180,8 @@ def test_a_carriage_return_ends_a_line_too(content: str, write: Write, read: Rea
     expected = read(reader, {"train": path})["train"]
     stream = read(reader, {"train": path}, streaming=True)["train"]
     assert rows_of(stream) == expected.to_list()
-    assert (
-        rows_of(stream, place=next(iter(stream.blocks(Place(), repeat(1)))).place) == expected.to_list()[1:]
-    )
+    first = next(stream.blocks(StreamPosition(), repeat(1)))
+    assert rows_of(stream, start=first.end) == expected.to_list()[1:]
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "latin-1"])

@@ -22,7 +22,7 @@ from runwright.config.addresses import to_address, to_path
 from runwright.errors import TrackingError
 from runwright.tracker.journal import read
 from runwright.tracker.mlflow.store import (
-    ADDRESSES,
+    ADDRESS_COLUMNS,
     TABLES,
     Store,
     client_settings,
@@ -266,7 +266,7 @@ def test_addresses_of_files_follow_a_store_that_was_moved(tmp_path: Path) -> Non
     file, here = tmp_path / "mlflow.db", f"file://{tmp_path}/mlartifacts"
     old, others = "file:///gone/outputs/mlartifacts", ("s3://bucket/mlartifacts/a", "file:///my/own")
     with contextlib.closing(sqlite3.connect(file)) as connection, connection:
-        for table, _, column in (address.partition(".") for address in ADDRESSES[:4]):
+        for table, _, column in (address.partition(".") for address in ADDRESS_COLUMNS[:4]):
             connection.execute(f"CREATE TABLE {table} ({column} TEXT, storage_location TEXT)")
             for address in (f"{old}/exp/x", f"{here}/new", *others, None):
                 connection.execute(f"INSERT INTO {table} VALUES (?, NULL)", (address,))

@@ -18,7 +18,7 @@ RARE_CLASS = 10  # rows in train
 MUCH_CUT = 0.01  # of the rows
 MANY_UNKNOWN = 0.001  # of the tokens
 MAX_LINE = 400  # characters
-PLACE = "\0"
+WHERE = "\0"  # in a sentence: `where` of the finding, once it is joined over splits
 
 
 class Finding(NamedTuple):
@@ -28,7 +28,7 @@ class Finding(NamedTuple):
     what: str
     hint: str = ""
     examples: tuple[str, ...] = ()
-    where: str = ""  # rows of a split: those of all splits stand together in place of PLACE
+    where: str = ""  # rows of a split, for WHERE
 
 
 def percent(count: float, whole: float) -> str:
@@ -86,7 +86,7 @@ def find(exploration: Exploration) -> list[Finding]:
     for (_, what), alike in together.items():
         places = ", ".join(finding.where for finding in alike)
         examples = tuple(example for finding in alike for example in finding.examples)[:MAX_EXAMPLES]
-        findings.append(alike[0]._replace(what=what.replace(PLACE, places), examples=examples))
+        findings.append(alike[0]._replace(what=what.replace(WHERE, places), examples=examples))
     return sorted(findings, key=lambda finding: finding.level != "problem")
 
 
@@ -104,7 +104,7 @@ def _overlaps(exploration: Exploration) -> Iterator[Finding]:
         count = f"{len(positions):,} of {survey.num_rows:,} rows of {split} ({share})"
         different = positions[firsts(survey.exact[positions])]
         level = "problem" if leaks and not near else "look"
-        yield Finding(level, f"{PLACE} {what}", hint, _texts(exploration, split, different), count)
+        yield Finding(level, f"{WHERE} {what}", hint, _texts(exploration, split, different), count)
 
 
 def _texts(exploration: Exploration, split: str, positions: np.ndarray) -> tuple[str, ...]:
@@ -120,7 +120,7 @@ def _noise(exploration: Exploration) -> Iterator[Finding]:
             for pair in pairs[:MAX_EXAMPLES].tolist()
         )
         if examples:
-            what, hint = f"{PLACE} come with different labels", "no model can be right about all of them"
+            what, hint = f"{WHERE} come with different labels", "no model can be right about all of them"
             yield Finding(
                 "problem", what, hint, examples, f"{len(pairs):,} texts of {split} ({len(rows):,} rows)"
             )
@@ -133,7 +133,7 @@ def _odd(exploration: Exploration) -> Iterator[Finding]:
                 count = f"{len(rows):,} texts of {split} ({percent(len(rows), len(survey.characters))})"
                 level = "problem" if oddity.name in {"empty", "garbled"} else "look"
                 examples = _texts(exploration, split, rows) if oddity.name != "empty" else ()
-                yield Finding(level, f"{PLACE} {oddity.says}", oddity.hint, examples, count)
+                yield Finding(level, f"{WHERE} {oddity.says}", oddity.hint, examples, count)
 
 
 def _tokens(exploration: Exploration) -> Iterator[Finding]:
@@ -144,11 +144,11 @@ def _tokens(exploration: Exploration) -> Iterator[Finding]:
         if limit is not None and rows_cut > MUCH_CUT:
             hint = f"95 % of the {inputs} have at most {quantile(tokens.lengths, 0.95)} tokens"
             where = f"{rows_cut:.1%} of the {inputs} of {split}"
-            yield Finding("look", f"task.max_length={limit} cuts {PLACE}", hint, where=where)
+            yield Finding("look", f"task.max_length={limit} cuts {WHERE}", hint, where=where)
         num_unknown = tokens.unknown.total()
         if num_unknown > MANY_UNKNOWN * tokens.num_tokens:
             rate = f"{percent(num_unknown, tokens.num_tokens)} of the tokens of {split}"
-            hint, what = "another tokenizer, or ReplacePattern", f"{PLACE} are unknown to the tokenizer"
+            hint, what = "another tokenizer, or ReplacePattern", f"{WHERE} are unknown to the tokenizer"
             pieces = (f"{piece} ({count:,} times)" for piece, count in tokens.unknown.most_common(5))
             yield Finding("look", what, hint, tuple(pieces), rate)
 

@@ -175,10 +175,10 @@ class Exploration:
         ranked = (sorted(labels, key=lambda name, of=labels: (-of[name], name)) for labels in counts)
         return [*dict.fromkeys(name for names in ranked for name in names)]
 
-    def text(self, split: str, position: int, *, longest: int = 240) -> str:
-        """The texts of a row in at most `longest` characters."""
+    def text(self, split: str, position: int) -> str:
+        """The texts of a row in at most 240 characters."""
         row = self.data.splits[split][position]
-        return shorten(" ¦ ".join(text_of(row[name]) for name in self.columns.text_columns), longest)
+        return shorten(" ¦ ".join(text_of(row[name]) for name in self.columns.text_columns), 240)
 
     def label(self, split: str, position: int) -> str:
         """The label of a row as text."""

@@ -43,7 +43,7 @@ from runwright.tracker.journal import FILE_NAME, read
 from runwright.trainer.environment import share_of_cores
 from runwright.trainer.ranks import end_ranks
 
-CHECK, NAME = "resume", "verify"
+RESUME = "resume"  # the check of this module
 SAVE_EVERY, EVALUATE_EVERY = 3, 7  # steps; no multiples of each other, so that every order of events comes up
 TRAINER = dict.fromkeys(
     ("max_epochs", "evaluate_every_epochs", "save_every_epochs", "early_stopping_patience")
@@ -74,7 +74,7 @@ def shorten(config: Mapping[str, Any], *, num_steps: int, output_dir: Path) -> d
     in the cache; validation and test keep at most NUM_ROWS rows where the data set has the option.
     """
     short = copy.deepcopy(dict(config))
-    short |= {"name": NAME, "output_dir": str(output_dir), "resume": None, "references": {}}
+    short |= {"name": "verify", "output_dir": str(output_dir), "resume": None, "references": {}}
     short["tracker"] = TRACKER
     short["hub"] = {"repo": None, "private": True}
     short["trainer"] |= {**TRAINER, "max_steps": num_steps}
@@ -99,7 +99,7 @@ def check_resume(config: Mapping[str, Any], *, say: Callable[[str], None]) -> It
         yield _failed_run(broken, code)
     elif not killed:
         text = "the run was over before it was killed: more --steps"
-        yield parity.Finding(CHECK, "kills", text, allowed=parity.BITS, verdict="not checked")
+        yield parity.Finding(RESUME, "kills", text, allowed=parity.BITS, verdict="not checked")
     else:
         yield from _judge(config, whole, broken, " and ".join(map(str, killed)))
 
@@ -112,10 +112,10 @@ def _judge(config: Mapping[str, Any], whole: Path, broken: Path, steps: str) -> 
         text = f"{comparison.where}: {' and '.join(comparison.values)}" if comparison.where else "none"
         text += f"; {comparison.compared}" * (comparison.num_unmatched > 0)
         what = f"{comparison.what} ({comparison.compared}), killed after step {steps}"
-        yield parity.judge(CHECK, what, text, parity.BITS, holds=holds, advice=advice)
+        yield parity.judge(RESUME, what, text, parity.BITS, holds=holds, advice=advice)
     doubled = count_doubled(broken)
     text = f"{doubled} are doubled or contradict each other" if doubled else "each once"
-    yield parity.judge(CHECK, "records of the journal", text, "each once", holds=not doubled, advice="")
+    yield parity.judge(RESUME, "records of the journal", text, "each once", holds=not doubled, advice="")
 
 
 def count_doubled(folder: Path) -> int:
@@ -199,7 +199,7 @@ def _failed_run(folder: Path, code: int) -> parity.Finding:
     output = folder / OUTPUT_FILE
     tail = "\n".join(output.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:])
     advice = f"The short run itself failed; the end of {output}:\n{tail}"
-    return parity.Finding(CHECK, "a short run", f"exit code {code}", "0", "fails", advice)
+    return parity.Finding(RESUME, "a short run", f"exit code {code}", "0", "fails", advice)
 
 
 MEASURED = ("parity", "evaluation")

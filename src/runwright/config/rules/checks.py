@@ -62,7 +62,7 @@ def best_metric_is_computed(best: Any, metrics: Any, problem: Any, target: Any) 
 
 
 def mode_of(best: Any, metrics: Any) -> Literal["min", "max"] | None:
-    """Which values of the best metric are better; None for a function that is not of this package."""
+    """The direction in which the best metric is better; None for a function that is not of this package."""
     signature = signature_of(metric_nodes(metrics).get(str(best)))
     if signature is None:  # the loss, or a mistake of its own
         return "min"

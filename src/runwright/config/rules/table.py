@@ -104,13 +104,13 @@ def forbids(key: str, forbidden: Any, when: When, expected: str, hint: str = "",
     return Rule(keys=(key, *when), check=check, within=within)
 
 
-def matches(key: str, pattern: str, expected: str, hint: str = "") -> Rule:
+def matches(key: str, pattern: str, expected: str) -> Rule:
     """The text fits the pattern."""
 
     def is_other(value: Any) -> bool:
         return isinstance(value, str) and re.fullmatch(pattern, value) is None
 
-    return forbids(key, is_other, {}, expected, hint)
+    return forbids(key, is_other, {}, expected)
 
 
 def distinct(*keys: str) -> Rule:

@@ -165,12 +165,12 @@ def read_vader(
     """
     if not domains or len(set(domains)) < len(domains):
         raise ConfigError(f"dataset.source.domains: expected some of {list(_FILES)}, each once")
-    kept = store.local_path(archive) if archive else store.cache_root() / "archives" / ARCHIVE
-    with nullcontext() if archive else store.locked(kept):
-        if not archive and not (kept.is_file() and store.file_sha256(kept) == SHA256):
+    file = store.local_path(archive) if archive else store.cache_root() / "archives" / ARCHIVE
+    with nullcontext() if archive else store.locked(file):
+        if not archive and not (file.is_file() and store.file_sha256(file) == SHA256):
             _log.info("fetching the VADER text (2.4 MB) through pip, once")
-            _download(kept)
-        content = _verified(kept)
+            _download(file)
+        content = _verified(file)
     key = {"reader": "vader", "sha256": SHA256, "options": [domains, negative_at_most, positive_at_least]}
     return kept_rows(key, lambda: {"train": _read(content, domains, negative_at_most, positive_at_least)})
 

@@ -1,6 +1,6 @@
 """Streams of rows: the rows of files from any position on, in blocks, read when they are needed.
 
-A position (`Place`) is five whole numbers: reading from it gives the rows that a reading from the start gives
+A `StreamPosition` is five whole numbers: reading from it gives the rows that a reading from the start gives
 after it. So a checkpoint needs no rows, and resuming costs the same at any position.
 """
 
@@ -33,8 +33,8 @@ Sources: TypeAlias = "dict[str, Any]"
 """What a reader gives for each split: a Dataset, and for train of a stream a RowStream."""
 
 
-class Place(NamedTuple):
-    """Place of the next row in the files of a stream."""
+class StreamPosition(NamedTuple):
+    """Position of the next row in the files of a stream; that in the file being read is a `Position`."""
 
     file: int = 0  # number of the file
     row: int = 0  # rows of that file before it
@@ -48,7 +48,7 @@ class Block(NamedTuple):
 
     rows: Dataset
     num_read: int  # before cleaning
-    place: Place  # of the row after the last one
+    end: StreamPosition  # of the row after the last one
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,10 +65,10 @@ class RowStream:
     columns: Mapping[str, str] = field(default_factory=dict)  # new name: name in the files
     cleaning: Sequence[Callable[[Splits], Splits]] = ()  # steps that look at one row at a time
 
-    def blocks(self, place: Place, sizes: Iterator[int]) -> Iterator[Block]:
+    def blocks(self, start: StreamPosition, sizes: Iterator[int]) -> Iterator[Block]:
         """Blocks of so many rows from a position to the end; only the last one may be shorter."""
         schema = with_row_id(self.schema, split=self.split, file=self.files[0])
-        for taken in self._taken(place, sizes):
+        for taken in self._taken(start, sizes):
             first_id, num_read = taken.first_id, len(taken.values)
             ids = pa.array(range(first_id, first_id + num_read), pa.int64())
             left_out: dict[str, DataError] = {}
@@ -93,7 +93,7 @@ class RowStream:
 
         def batches() -> Iterator[pa.RecordBatch]:
             counts = dict[str, int]()
-            for taken in self._taken(Place(), repeat(BATCH_ROWS)):
+            for taken in self._taken(StreamPosition(), repeat(BATCH_ROWS)):
                 counts |= dict(taken.origins[1:])
                 lines.extend(taken.lines)
                 yield self._batch(taken, left_out)
@@ -108,21 +108,21 @@ class RowStream:
 
     def head(self) -> Dataset:
         """The first rows that are left by cleaning; raises DataError where the first 100,000 are not."""
-        for number, block in enumerate(self.blocks(Place(), iter(lambda: BLOCK_ROWS, 0))):
+        for number, block in enumerate(self.blocks(StreamPosition(), iter(lambda: BLOCK_ROWS, 0))):
             if len(block.rows) or number == 100:
                 return block.rows
         raise DataError("the split has no rows left", split=self.split)
 
-    def _taken(self, place: Place, sizes: Iterator[int]) -> Iterator[_Taken]:
+    def _taken(self, start: StreamPosition, sizes: Iterator[int]) -> Iterator[_Taken]:
         """So many rows at a time from a position to the end."""
-        number, row_id = place.file, place.row_id
-        inside = {"row": place.row, "offset": place.offset, "num_lines": place.num_lines}
+        number, row_id = start.file, start.row_id
+        inside = {"row": start.row, "offset": start.offset, "num_lines": start.num_lines}
         at = Position(address=self.files[number], split=self.split, **inside)
 
         def read() -> Iterator[Sequence[Any]]:
             nonlocal number, row_id, at
-            for number in range(place.file, len(self.files)):
-                if number != place.file:
+            for number in range(start.file, len(self.files)):
+                if number != start.file:
                     finished.append((at.address, at.row))
                     at = Position(address=self.files[number], split=self.split)
                 for values in self.reader.rows(at, self.schema.names):
@@ -141,7 +141,7 @@ class RowStream:
             lines: list[int] = []
             if not (values := list(islice(rows, size))):
                 return
-            end = Place(number, at.row, at.offset, row_id, at.num_lines)
+            end = StreamPosition(number, at.row, at.offset, row_id, at.num_lines)
             yield _Taken(values, first_id, [before, *finished, (at.address, at.row)], lines, end)
 
     def _batch(self, taken: _Taken, left_out: dict[str, DataError]) -> pa.RecordBatch:
@@ -149,8 +149,8 @@ class RowStream:
         arrays = []
         for values, column in zip(zip(*taken.values, strict=True), self.schema, strict=True):
             try:
-                kept = values if column.name not in left_out else [None] * len(values)
-                arrays.append(self.reader.array(kept, column.type))
+                cells = values if column.name not in left_out else [None] * len(values)
+                arrays.append(self.reader.array(cells, column.type))
             except UNFIT:
                 left_out[column.name] = self._unfit(values, column, taken)
                 arrays.append(pa.nulls(len(values), column.type))
@@ -187,7 +187,7 @@ class _Taken(NamedTuple):
     first_id: int
     origins: list[tuple[str, int]]  # ("", rows of files before), then (file, its rows up to the last one)
     lines: list[int]  # of each row; -1: none
-    end: Place  # of the row after the last one
+    end: StreamPosition  # of the row after the last one
 
 
 def read_files(reader: Reader, files: Files, *, streaming: bool = False) -> Sources:

@@ -219,12 +219,12 @@ class JsonReader(Reader):
         first = "" if is_resumed else next(filter(str.strip, lines), "")
         if is_resumed or (self.field is None and first.lstrip().startswith("{")):
             for line in filter(str.strip, chain([first], lines)):
-                place = at.line
+                number = at.line
                 try:
                     row = json.loads(line, parse_constant=_constant)
                 except (ValueError, RecursionError) as error:
                     whole = "; of one object that holds a list of rows, set dataset.source.field=NAME"
-                    raise at.error(f"broken JSON: {error}{whole * (line is first)}", line=place) from error
+                    raise at.error(f"broken JSON: {error}{whole * (line is first)}", line=number) from error
                 yield _object(row, at)
         else:
             text, at.line = "\n" * (at.num_lines - 1) + first + "".join(lines), None

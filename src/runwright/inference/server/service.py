@@ -35,7 +35,7 @@ MAX_RECORDS = 1000  # of one request
 
 
 class Options(BaseModel, extra="forbid"):
-    """What a request may ask for besides the rows."""
+    """Options of a request, given in its query."""
 
     all_scores: bool = False  # the score of every class
 

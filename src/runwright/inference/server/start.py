@@ -118,7 +118,7 @@ def _chats(source: Path | Named, device: str | None) -> Any:
 
     class Chats(Serve):
         def start_server(self) -> None:
-            """Ours is one already."""
+            """Start none: this process serves already."""
 
     os.chdir(folder.parent)  # the model's name is that of its folder, for requests that must give one
     theirs: Any = Chats(force_model=folder.name, device=device or "auto", non_blocking=True).server.config.app

@@ -141,11 +141,11 @@ def save(text: str, file: Path) -> None:
     write_text(file, text)
 
 
-def cell_of(value: object, text: str | None = None) -> Cell:
-    """A cell that is sorted by its number where it is one; `text` is shown in place of the value."""
+def cell_of(value: object) -> Cell:
+    """A cell that is sorted by its number where it is one."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return Cell(value_text(value) if text is None else text)
-    return Cell(number_text(value) if text is None else text, float(value), "number")
+        return Cell(value_text(value))
+    return Cell(number_text(value), float(value), "number")
 
 
 def value_text(value: object) -> str:

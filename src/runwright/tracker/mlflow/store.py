@@ -310,8 +310,8 @@ def publish(new: Path, file: Path) -> None:
     new.unlink(missing_ok=True)
 
 
-# Where MLflow 3 keeps absolute addresses of files.
-ADDRESSES = (
+# Columns in which MLflow 3 keeps absolute addresses of files.
+ADDRESS_COLUMNS = (
     *("experiments.artifact_location", "runs.artifact_uri", "logged_models.artifact_location"),
     *("model_versions.source", "model_versions.storage_location"),
 )
@@ -329,7 +329,7 @@ def follow_move(file: Path, *, artifacts: str) -> str | None:
         ours = f"/{artifacts.rpartition('/')[2]}"
         moved = sorted(root for root in roots if root.startswith("file:") and root.endswith(ours))
         for root in moved:
-            for table, _, column in (address.partition(".") for address in ADDRESSES):
+            for table, _, column in (address.partition(".") for address in ADDRESS_COLUMNS):
                 old = f"{root}/"
                 query = f"UPDATE {table} SET {column} = ? || substr({column}, ?)"  # noqa: S608 - names of ours
                 query += f" WHERE substr({column}, 1, ?) = ?"

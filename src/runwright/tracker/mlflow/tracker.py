@@ -22,7 +22,7 @@ from runwright.tracker.mlflow import store as stores
 from runwright.tracker.mlflow.logged_model import at_alias, make_version
 from runwright.tracker.mlflow.store import Store, client_settings, locate
 from runwright.tracker.mlflow.upload import RUN_ID_TAG, STATE_NAME, Target, Uploader, read_state
-from runwright.trainer.options import USUAL
+from runwright.trainer.options import VALIDATION
 from runwright.types import PositiveFloat, RunInfo
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class MLflowTracker(FedTracker):
             experiment=redact(self.experiment or run.name),
             start_time=run.start_time,
             sweep=run.sweep,
-            metric=f"{USUAL}/{metric}" if metric else None,
+            metric=f"{VALIDATION}/{metric}" if metric else None,
             less_is_better=trainer.get("best_mode") == "min",
         )
         _remember(self._folder, store=store, target=target, output_dir=output_dir)
