@@ -1,34 +1,27 @@
-"""The script inside a logged model: texts in, predictions out; MLflow runs it when the model is loaded.
-
-It lies beside the files of the run and answers as `runwright predict` does; an export runs without Runwright.
-"""
+"""A run's best model as MLflow loads it: texts in, predictions out, as `runwright predict` answers."""
 
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from mlflow.models import set_model
-from mlflow.pyfunc.model import PythonModel
+
+from runwright.inference.load import generating_config, load_run, predict_records
 
 
-class BestModel(PythonModel):
+class BestModel:
     """A run's best model: a table with `predicted`, and `score` where there are probabilities."""
 
-    def load_context(self, context: Any) -> None:
-        """Read the weights, which are safetensors, and the tokenizer; nothing is fetched."""
-        from runwright.inference.load import generating_config, load_run, predict_records
+    def __init__(self, folder: Path) -> None:
+        self.run = load_run(folder, config=generating_config(folder))
 
-        folder = Path(context.artifacts["run"])
-        self.run, self.predict_records = load_run(folder, config=generating_config(folder)), predict_records
-
-    def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> Any:
+    def predict(self, model_input: Any, params: Any = None) -> pd.DataFrame:
         """One row for each text, in their order, from the text columns or from a list of texts."""
-        del context, params
+        del params
         table, names = pd.DataFrame(model_input), list(self.run.task.text_columns)
         if len(names) == 1 and names[0] not in table.columns:
             table = table.iloc[:, :1].set_axis(names, axis=1)
         records = [{name: _text(row[name]) for name in names} for row in table.to_dict("records")]
-        answers = list(self.predict_records(self.run, records, all_scores=False))
+        answers = list(predict_records(self.run, records, all_scores=False))
         return pd.DataFrame(answers, index=table.index).filter(["predicted", "score"])
 
 
@@ -39,4 +32,6 @@ def _text(value: Any) -> Any:
     return "" if value is None or value != value else str(value)  # NaN: a gap in a table of pandas
 
 
-set_model(BestModel())
+def _load_pyfunc(folder: str) -> BestModel:
+    """The model in the data of a logged model; MLflow calls it by this name."""
+    return BestModel(Path(folder))

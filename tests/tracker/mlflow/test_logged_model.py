@@ -63,7 +63,7 @@ def test_a_model_is_described_and_holds_neither_a_pickle_nor_a_path(
     artifacts = tmp_path / "outputs" / "mlartifacts"
     assert len(list(artifacts.rglob("model.safetensors"))) == 1
     kept = {path.name for path in artifacts.rglob("*") if path.is_file()}
-    assert kept >= {"model.safetensors", "config.yaml", "task.json", "served_model.py"}
+    assert kept >= {"model.safetensors", "config.yaml", "task.json"}
     assert not {Path(name).suffix for name in kept} & {".pkl", ".pickle", ".bin", ".pt", ".joblib"}
     contents = b"".join(path.read_bytes() for path in artifacts.rglob("*") if path.is_file())
     assert not any(str(folder).encode() in contents for folder in (tmp_path, SOURCES))

