@@ -104,8 +104,10 @@ def test_what_the_disk_refuses_is_an_os_error_whatever_library_wrote(name, small
 
 
 def test_another_error_in_a_folder_stays_itself(tmp_path):
-    with pytest.raises(KeyError, match="os error"), store.folder_whole(tmp_path / "best"):
-        raise KeyError("os error")
+    whole = store.folder_whole(tmp_path / "best")
+    with pytest.raises(Exception, match=r"os error 2") as caught, whole:
+        Tokenizer.from_file(str(tmp_path / "missing.json"))
+    assert type(caught.value) is Exception
 
 
 def test_a_key_has_one_name_whatever_the_order_of_its_parts():

@@ -33,7 +33,7 @@ MANIFEST = "manifest.json"
 PAGE = (".html", ".htm")
 _ABANDONED_SECONDS = 24 * 3600  # nobody prepares one set for a day
 # What libraries in Rust, numpy and torch raise where the disk is full: neither the type nor the number of it.
-_REFUSED = re.compile(r"\(os error (\d+)\)|\d+ requested and \d+ written|inline_container")
+_REFUSED = re.compile(r"\(os error (\d+)\)|\d+ requested and \d+ written|\. unexpected pos \d+ vs")
 DISK_REFUSES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
 
@@ -101,10 +101,10 @@ def folder_whole(folder: Path) -> Iterator[Path]:
             shutil.rmtree(folder)
         unfinished.replace(folder)
     except Exception as error:
-        refused = _REFUSED.search(str(error))
-        if refused is None or getattr(error, "errno", None):
+        refused = None if getattr(error, "errno", None) else _REFUSED.search(str(error))
+        number = int(refused[1] or errno.ENOSPC) if refused else 0
+        if number not in DISK_REFUSES:
             raise
-        number = int(refused[1] or errno.ENOSPC)
         raise OSError(number, os.strerror(number), str(folder)) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
