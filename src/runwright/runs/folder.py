@@ -249,11 +249,7 @@ def find_copies(runs: Mapping[Path, Mapping[str, Any]]) -> dict[Path, Path]:
 
 def claim_folder(root: Path) -> tuple[Path, str, float]:
     """A folder `<time>-<id>` under `root` that no other process has, its full id and its time."""
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except (FileNotFoundError, FileExistsError) as error:  # `outputs` leads to a disk that is not there now
-        problem = f"{root}: given a folder that cannot be made, expected one in a folder that exists"
-        raise ConfigError(f"{problem}; where a link leads nowhere, set output_dir=PATH") from error
+    root.mkdir(parents=True, exist_ok=True)
     while True:
         run_id, start = uuid.uuid4().hex, time.time()
         stamp = time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(start))
