@@ -1,11 +1,18 @@
 import json
 import os
+import resource
+import signal
 import time
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from filelock import FileLock
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 from runwright import store
 from runwright.errors import DataError
@@ -58,6 +65,49 @@ def test_a_full_disk_is_a_data_error_and_an_error_of_the_reader_stays_itself(tmp
     with pytest.raises(PermissionError, match=r"source\.csv"):
         store.write_entry(tmp_path / "a", unreadable)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def small_files():
+    """Files may not grow beyond 1,000 bytes: writes end as on a full disk."""
+    limits, kept = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    signal.signal(signal.SIGXFSZ, kept)
+
+
+def save_tokenizer(folder):
+    vocabulary = {f"word {index}": index for index in range(1000)}
+    Tokenizer(WordLevel(vocabulary, unk_token="word 0")).save(str(folder / "tokenizer.json"))
+
+
+WRITERS = {
+    "tokenizers": save_tokenizer,
+    "safetensors": lambda folder: save_file({"a": torch.zeros(1000)}, folder / "a.safetensors"),
+    "numpy": lambda folder: np.save(folder / "a.npy", np.zeros(1000)),
+    "torch": lambda folder: torch.save(torch.zeros(1000), folder / "a.pt"),
+    "python": lambda folder: (folder / "a.txt").write_text("a" * 2000),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_what_the_disk_refuses_is_an_os_error_whatever_library_wrote(name, small_files, tmp_path):
+    (tmp_path / "best").mkdir()
+    with (
+        pytest.raises(OSError, match=r"large|space") as caught,
+        store.folder_whole(tmp_path / "best") as folder,
+    ):
+        WRITERS[name](folder)
+    assert caught.value.errno in store.DISK_REFUSES
+    assert [path.name for path in tmp_path.iterdir()] == ["best"]
+
+
+def test_another_error_in_a_folder_stays_itself(tmp_path):
+    whole = store.folder_whole(tmp_path / "best")
+    with pytest.raises(Exception, match=r"os error 2") as caught, whole:
+        Tokenizer.from_file(str(tmp_path / "missing.json"))
+    assert type(caught.value) is Exception
 
 
 def test_a_key_has_one_name_whatever_the_order_of_its_parts():

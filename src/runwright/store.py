@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import time
 import zlib
@@ -31,6 +32,8 @@ _log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 PAGE = (".html", ".htm")
 _ABANDONED_SECONDS = 24 * 3600  # nobody prepares one set for a day
+# What libraries in Rust, numpy and torch raise where the disk is full: neither the type nor the number of it.
+_REFUSED = re.compile(r"\(os error (\d+)\)|\d+ requested and \d+ written|\. unexpected pos \d+ vs")
 DISK_REFUSES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
 
@@ -84,7 +87,10 @@ def output_path(
 
 @contextmanager
 def folder_whole(folder: Path) -> Iterator[Path]:
-    """A new folder to fill that replaces `folder` when the block ends without an error."""
+    """A new folder to fill that replaces `folder` when the block ends without an error.
+
+    Raises OSError, with its number, where the disk refuses, whatever the library that wrote raises.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -94,6 +100,12 @@ def folder_whole(folder: Path) -> Iterator[Path]:
         if folder.exists():
             shutil.rmtree(folder)
         unfinished.replace(folder)
+    except Exception as error:
+        refused = None if getattr(error, "errno", None) else _REFUSED.search(str(error))
+        number = int(refused[1] or errno.ENOSPC) if refused else 0
+        if number not in DISK_REFUSES:
+            raise
+        raise OSError(number, os.strerror(number), str(folder)) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 

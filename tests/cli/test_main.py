@@ -30,6 +30,16 @@ def runwright(*arguments: str, folder: Path, **more: str) -> subprocess.Complete
     )
 
 
+@pytest.mark.parametrize("name", ["outputs", "outputs/inside"])
+def test_outputs_on_a_disk_that_is_not_there_are_one_line(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("outputs").symlink_to(tmp_path / "unmounted" / "outputs")
+    assert main(["train", "experiment=vader", f"output_dir={name}"]) == 1
+    assert capsys.readouterr().err == "outputs: a link that leads nowhere; output_dir=PATH is another place\n"
+
+
 # --- help and mistakes in the command -----------------------------------------------------------------
 
 

@@ -154,3 +154,18 @@ def test_an_evaluation_leaves_others_of_the_same_second_alone(run_folder: Path) 
     assert result.folder.parent == run_folder / "evaluations"
     assert result.folder not in others
     assert not any(any(other.iterdir()) for other in others)
+
+
+@pytest.mark.parametrize(
+    ("rows", "note"),
+    [
+        ("text\ngood\nbad\n", "test has no labels: it gets no metrics"),
+        ("text,label\ngood,\nbad,\n", "no row of test has a label (-1 is none here): it gets no metrics"),
+        ("text,label\n,1\nbad,0\n", "1 of 2 rows of test have an empty text (dataset.cleaning: DropEmpty)"),
+    ],
+)
+def test_rows_that_cannot_count_are_said(run_folder: Path, tmp_path: Path, rows: str, note: str) -> None:
+    (tmp_path / "other.csv").write_text(rows, encoding="utf-8")
+    (result,) = evaluate_run(run_folder, [f"{TEST}={tmp_path / 'other.csv'}"], device="cpu")
+    assert note in result.notes
+    assert sum("no metrics" in note for note in result.notes) == (not result.metrics)

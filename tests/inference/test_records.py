@@ -138,6 +138,25 @@ def test_a_format_that_the_ending_does_not_show_is_said(
     assert capsys.readouterr().err == (note and f"{tmp_path / name}: {note} (--format)\n")
 
 
+def test_lines_of_text_that_look_like_json_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, "a.txt", '{"text": "good"}\n')
+    opened(path)
+    assert capsys.readouterr().err == f"{path}: read as text, and looks like JSON (--format jsonl)\n"
+    opened(path, format_name="text")
+    opened(written(tmp_path, "b.txt", "{ what a film }\n"))
+    assert capsys.readouterr().err == ""
+
+
+def test_rows_without_a_text_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path, "a.jsonl", '{"text": null}\n{"text": "good"}\n{"text": " "}\n{"text": 0}\n')
+    assert len(read(path)) == 4
+    assert capsys.readouterr().err == f"{path}: no text in 2 rows, predicted all the same\n"
+    read(written(tmp_path, "b.jsonl", '{"text": "good"}\n'))
+    assert capsys.readouterr().err == ""
+
+
 def test_a_table_without_the_run_s_text_is_not_taken_for_lines_of_text(tmp_path: Path) -> None:
     path = written(tmp_path, "a.txt", "Text;Mood\ngood;x\n")
     with pytest.raises(DataError, match="column 'text': no such column; this record has Text, Mood"):

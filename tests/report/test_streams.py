@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 PROGRAM = """
@@ -58,3 +59,13 @@ def test_closed_streams_are_opened_to_nowhere() -> None:
     with os.fdopen(read_end, "rb") as alive:
         assert alive.read() == b"alive"
     assert process.wait(timeout=30) == 0
+
+
+def test_a_full_disk_behind_the_output_is_told_once() -> None:
+    program = (
+        "import sys\nfrom runwright.report.log import guard_streams\nguard_streams()\n"
+        "try: print('lost', flush=True)\nexcept OSError as error: print(error.errno, file=sys.stderr)"
+    )
+    with Path("/dev/full").open("w") as full:
+        process = subprocess.run([sys.executable, "-P", "-c", program], stdout=full, stderr=subprocess.PIPE)
+    assert (process.returncode, process.stderr) == (0, b"28\n")

@@ -13,8 +13,9 @@ from datasets import Dataset
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from runwright.errors import DataError
 from runwright.task.base import Task
-from runwright.task.text import IGNORED, encode_texts
+from runwright.task.text import IGNORED, as_texts, encode_texts
 from runwright.types import Batch, Example, LossSum, Predictions
 
 
@@ -85,3 +86,11 @@ def test_long_pairs_are_cut_as_tokenizers_cuts_them(folders: Any, side: str) -> 
         examples = encode_texts(tokenizer, {"first": first, "second": second}, max_length=max_length)
         for name in ("input_ids", "token_type_ids"):
             assert [example[name] for example in examples] == expected[name]
+
+
+def test_a_missing_text_is_empty_and_bytes_are_no_text() -> None:
+    assert as_texts(["a", None, float("nan"), 5, 2.5]) == ["a", "", "", "5", "2.5"]
+    for value in (b"a", ["a"], {"a": 1}):
+        with pytest.raises(DataError, match="where a text is expected") as caught:
+            as_texts(["a", value])
+        assert caught.value.row == 1

@@ -172,15 +172,24 @@ def _run(name: str, *arguments: str) -> int:
         sys.stderr.close()
         return 141
     except OSError as error:
-        from runwright.store import DISK_REFUSES
-
-        if error.errno not in DISK_REFUSES | {errno.EACCES, errno.EPERM, errno.ENOTDIR}:
+        if not (problem := _refused_by_disk(error)):
             raise
-        path = error.filename or "the disk"
-        print(f"{path}: {error.strerror}; free some space there, or choose another place", file=sys.stderr)
+        print(problem, file=sys.stderr)
         return 1
     finally:
         stack.close()
+
+
+def _refused_by_disk(error: OSError) -> str:
+    """One line on a place that cannot be written; empty for another error."""
+    from runwright.store import DISK_REFUSES
+
+    place = Path(error.filename or "the disk")
+    dead = [path for path in (place, *place.parents) if path.is_symlink() and not path.exists()]
+    if dead:  # `outputs` on a disk that is not there now
+        return f"{dead[0]}: a link that leads nowhere; output_dir=PATH is another place"
+    is_known = error.errno in DISK_REFUSES | {errno.EACCES, errno.EPERM, errno.ENOTDIR}
+    return f"{place}: {error.strerror}; free some space there, or choose another place" * is_known
 
 
 def _execute(name: str, words: Sequence[str], args: argparse.Namespace) -> int:

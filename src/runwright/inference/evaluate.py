@@ -13,7 +13,7 @@ from runwright import build
 from runwright.config.compose import compose_checked
 from runwright.config.folders import GLOBAL_GROUPS
 from runwright.config.redaction import Redactor, conceal, reveal
-from runwright.dataset.checks import require_columns
+from runwright.dataset.checks import look_at, require_columns, warnings_of
 from runwright.errors import ConfigError, DataError, Mistake, listed, raise_if_any
 from runwright.inference.load import FinishedRun, choosing, examples_of, load_run, saved_config
 from runwright.inference.logits import keeping_logits, require_logits
@@ -156,6 +156,10 @@ def _evaluate(
     outputs.write_split(folder, split, rows=rows, task=task, evaluation=evaluation)
     options = {"group_names": task.group_names, "seed": config["seed"]}
     metrics = build.with_intervals(config, run.metrics)
+    notes = [*task.label_notes({split: rows}), *build.metric_notes(config, task, {split: rows})]
+    if not evaluation.metrics and not any("no metrics" in note for note in notes):
+        notes.append(f"{split} has no labels: it gets no metrics")
+    notes += warnings_of(look_at({split: rows}, text_columns=task.texts_in(rows.column_names)))
     return EvaluateResult(
         split=split,
         predictions=getattr(evaluation.predictions, "predicted", None),
@@ -165,7 +169,7 @@ def _evaluate(
         folder=folder,
         speed=run.speed,
         logits=file,
-        notes=[*task.label_notes({split: rows}), *build.metric_notes(config, task, {split: rows})],
+        notes=notes,
     )
 
 

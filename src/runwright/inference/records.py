@@ -79,7 +79,9 @@ class Records:
                 reader = replace(reader, encoding=known_encoding(encoding or "utf-8-sig"))
         self._reader = reader
         is_evident = format_of(reader) in (format_name, None if self._is_input else FORMATS.get(ending))
-        if not is_evident:
+        if format_name is None and isinstance(reader, TextReader) and OBJECTS.match(beginning):
+            print(f"{self.name}: read as text, and looks like JSON (--format jsonl)", file=sys.stderr)
+        elif not is_evident:
             print(f"{self.name}: read as {format_of(reader)} (--format)", file=sys.stderr)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -89,7 +91,13 @@ class Records:
                 rows = counted(self._reader.records(at), at) if _beginning_of(address).strip() else ()
                 is_text = format_of(self._reader) == "text"
                 values = (row["text"] for row in rows) if is_text else rows
-                yield from as_records(values, self._columns, file=file)
+                empty = 0
+                for row, record in enumerate(as_records(values, self._columns, file=file)):
+                    texts = texts_of(record, self._columns, row=row).values()
+                    empty += not any(str(text).strip() for text in texts if text is not None)
+                    yield record
+            if empty:
+                print(f"{file}: no text in {empty:,} rows, predicted all the same", file=sys.stderr)
 
     @contextmanager
     def _naming(self) -> Iterator[None]:

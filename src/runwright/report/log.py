@@ -99,12 +99,14 @@ class _Lasting(io.FileIO):
         try:
             return super().write(data)
         except OSError as error:
-            number = self.fileno()
-            if error.errno != errno.EIO and not (number == 2 and error.errno == errno.EPIPE):
+            number, is_closed = self.fileno(), error.errno == errno.EIO
+            if number == 2 and not (is_closed or error.errno == errno.EPIPE):
                 raise
             nowhere = os.open(os.devnull, os.O_WRONLY)  # for what else writes there too
             os.dup2(nowhere, number)
             os.close(nowhere)
+            if number == 1 and not is_closed:
+                raise  # once: not again when the process ends
             return len(data)
 
 

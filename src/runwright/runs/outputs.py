@@ -1,16 +1,13 @@
 """Evaluations of a run, and the files that it leaves: best model, predictions, tables."""
 
-import errno
 import json
 import logging
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
 from runwright.dataset.checks import naming_rows
 from runwright.errors import ConfigError, DataError
@@ -125,11 +122,7 @@ def export_best(folder: Path, model: Any, tokenizer: Any, *, task: Any) -> Path:
 
     best, merged = folder / BEST, merge_adapter(model)
     with folder_whole(best) as unfinished:
-        try:
-            write_model(unfinished, merged, tokenizer, task=task)
-        except SafetensorError as error:  # what the disk refused, in its own words
-            number = re.search(r"os error (\d+)", str(error))
-            raise OSError(int(number[1]) if number else errno.EIO, str(error), str(best)) from error
+        write_model(unfinished, merged, tokenizer, task=task)
     after_answer(partial(_warn_of_other_class, best))
     return best
 

@@ -189,7 +189,7 @@ class LabelEncoder:
         """The class id; raises DataError, with split, row and column, for a value that is no class."""
         name = label_name(value)
         if is_missing(value):
-            problem = "the label is empty"
+            problem = "the label is empty; fill it in, or drop such rows (dataset.cleaning: DropEmpty)"
         elif not isinstance(value, Hashable) or isinstance(value, bytes | tuple):
             problem = f"expected one class, given {value!r:.60}; a row with several of them needs "
             problem += "task.problem=multi_label and a list"

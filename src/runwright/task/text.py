@@ -35,12 +35,13 @@ def notes_of(said: Mapping[str, Said], splits: Splits) -> list[str]:
 
 
 def as_texts(values: Iterable[Any]) -> list[str]:
-    """Values of a column as text, missing ones as empty text; raises DataError for lists and records."""
+    """Values as text, null and NaN as empty text; raises DataError for lists, records and bytes."""
     texts = []
     for row, value in enumerate(values):
-        if isinstance(value, list | tuple | dict):
+        if isinstance(value, list | tuple | dict | bytes):
             raise DataError(f"{shown(value)} where a text is expected", row=row)
-        texts.append("" if value is None else str(value))
+        is_missing = value is None or (isinstance(value, float) and value != value)  # pandas' NaN
+        texts.append("" if is_missing else str(value))
     return texts
 
 

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -171,3 +172,11 @@ def test_what_an_address_does_not_give_is_named(served: Any, read: Any) -> None:
         read("csv", "s3://bucket/a.csv")
     with pytest.raises(DataError, match=r"Protocol not known: nowhere"):
         read("csv", "nowhere://a.csv")
+
+
+def test_a_pipe_or_a_dead_link_is_no_missing_file(tmp_path: Path, read: Callable[..., Any]) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "link.csv").symlink_to("gone.csv")
+    for name in ("pipe.csv", "link.csv"):
+        with pytest.raises(DataError, match="neither a file nor a folder: a link"):
+            read("csv", str(tmp_path / name))

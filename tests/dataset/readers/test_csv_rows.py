@@ -5,6 +5,7 @@ import pytest
 from runwright.dataset.checks import require_columns
 from runwright.dataset.cleaning.columns import CastColumns
 from runwright.dataset.cleaning.texts import ReplacePattern
+from runwright.dataset.readers.raw import locate
 from runwright.errors import DataError
 
 HEAD = "text,label\n"
@@ -65,6 +66,20 @@ def test_quotes_that_stay_in_every_value_are_noted(read, write, load, quote, row
     (note,) = load(read("csv", write("a.csv", HEAD + row + "\n"), quote=quote)).notes
     assert "'text' keep their quotes" in note
     assert "dataset.source.quote" in note
+
+
+@pytest.mark.parametrize(("mark", "delimiter"), [(";", "semicolon"), ("\t", "tab"), (",", "comma")])
+def test_the_line_that_excel_puts_above_the_header_is_passed_over(read, write, load, mark, delimiter):
+    content = f"\ufeffsep={mark}\r\ntext{mark}label\r\nfine{mark}1\r\n"
+    data = load(read("csv", write("a.csv", content), delimiter=delimiter))
+    assert columns(data) == {"text": ["fine"], "label": [1]}
+    assert locate(read("csv", write("a.csv", content), delimiter=delimiter)["train"], 0).line == 3
+
+
+@pytest.mark.parametrize("line", ["My export of 2024\n\n", "# made by a tool\n"])
+def test_lines_above_the_header_are_told_to_be_deleted(read, write, line):
+    with pytest.raises(DataError, match="the first line names the columns: delete what stands above it"):
+        read("csv", write("a.csv", f"{line}text,label\nfine,1\n"))
 
 
 def test_a_header_in_the_middle_is_no_row(read, write, load):

@@ -59,3 +59,21 @@ def test_what_to_set_for_another_form_is_named(read, write, load, content, says)
     with pytest.raises(DataError) as caught:
         require_columns(load(read("json", write("a.json", content))).splits, {"text": "text"})
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "says", "not_said"),
+    [
+        ('{"text": "a"},\n{"text": "b"}\n', "an object on each line, and nothing behind it", "field"),
+        ('{"text": "a"}{"text": "b"}', "an object on each line, and nothing behind it", "field"),
+        ('["a", "good"]\n["b", "bad"]\n', "expected a list of objects, or an object on each line", "field"),
+        ('{"text": "a", "score": Infinity}\n', "write null for a missing number", "field"),
+        ("{'text': 'a'}\n", "broken JSON", "field"),
+        ('{\n "text": "a"\n}\n', "set dataset.source.field=NAME", "nothing behind"),
+    ],
+)
+def test_the_hint_on_broken_json_suits_what_is_broken(read, write, content, says, not_said):
+    with pytest.raises(DataError) as caught:
+        read("json", write("a.json", content))
+    assert says in str(caught.value)
+    assert not_said not in str(caught.value)

@@ -1,6 +1,8 @@
 """Bytes as text: encodings that do not fit, and files that are no text."""
 
+import bz2
 import io
+import lzma
 import pickle
 import zipfile
 
@@ -19,7 +21,7 @@ def test_a_wrong_byte_is_named_with_its_line(read, write, text, encoding, byte):
     assert read("csv", path, encoding=encoding)["train"]["text"][:] == [text]
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("encoding", ["utf-32", "utf-16", "utf-16-le", "utf-16-be"])
 def test_utf_16_is_told_with_and_without_a_mark(read, write, encoding):
     path = write("a.csv", "text,label\nä,b\n".encode(encoding))
     with pytest.raises(DataError, match=f"dataset.source.encoding={encoding}$"):
@@ -40,6 +42,23 @@ def test_a_spreadsheet_is_refused_with_what_to_do(read, write, reader):
         archive.writestr("xl/workbook.xml", "<workbook/>")
     with pytest.raises(DataError, match="save the sheet as CSV"):
         read(reader, write("reviews.xlsx", content.getvalue()))
+
+
+@pytest.mark.parametrize("reader", ["csv", "json", "text"])
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n", "git lfs pull"),
+        (b"%PDF-1.4\nsoup\n", "a PDF"),
+        (b"{\\rtf1\\ansi soup,1\\par}\n", "plain text"),
+        (bz2.compress(b"text\na\n"), "ends in .bz2"),
+        (lzma.compress(b"text\na\n"), "ends in .xz"),
+        (b"SQLite format 3\0soup\n", "export the table"),
+    ],
+)
+def test_what_only_has_the_name_of_a_text_is_refused(read, write, reader, content, says):
+    with pytest.raises(DataError, match=f"line 1.*the file is no text but .*{says}"):
+        read(reader, write("rows.csv", content))
 
 
 @pytest.mark.parametrize("reader", ["csv", "json", "text", "parquet"])

@@ -7,6 +7,7 @@ import glob
 import hashlib
 import io
 import lzma
+import os
 import shutil
 import tempfile
 import zipfile
@@ -117,6 +118,8 @@ def pickle_problem(name: str) -> str:
 def _missing(path: Path) -> str:
     if path.is_dir():
         return "the folder holds no files"
+    if os.path.lexists(path):
+        return "neither a file nor a folder: a link that leads nowhere, or a pipe, which cannot be read twice"
     if glob.has_magic(str(path)):
         return f"no file matches this pattern (looked in {Path.cwd()})"
     folder = path.parent

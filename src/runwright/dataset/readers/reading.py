@@ -25,6 +25,13 @@ _BINARY = {  # first bytes of files that are no text, and what to do
     b"\xd0\xcf\x11\xe0": "an old Office file, as Excel's .xls is: save the sheet as CSV (UTF-8)",
     b"PAR1": "parquet: set dataset=parquet",
     b"\x1f\x8b": "gzip: give it a name that ends in .gz",
+    b"BZh": "bzip2: give it a name that ends in .bz2",
+    b"\xfd7zXZ": "xz: give it a name that ends in .xz",
+    b"\x28\xb5\x2f\xfd": "Zstandard: give it a name that ends in .zst",
+    b"SQLite format 3": "a database of SQLite: export the table as CSV",
+    b"%PDF-": "a PDF: save its text",
+    b"{\\rtf": "RTF: save it as plain text (UTF-8)",
+    b"version https://git-lfs": "a pointer that Git LFS left in its place: `git lfs pull` fetches the file",
 }
 _NOTED_BYTES = 1 << 20  # of a file, looked at for a note on its encoding
 _AFTER_RETURN = re.compile(rb"(?<=\r)(?=[^\n])")
@@ -186,7 +193,8 @@ def _require_text(start: bytes, at: Position, encoding: str) -> None:
     for mark, advice in _BINARY.items():
         if start.startswith(mark):
             raise at.error(f"the file is no text but {advice}", line=1)
-    forms = {"utf-16": rb"\xff\xfe|\xfe\xff", "utf-16-le": rb"([^\0]\0){3}", "utf-16-be": rb"(\0[^\0]){3}"}
+    forms = {"utf-32": rb"\xff\xfe\0\0|\0\0\xfe\xff", "utf-16": rb"\xff\xfe|\xfe\xff"}
+    forms |= {"utf-16-le": rb"([^\0]\0){3}", "utf-16-be": rb"(\0[^\0]){3}"}
     expected = next((name for name, form in forms.items() if re.match(form, start)), None)
     if expected and ends_lines_with_one_byte(encoding):
         raise at.error(f"the text is {expected}: set dataset.source.encoding={expected}", line=1)

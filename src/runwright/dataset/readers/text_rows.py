@@ -87,7 +87,7 @@ class CsvReader(Reader):
                 at.line, first = first, at.num_lines + 1
                 if fields and escape:  # \N is null where exports of databases escape
                     fields = ["" if text == f"{self.escape}N" else text.translate(shown) for text in fields]
-                if fields:
+                if fields and (head or fields != ["sep=", ""]):  # that is Excel's own line above the header
                     head = head or fields
                     yield fields
         except csv.Error as error:
@@ -109,6 +109,8 @@ class CsvReader(Reader):
                 hint = other_dialect(names) or _DIALECT
                 if len(fields) == len(names) + 1 and fields[0].strip("'\"").isdecimal():
                     hint = f"rows are numbered: set dataset.source.column_names=[row,{','.join(names)}]"
+                if len(names) == 1 and hint is _DIALECT:
+                    hint = "the first line names the columns: delete what stands above it"
                 problem = f"the row has {len(fields)} fields, expected {len(names)} ({', '.join(names)}): "
                 raise at.error(f"{problem}{' | '.join(fields)!r:.80}; {hint}")
 
@@ -223,8 +225,12 @@ class JsonReader(Reader):
                 try:
                     row = json.loads(line, parse_constant=_constant)
                 except (ValueError, RecursionError) as error:
-                    whole = "; of one object that holds a list of rows, set dataset.source.field=NAME"
-                    raise at.error(f"broken JSON: {error}{whole * (line is first)}", line=number) from error
+                    hint, text = "", str(error)
+                    if text.startswith("Extra data"):
+                        hint = "; expected an object on each line, and nothing behind it"
+                    elif line is first and getattr(error, "pos", 0) >= len(line.rstrip()):  # it goes on
+                        hint = "; of one object that holds a list of rows, set dataset.source.field=NAME"
+                    raise at.error(f"broken JSON: {text}{hint}", line=number) from error
                 yield _object(row, at)
         else:
             text, at.line = "\n" * (at.num_lines - 1) + first + "".join(lines), None
@@ -288,7 +294,8 @@ def json_list(text: str, at: Position, *, field: str | None = None) -> Iterator[
         content = json.loads(text, parse_constant=_constant)
     except (ValueError, RecursionError) as error:
         line = getattr(error, "lineno", None)
-        raise DataError(f"broken JSON: {error}", file=file, split=split, line=line) from error
+        problem = f"broken JSON: {error}; expected a list of objects, or an object on each line"
+        raise DataError(problem, file=file, split=split, line=line) from error
     if field is not None:
         fields = content if isinstance(content, dict) else {}
         lists = [name for name, value in fields.items() if isinstance(value, list)]
