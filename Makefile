@@ -40,7 +40,7 @@ format: setup ## rewrite the sources as ruff wants them
 	@.venv/bin/ruff check --fix . ; .venv/bin/ruff format .
 
 bench: setup ## speed against the named baselines
-	.venv/bin/python scripts/benchmark.py $(ARGS)
+	.venv/bin/runwright bench $(ARGS)
 
 docs: setup ## the documentation as a site: build/site/index.html
 	@.venv/bin/python -c "import ipykernel, material, mkdocstrings, nbclient" 2>/dev/null \

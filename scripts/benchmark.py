@@ -1,29 +1,34 @@
-"""Speed as ratios: Runwright and named baselines, interleaved in one run, medians of several repeats.
+"""Speed as ratios: Runwright and named baselines, in turn in one run, medians.
 
-    python scripts/benchmark.py                      all parts
-    python scripts/benchmark.py training prediction --repeats 5 --steps 60
-    python scripts/benchmark.py training --override experiment=stsb --override dataset.source.folder=PATH
-    python scripts/benchmark.py --quick --json speed.json --plot speed.svg    the main parts
+`runwright bench`, or `python scripts/benchmark.py` with the same words.
 
-training    our loop, the limit (a bare loop without padding), a bare padded loop, transformers' Trainer as it
-            is and grouping by length, and the loop of Accelerate's examples: on the same examples, batch
-            size, optimizer and schedule; with --memory the peak of each in a process of its own
-prediction  our predictions, the limit (forward passes without padding) and Trainer.predict
-checkpoint  our loop with a checkpoint every 50 steps against the same without
-tracking    our loop with 20 metrics of every step in a sqlite store and on a local MLflow server, against
-            the same loop without them, and against plain mlflow.log_metrics of the same
-resume      seconds until the first batch at step 1,000,000 and at step 10, ours and accelerate's
-            skip_first_batches, on 4 million rows of one epoch in batches of 4
-start       seconds from the command to the end of step 1, ours and a script with transformers' Trainer
-trial       seconds of one more trial of a sweep and of a process of scripts/train.py, but for training steps
-predict     seconds of `runwright predict` for one text, and of the same model loaded by hand
-generate    new tokens a second for 500 prompts of mixed lengths, ours and model.generate on one at a time
+training    our loop, the limit (a bare loop without padding), a bare padded
+            loop, transformers' Trainer as it is and grouping by length, and
+            the loop of Accelerate's examples: on the same examples, batch
+            size, optimizer and schedule; with --memory the peak of each
+prediction  ours, the limit (forwards without padding) and Trainer.predict
+checkpoint  our loop with a checkpoint every 50 steps against one without
+tracking    our loop with 20 metrics of every step in a sqlite store and on a
+            local MLflow server, against the loop without them, and against
+            plain mlflow.log_metrics of the same
+resume      seconds until the first batch at step 1,000,000 and at step 10,
+            ours and accelerate's skip_first_batches, on 4 million rows
+start       seconds from the command to the end of step 1, ours and a script
+            with transformers' Trainer
+trial       seconds of one more trial of a sweep and of a process of
+            `runwright train`, but for their training steps
+predict     seconds of `runwright predict` for one text, and of the same model
+            loaded by hand
+generate    new tokens a second for 500 prompts of mixed lengths, ours and
+            model.generate on one at a time
 command     seconds of --help, --cfg job, validate and completion
-scale       seconds and peak memory of a cold start, a warm start, explore and an evaluation against the
-            number of rows (--rows), with a tiny model; only where it is named
+scale       seconds and peak memory of a cold start, a warm start, explore and
+            an evaluation against the number of rows (--rows), with a tiny
+            model; only where it is named
 
-Data, model and options are those of the given overrides (default: experiment=vader on 2,000 rows). With
---override model.dropout=0 the losses after training are equal wherever the batches are.
+Data, model and options are those of the given overrides (experiment=vader on
+2,000 rows). With --override model.dropout=0 the losses after training are
+equal wherever the batches are. A part that cannot run here says why.
 """
 
 from __future__ import annotations
@@ -32,9 +37,11 @@ import argparse
 import json
 import multiprocessing
 import statistics
+import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +56,8 @@ from benchmarks.setting import Setting, compare, interleave, prepare
 from benchmarks.start import measure_start
 from benchmarks.tracking import measure_tracking
 from benchmarks.trial import measure_trials
-from runwright.report.summary import peak_memory_bytes
+from runwright.cli.main import main
+from runwright.errors import ConfigError, RunwrightError
 
 PARTS = (
     "training",
@@ -66,29 +74,30 @@ PARTS = (
 NAMED = ("scale",)  # only where they are asked for
 QUICK = ("training", "prediction", "start", "predict", "command")
 DEFAULT_OVERRIDES = ["experiment=vader", "dataset.subset.train=2000"]
+QUICK_OVERRIDES = ["dataset.subset.test=1000"]  # of 3,000 rows: four predictions of all took five minutes
 
 
-def main() -> int:
-    """Run the parts that were asked for and print one table; --json keeps all values."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = __doc__
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join((*PARTS, *NAMED)))
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=40, help="updates in one measurement")
+    parser.add_argument("--repeats", type=int, help="default: 3")
+    parser.add_argument("--steps", type=int, help="updates in one measurement; default: 40, quick 10")
     parser.add_argument("--override", action="append", default=[], help="may be repeated")
     parser.add_argument("--memory", action="store_true", help="peak memory of each loop too")
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000], help="of the part scale")
-    parser.add_argument("--quick", action="store_true", help=f"{', '.join(QUICK)}: 20 steps, 3 repeats")
+    parser.add_argument("--quick", action="store_true", help=f"{', '.join(QUICK)}, on fewer rows and steps")
     parser.add_argument("--json", type=Path, help="write all values there")
     parser.add_argument("--plot", type=Path, help="draw ratios, or the part scale, there (.svg, .png)")
-    args = parser.parse_args()
-    if args.quick:
-        args.parts, args.steps, args.repeats = args.parts or QUICK, 20, 3
-    if unknown := set(args.parts) - {*PARTS, *NAMED}:
-        parser.error(f"unknown part {sorted(unknown)[0]!r}; choose from {', '.join((*PARTS, *NAMED))}")
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Run the parts that were asked for and print one table; --json keeps all values."""
+    args.parts = args.parts or (QUICK if args.quick else PARTS)
+    args.steps, args.repeats = args.steps or (10 if args.quick else 40), args.repeats or 3
+    require(args.parts, plot=args.plot)
     named = any(override.startswith("experiment=") for override in args.override)
-    overrides = [*([] if named else DEFAULT_OVERRIDES), *args.override]
+    usual = [*DEFAULT_OVERRIDES, *(QUICK_OVERRIDES if args.quick else [])]
+    overrides = [*([] if named else usual), *args.override]
     measure = {
         "training": lambda: measure_training(overrides, args.steps, args.repeats, memory=args.memory),
         "prediction": lambda: measure_prediction(prepare(overrides, steps=args.steps), args.repeats),
@@ -105,15 +114,37 @@ def main() -> int:
         "scale": lambda: measure_scale(args.rows),
     }
     results: dict[str, Any] = {}
-    for part in args.parts or PARTS:
+    for part in args.parts:
         print(f"measuring {part} …", file=sys.stderr)
-        results[part] = measure[part]()
-        show(part, results[part])
+        try:
+            results[part] = measure[part]()
+        except (RunwrightError, ImportError, OSError, subprocess.CalledProcessError) as error:
+            print(f"{part:11} not measured: {reason(error)}")
+        else:
+            show(part, results[part])
     if args.json:
         args.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
     if args.plot:
         plot.draw(results, args.plot)
-    return 0
+    return 0 if results else 1
+
+
+def require(parts: Sequence[str], *, plot: Path | None) -> None:
+    """Refuse what would fail after minutes."""
+    choices = (*PARTS, *NAMED)
+    for part in parts:
+        if part not in choices:
+            raise ConfigError(f"{part}: given as a part, expected one of {', '.join(choices)}")
+    if plot and not find_spec("matplotlib"):
+        raise ConfigError("--plot: matplotlib is not installed; pip install matplotlib, or leave --plot out")
+
+
+def reason(error: Exception) -> str:
+    """The last line of an error, or of what a process that failed wrote."""
+    if isinstance(error, subprocess.CalledProcessError):
+        output = error.stderr if isinstance(error.stderr, str) else (error.stderr or b"").decode()
+        return f"{' '.join(error.cmd[1:4])} …: {output.strip().rpartition(chr(10))[2]}"
+    return str(error)
 
 
 def measure_training(
@@ -162,6 +193,8 @@ def peak_memory(overrides: list[str], steps: int, name: str) -> float:
 
 
 def _peak(overrides: list[str], steps: int, name: str) -> float:
+    from runwright.report.summary import peak_memory_bytes
+
     training.CONTENDERS[name](prepare(overrides, steps=steps))
     return (peak_memory_bytes() or 0) / 2**30
 
@@ -186,4 +219,4 @@ def form(name: str, value: float) -> tuple[float, str, int]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(["bench", *sys.argv[1:]]))

@@ -48,8 +48,10 @@ def test_the_wheel_holds_every_config_under_its_own_path(repository: Path, conte
 def test_the_wheel_holds_every_source_and_the_mark_that_it_is_typed(
     repository: Path, contents: set[str]
 ) -> None:
-    source = repository / "src"
+    source, scripts = repository / "src", repository / "scripts"
     expected = {path.relative_to(source).as_posix() for path in source.rglob("*.py")}
+    bench = [scripts / "benchmark.py", *(scripts / "benchmarks").rglob("*.py")]
+    expected |= {f"runwright/{path.relative_to(repository).as_posix()}" for path in bench}
     assert {name for name in contents if name.endswith(".py")} == expected
     assert "runwright/py.typed" in contents
 
@@ -111,12 +113,20 @@ def installed(wheel: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_an_installed_runwright_validates_and_leaves_nothing_behind(installed: Path, tmp_path: Path) -> None:
+@pytest.mark.timeout(900)
+def test_an_installed_runwright_validates_measures_and_leaves_nothing_behind(
+    installed: Path, tmp_path: Path
+) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     where = run(installed / "python", "-c", "import runwright; print(runwright.__file__)", folder=elsewhere)
     assert Path(where.strip()).is_relative_to(installed.parent)
     run(installed / "runwright", "validate", "experiment=vader", folder=elsewhere)
+    file = tmp_path / "speed.json"
+    run(installed / "runwright", "bench", "--quick", "--json", file, folder=elsewhere)
+    measured = json.loads(file.read_text(encoding="utf-8"))
+    assert list(measured) == ["training", "prediction", "start", "predict", "command"]
+    assert all(values and min(values) > 0 for part in measured.values() for values in part.values())
     assert not list(elsewhere.iterdir())
 
 

@@ -10,8 +10,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks.start import MODEL as TOKENIZER
 from benchmarks.start import first_step
 
@@ -40,6 +38,8 @@ def measure_scale(numbers: list[int]) -> dict[str, list[float]]:
 
 def write_rows(path: Path, number: int) -> None:
     """Rows of 4 to 20 words drawn from 20,000, and one of two labels."""
+    import numpy as np
+
     draws = np.random.default_rng(0)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

@@ -119,7 +119,7 @@ def run_loop(
         ours = None if tracker else journal_only(Path(folder))
         # one step more than is run: the checkpoint and the evaluation of the end are not measured
         plan = Plan(
-            steps_per_epoch=batches.order.steps_per_epoch,
+            steps_per_epoch=batches.steps_per_epoch,
             total_steps=setting.steps + 1,
             evaluate_every=setting.steps + 1,
             save_every=save_every or setting.steps + 1,

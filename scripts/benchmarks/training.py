@@ -34,7 +34,7 @@ def _bare(setting: Setting) -> tuple[float, Any]:
     model, task, optimizer = use_dense_gradients(stepper.model), stepper.task, stepper.optimizer
     examples = setting.prepared.examples["train"]
     ready = [
-        task.collate(task.augment(examples.fetch(batches.order.positions(step)), seed=0, epoch=0))
+        task.collate(task.augment(examples.fetch(batches.positions(step)), seed=0, epoch=0))
         for step in range(setting.steps)
     ]
     model.train()
@@ -79,7 +79,7 @@ def trainer(setting: Setting, *, strategy: str = "sequential") -> tuple[float, A
 
 
 def _rows_of_all_steps(setting: Setting, batches: Any) -> list[dict[str, Any]]:
-    places = [int(place) for step in range(setting.steps) for place in batches.order.positions(step)]
+    places = [int(place) for step in range(setting.steps) for place in batches.positions(step)]
     return setting.rows(setting.prepared.examples["train"], places)
 
 

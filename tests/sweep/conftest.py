@@ -31,7 +31,7 @@ def main(config):
         raise RuntimeError("the trial's own")
     if config.y == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    return {"not_a_number": math.nan, "nothing": None}.get(config.y, value)
+    return {"not_a_number": math.nan, "nothing": None, "mapping": {"value": value}}.get(config.y, value)
 
 if __name__ == "__main__":
     main()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 
 SWEEP = """# @package _global_
@@ -113,3 +116,26 @@ def test_a_driver_that_is_killed_or_stopped_loses_no_step(
     assert [run["status"] for run in runs] == ["FINISHED", "FINISHED"]  # the same two runs
     assert {run["end"]["step"] for run in runs} == {4000}
     assert "2 of 2 trials ended, 0 have begun" in call([*command[:3], "sweep", "status"], tmp_path)
+
+
+@pytest.mark.slow
+def test_a_trial_that_is_killed_in_its_last_upload_is_finished_and_uploaded_later(
+    command: list[str], tmp_path: Path
+) -> None:
+    options = ["hydra.sweeper.pruner=none", "hydra.sweeper.n_trials=1", "tracker.finish_timeout_seconds=300"]
+    words = ["tracker=mlflow" if word == "tracker=console" else word for word in command]
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and never answers
+        words += [*options, f"tracker.uri=http://127.0.0.1:{silent.getsockname()[1]}"]
+        with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as driver:
+            assert driver.stdout
+            assert any("trial 0 FINISHED" in line for line in driver.stdout)
+            (run,) = runs_of(tmp_path)
+            assert run["status"] == "FINISHED"
+            os.kill(run["pid"], signal.SIGKILL)
+            assert driver.wait(timeout=60) == 0
+    assert "1 of 1 trials ended" in call([*command[:3], "sweep", "status"], tmp_path)
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    call([*command[:3], "sync", "latest", "--uri", store], tmp_path)
+    (found,) = mlflow.MlflowClient(store).search_runs(["1"], "tags.`mlflow.parentRunId` != ''")
+    assert found.info.status == "FINISHED"
+    assert "validation/loss" in found.data.metrics

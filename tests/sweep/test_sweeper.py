@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from runwright.sweep.study import (
     settle_identity,
     tell,
 )
+from runwright.sweep.trial import after_answer
 
 RunSweep = Callable[..., str]
 Command = Callable[..., list[str]]
@@ -82,6 +84,11 @@ def test_failures_are_recorded_and_the_sweep_goes_on(sweep: RunSweep, tmp_path: 
     assert "output.txt" in text
 
 
+def test_an_objective_that_is_no_result_is_told_with_those_that_are(sweep: RunSweep, tmp_path: Path) -> None:
+    text = sweep("x=choice(1)", "y=mapping", "hydra.sweeper.n_trials=1", "hydra.sweeper.objectives=valve")
+    assert "trial 0 FAILED: objectives: given valve, expected numbers among value" in text
+
+
 def test_failures_in_a_row_end_the_sweep(sweep: RunSweep, tmp_path: Path) -> None:
     text = sweep("x=interval(0,9)", "y=raise", "hydra.sweeper.n_trials=9", "hydra.sweeper.max_failures=2")
     assert "2 failures in a row" in text
@@ -109,6 +116,27 @@ def leave_a_process() -> None:
     if os.fork():
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(60)  # with the trial's end of the pipe
+
+
+def test_a_job_answers_before_it_finishes_what_nobody_waits_for(tmp_path: Path) -> None:
+    pool = Pool([{"CUDA_VISIBLE_DEVICES": "0"}, {}, {}], preload=[], minutes=None)
+    for number in range(2):
+        pool.start(number, answer_and_stay, environment={}, output=tmp_path / f"{number}.txt")
+    answers, until = dict[int, Any](), time.monotonic() + 60
+    while len(answers) < 2 and time.monotonic() < until:
+        answers |= {number: answer for number, answer, _ in pool.ended(timeout=0.2)}
+    assert answers == {0: {"value": 7}, 1: {"value": 7}}
+    assert pool.free_slot() == 1  # the first one's process may have memory on its device
+    for job in pool.leaving:
+        job.process.kill()
+    while pool.leaving and time.monotonic() < until:
+        assert not list(pool.ended(timeout=0.2))
+    assert pool.free_slot() == 0
+
+
+def answer_and_stay() -> int:
+    after_answer(partial(time.sleep, 60))
+    return 7
 
 
 def test_a_bad_trial_is_pruned(sweep: RunSweep, tmp_path: Path) -> None:
@@ -344,11 +372,12 @@ def test_no_two_trials_have_one_slot_at_a_time(sweep: RunSweep, tmp_path: Path) 
 
 
 def test_a_grid_is_the_same_under_every_launcher(sweep: RunSweep, tmp_path: Path) -> None:
-    grid = ["x=1,2", "y=a,b", "hydra.sweeper.sampler=grid", "hydra.sweeper.n_jobs=2"]
-    sweep(*grid)
+    grid = ["x=1,2", "y=a,b", "hydra.sweeper.sampler=grid"]
+    sweep(*grid, "hydra.sweeper.n_jobs=2")
     local = trials_of(tmp_path)
     (tmp_path / "study" / "study.journal").unlink()
-    sweep(*grid, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    text = sweep(*grid, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    assert text.count("is launching 2 jobs") == 2
     assert sorted(map(str, trials_of(tmp_path))) == sorted(map(str, local))
     assert len(local) == 4
 

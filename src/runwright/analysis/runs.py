@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.text import Text
 
+from runwright.config.options import TARGET
 from runwright.errors import ConfigError, did_you_mean, listed
 from runwright.report import terminal
 from runwright.runs.folder import CONFIG_FILE, read_run, whole_runs
@@ -66,11 +67,15 @@ class RunRow:
             return {}
 
     def value(self, key: str) -> Any:
-        """A field, a metric or a setting by its name; None where the run has none."""
+        """A field, a metric or a setting by its name, of a group its class; None where the run has none."""
         if key in FIELDS:
             value = getattr(self, {"id": "short_id", "started": "start_time"}.get(key, key))
             return str(value) if isinstance(value, Path) else value
-        return self.metrics[key] if key in self.metrics else self.settings.get(key)
+        target = str(self.settings.get(f"{key}.{TARGET}", "")).split(".")
+        return self.metrics.get(key, self.settings.get(key, ".".join(target[-2:]) or None))
+
+    def has(self, key: str) -> bool:
+        return key in self.metrics or not {key, f"{key}.{TARGET}"}.isdisjoint(self.settings)
 
     def as_json(self) -> dict[str, Any]:
         """Everything but the settings, for other programs."""
@@ -155,7 +160,7 @@ def _rank(value: Any) -> tuple[int, float, str]:
 
 def require_key(key: str, rows: Sequence[RunRow]) -> None:
     """Raise ConfigError with the nearest name where no run has such a field, metric or setting."""
-    if not rows or key in FIELDS or any(key in row.metrics or key in row.settings for row in rows):
+    if not rows or key in FIELDS or any(row.has(key) for row in rows):
         return
     names = {name for row in rows for name in row.metrics}
     hint = did_you_mean(key, {*FIELDS, *names, *rows[-1].settings})

@@ -47,6 +47,7 @@ COMMANDS = {  # with what they do
     "explore": "what is in the data: lengths, classes, duplicates, leaks, oddities",
     "reproduce": "run a finished run again and say whether it agrees",
     "verify": "do the numbers depend on how the experiment is executed?",
+    "bench": "speed here, against transformers' Trainer, bare loops and the limit",
     "init": "start a project of your own: configs, data, model, metric, test",
     "completion": "print the tab completion for bash, zsh or fish",
 }

@@ -34,6 +34,11 @@ class ConfFolders:
         names = {path.relative_to(root).with_suffix("").as_posix() for root, path in files}
         return sorted(name for name in names if not name.rpartition("/")[2].startswith("_"))
 
+    def state(self) -> list[tuple[str, int, int]]:
+        """Name, time and size of every file: another list where one was changed."""
+        stats = [(str(path), path.stat()) for folder in self.in_order for path in _files(folder)]
+        return [(name, stat.st_mtime_ns, stat.st_size) for name, stat in stats]
+
     def find(self, name: str) -> Path | None:
         """The file of this name below the folders, the project's before the shipped one."""
         return next(filter(Path.is_file, (folder / name for folder in self.in_order)), None)
@@ -54,11 +59,15 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*.yaml") if path.is_file()]
 
 
+def shipped_folder(name: str) -> Path:
+    """conf/ or scripts/: inside the package in a wheel, beside src/ in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    return installed if (installed := package / name).is_dir() else package.parents[1] / name
+
+
 def find_conf_folders(folder: Path | None = None) -> ConfFolders:
     """The shipped folder and the `conf/` in `folder` (default: the current one), where it is not the same."""
-    package = Path(__file__).resolve().parents[1]
-    installed = package / "conf"  # in a wheel; in a checkout the folder lies beside src/
-    shipped = installed if installed.is_dir() else package.parents[1] / "conf"
+    shipped = shipped_folder("conf")
     project = ((folder or Path.cwd()) / "conf").resolve()
     is_other = project.is_dir() and project != shipped
     return ConfFolders(shipped=shipped, project=project if is_other else None)

@@ -1,5 +1,6 @@
 """Parse, check and apply overrides one by one, so that all their mistakes are reported."""
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from runwright.config.folders import GLOBAL_GROUPS, ConfFolders
+from runwright.config.folders import GLOBAL_GROUPS, ConfFolders, find_conf_folders
 from runwright.config.hydra_settings import check_override
 from runwright.config.loading import is_hydra
 from runwright.config.options import SPLITS, TARGET, walk
@@ -177,6 +178,10 @@ def hint_for_key(key: str, keys: Sequence[str], *, where: str = "", siblings: Se
     usual = f"{where}.{SPLITS.get(last)}"
     if usual in keys:
         return f"did you mean {usual!r}?"
+    for folder in find_conf_folders().in_order:
+        for file in sorted((folder / where).glob("*.yaml")) if where else ():
+            if re.search(rf"^{re.escape(rest)}:", file.read_text(encoding="utf-8"), re.MULTILINE):
+                return f"it is an option of {where}={file.stem}"
     ending = [other for other in keys if f".{other}".endswith(f".{key}")]
     match = min(ending, key=lambda key: key.count("."), default=None)
     if match is None and "." not in rest and (near := nearest(rest, siblings)):

@@ -5,6 +5,7 @@ recorded and the others go on. At the end a table, the best first. After a signa
 end, and no further one begins; processes of a launcher learn of it from a file that their environment names.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -45,7 +46,7 @@ from runwright.store import digest, read_json, write_json
 from runwright.sweep.options import RUN
 from runwright.sweep.options import TARGET as STUDY_SWEEPER
 from runwright.sweep.space import Space, read_space
-from runwright.sweep.trial import RESUME_VARIABLE, VARIABLE, note, trial_text
+from runwright.sweep.trial import FIRST_VARIABLE, RESUME_VARIABLE, VARIABLE, note, trial_text
 from runwright.tracker.provenance import code_folders, hash_code
 from runwright.trainer.environment import SIGNALS, STOP_VARIABLE, Interrupted, catch_signals
 
@@ -56,6 +57,7 @@ BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 PRELOADED = (
     *("runwright.runs.execute", "runwright.launch.multirun", "runwright.sweep.driver"),
     # Imported late, by the first model, optimizer and saved model: 2 s of each trial. Without peft none is.
+    *("alembic.command", "sqlalchemy.dialects.sqlite", "mlflow.pyfunc", "rich.logging"),
     *("torch._dynamo", "transformers.trainer_utils", "transformers.optimization", "peft", "tabulate"),
 )
 NOT_COMPARED = ("output_dir", "tracker", "launch", "resume", "references", "trainer.log_every_steps")
@@ -84,6 +86,8 @@ def run_many(overrides: list[str]) -> int:
         arguments.append(f"{SWEEP_FOLDER}={quoted(str(sweep))}")
     else:
         sweep = output if "${" in folder else Path(folder.strip("'\""))
+    first = [text for text in composed.overrides if not text.startswith(f"{HYDRA}.")]
+    os.environ[FIRST_VARIABLE] = json.dumps(conceal_overrides(first))
     os.environ.update(worker_environment())  # jobs may run in processes of a launcher
     started = time.time()
     with tempfile.TemporaryDirectory(prefix="runwright-sweep-") as signals:

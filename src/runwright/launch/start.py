@@ -23,7 +23,7 @@ from runwright.runs.folder import (
     require_format,
     resolve_run,
 )
-from runwright.runs.resume import change_config, find_unfinished, resuming, why_finished
+from runwright.runs.resume import change_config, find_unfinished, resuming, settled, why_finished
 from runwright.runs.states import complete_journal, noting_the_end, run_lock
 from runwright.tracker.mlflow.upload import read_state, unsent_bytes
 from runwright.trainer.environment import (
@@ -116,6 +116,7 @@ def _choose_folder(overrides: Sequence[str], resume: str | None) -> tuple[Path, 
     if composed.config["resume"] == AUTO or restarted:
         config = conceal(composed.config)
         if earlier := find_unfinished(config):
+            config = settled(config, read_config(earlier / CONFIG_FILE))
             if not why_finished(earlier, config):
                 print(f"resuming {earlier}", file=sys.stderr)
             return earlier, config

@@ -4,22 +4,27 @@ Nothing here starts a thread or computes with tensors, which would not survive t
 """
 
 import gc
+import json
+import os
 import sys
 from contextlib import suppress
 from importlib import import_module
 
 from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
-from runwright.config.folders import find_conf_folders
-from runwright.config.hydra_settings import shipped_leaves
+from runwright.config.compose import checked, compose
 from runwright.config.loading import register_plugins
+from runwright.report.page.document import HERE, environment
+from runwright.sweep.trial import FIRST_VARIABLE
 from runwright.tracker.mlflow.store import client_settings
 from runwright.tracker.provenance import installed_packages
 
 with suppress(Exception):  # the trial meets it again, and says so
     register_plugins()
-    shipped_leaves(find_conf_folders().shipped, "basic", "runwright")
+    checked(compose(json.loads(os.environ[FIRST_VARIABLE]), shadow=True))
     installed_packages()
+    for name in (pages := environment(HERE)).list_templates(["html"]):
+        pages.get_template(name)
     get_checkpoint_conversion_mapping("bert")  # makes that of all models
     if "runwright.tracker.mlflow.tracker" in sys.modules:
         with client_settings():

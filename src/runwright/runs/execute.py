@@ -38,7 +38,7 @@ from runwright.sweep import trial
 from runwright.tokenizer.pretrained import tokenizer_fingerprint
 from runwright.tracker.console import JournalTracker
 from runwright.trainer import environment
-from runwright.trainer.batches import StreamBatches
+from runwright.trainer.batches import Batches, StreamBatches
 from runwright.trainer.checkpoint import CheckpointStore, Snapshot, list_checkpoints, load, read_identity
 from runwright.trainer.environment import EvaluationStopped, StopFlag, catch_signals
 from runwright.trainer.evaluate import Evaluation
@@ -202,6 +202,8 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
     if run.ranks.is_first:
         record.record_models(run, attention=attention)
     batches = build.build_batches(run.config, prepared, ranks=run.ranks, padded=attention == "padded")
+    if options.microbatch_tokens == "auto" and isinstance(batches, Batches):
+        batches = record.settle_cut(run, stepper, batches)
     plan = make_plan(options, steps_per_epoch=batches.steps_per_epoch)
     scheduler = build.build_scheduler(run.config, stepper.optimizer, total_steps=plan.total_steps)
     checkpoints = CheckpointStore(

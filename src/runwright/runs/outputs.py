@@ -5,6 +5,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from runwright.metric.bootstrap import bootstrap_interval
 from runwright.predictions import select
 from runwright.report.tables import class_report, group_rows, write_records
 from runwright.store import folder_whole
+from runwright.sweep.trial import after_answer
 from runwright.trainer.batches import derive_seed
 from runwright.trainer.evaluate import Evaluation, evaluate, predict
 from runwright.trainer.options import TrainerOptions
@@ -120,7 +122,6 @@ def export_best(folder: Path, model: Any, tokenizer: Any, *, task: Any) -> Path:
     saved.
     """
     from runwright.model.lora import merge_adapter
-    from runwright.tokenizer.pretrained import other_class
 
     best, merged = folder / BEST, merge_adapter(model)
     with folder_whole(best) as unfinished:
@@ -129,6 +130,13 @@ def export_best(folder: Path, model: Any, tokenizer: Any, *, task: Any) -> Path:
         except SafetensorError as error:  # what the disk refused, in its own words
             number = re.search(r"os error (\d+)", str(error))
             raise OSError(int(number[1]) if number else errno.EIO, str(error), str(best)) from error
+    after_answer(partial(_warn_of_other_class, best))
+    return best
+
+
+def _warn_of_other_class(best: Path) -> None:
+    from runwright.tokenizer.pretrained import other_class
+
     if (other := other_class(best)) is not None:
         logger.warning(
             "beside this architecture AutoTokenizer takes a %s, which cuts texts otherwise; Runwright reads "
@@ -136,7 +144,6 @@ def export_best(folder: Path, model: Any, tokenizer: Any, *, task: Any) -> Path:
             other,
             str(best),
         )
-    return best
 
 
 def write_model(folder: Path, model: Any, tokenizer: Any, *, task: Any, weights: bool = True) -> None:

@@ -25,7 +25,15 @@ from runwright.report.summary import RunSummary, peak_memory_bytes, write_summar
 from runwright.runs import outputs
 from runwright.runs.card import write_card
 from runwright.runs.data_identity import DATA_FILE, check_data, record_data
-from runwright.runs.folder import CONFIG_FILE, OVERRIDES_FILE, read_run, this_process, update_status
+from runwright.runs.folder import (
+    CONFIG_FILE,
+    OVERRIDES_FILE,
+    read_config,
+    read_run,
+    this_process,
+    update_status,
+    write_config,
+)
 from runwright.runs.page import write_report
 from runwright.runs.states import TRACEBACK_FILE, mark_all
 from runwright.store import cache_root, read_json, write_json
@@ -35,12 +43,15 @@ from runwright.tracker import hub
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import read_curves
 from runwright.tracker.provenance import code_folders, collect, hash_model, tags
+from runwright.trainer.batches import Batches
 from runwright.trainer.checkpoint import Snapshot, is_valid, list_checkpoints
 from runwright.trainer.environment import StopFlag
 from runwright.trainer.evaluate import Evaluation
 from runwright.trainer.loop import TrainingState
 from runwright.trainer.options import TrainerOptions, choose_splits
+from runwright.trainer.probe import largest_fit
 from runwright.trainer.ranks import Ranks
+from runwright.trainer.step import Stepper
 from runwright.types import Interval, Metric, RunInfo, RunResult, Tracker
 
 logger = logging.getLogger(__name__)
@@ -191,6 +202,21 @@ def record_models(run: Run, *, attention: str) -> None:
     }
     write_json(run.folder / MODELS_FILE, redact(models))
     run.tracker.log_artifact(run.folder / MODELS_FILE)
+
+
+def settle_cut(run: Run, stepper: Stepper, batches: Batches) -> Batches:
+    """The batches cut into the largest microbatches that there is memory for; config.yaml holds them."""
+    with run.progress.counting("trying how many tokens of a microbatch there is memory for"):
+        tokens = largest_fit(stepper, batches)
+    run.config = {**run.config, "trainer": {**run.config["trainer"], "microbatch_tokens": tokens}}
+    if run.ranks.is_first:
+        config = read_config(run.folder / CONFIG_FILE)
+        config["trainer"]["microbatch_tokens"] = tokens
+        write_config(run.folder, config)
+        text = "the longest examples fit into memory in microbatches of"
+        logger.info("trainer.microbatch_tokens=auto: %s %d tokens; a resumed run keeps them", text, tokens)
+    run.ranks.barrier()  # the configuration is part of the identity of checkpoints
+    return replace(batches, cut=replace(batches.cut, microbatch_tokens=tokens))
 
 
 def write_results(

@@ -180,14 +180,22 @@ def find_unfinished(config: Mapping[str, Any]) -> Path | None:
 
     One that was killed when it had finished, but MLflow perhaps lacked its end, counts too.
     """
-    wanted = comparable(config)
     for folder, record in reversed(folders.whole_runs(config["output_dir"]).items()):
         if folder.parent.name != config["name"] or record.get("format") != folders.FORMAT:
             continue
-        if comparable(folders.read_config(folder / folders.CONFIG_FILE)) == wanted:
+        stored = folders.read_config(folder / folders.CONFIG_FILE)
+        if comparable(stored) == comparable(settled(config, stored)):
             # A lock that was not given back: the process was killed, or is still at it.
             return folder.resolve() if record["status"] != "FINISHED" or read_holder(folder) else None
     return None
+
+
+def settled(config: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with the microbatch that a run of it, whose own is `stored`, has found for `auto`."""
+    trainer = dict(config["trainer"])
+    if trainer["microbatch_tokens"] == "auto":
+        trainer["microbatch_tokens"] = stored.get("trainer", {}).get("microbatch_tokens")
+    return {**config, "trainer": trainer}
 
 
 def why_finished(folder: Path, config: Mapping[str, Any]) -> str:

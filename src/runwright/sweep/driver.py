@@ -94,24 +94,27 @@ class Driver:
                 if self.failures >= self.options.max_failures:
                     print(f"{self.failures} failures in a row: the sweep ends here", flush=True)
                     break
-            while self.pool.jobs:  # they save and end; they are taken up again by the next driver
+            # They save and end, and are taken up again by the next driver; uploads come to their end.
+            while self.pool.jobs or self.pool.leaving:
                 self._tell_ended()
 
     # --- starting -----------------------------------------------------------------------------------------
 
     def _start_local(self) -> bool:
         """Fill the free slots; False where nothing runs and nothing more may begin."""
-        while self.pool.has_room and (trial := self._next()):
+        while self.pool.free_slot() is not None and (trial := self._next()):
             number, overrides, variables = trial
             hydra = (self.sweeper.hydra_context, self.sweeper.config, self.sweeper.task_function)
             task = partial(run_one, hydra, overrides, number, Singleton.get_state())
             output = self.folder / str(number) / "output.txt"
             self.pool.start(number, task, environment=variables, output=output)
-        return bool(self.pool.jobs)
+        return bool(self.pool.jobs or self.pool.leaving)
 
     def _launch_batch(self) -> bool:
         """Hand a batch of trials to the launcher and wait for all of it; False where nothing may begin."""
-        batch = list(takewhile(bool, (self._next() for _ in range(self.options.n_jobs))))
+        of_launcher = int(self.sweeper.config.hydra.launcher.get("n_jobs") or 0)  # joblib's; -1 by default
+        count = max(self.options.n_jobs, of_launcher)
+        batch = list(takewhile(bool, (self._next() for _ in range(count))))
         # A launcher numbers its jobs one after the other; other drivers may have taken numbers between.
         for _, run in groupby(enumerate(filter(None, batch)), key=lambda item: item[1][0] - item[0]):
             trials = [trial for _, trial in run]
@@ -174,6 +177,11 @@ class Driver:
         if facts.get("status") == "pruned":
             reason = studies.PRUNED
         values = _values(value, self.options.objectives)
+        if values is None and isinstance(value, Mapping) and not reason:
+            names = value.get("metrics") or [name for name in value if _values(value, name)]
+            reason = f"objectives: given {self.options.objectives}, expected numbers among {', '.join(names)}"
+            if (status := value.get("status", "finished")) != "finished":
+                reason = f"the run {status}"
         if self.stop and values is None and not reason.startswith(studies.PRUNED):
             return
         trial = studies.tell(self.study, number, values, reason=reason)

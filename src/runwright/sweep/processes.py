@@ -21,6 +21,8 @@ from typing import Any
 import cloudpickle
 import psutil
 
+from runwright.sweep import trial
+
 GRACE_SECONDS = 30.0  # between SIGTERM and SIGKILL of a job that took too long
 
 
@@ -45,16 +47,22 @@ class Pool:
         self.slots = slots  # environment variables of each
         self.minutes = minutes
         self.jobs: dict[int, Job] = {}
+        self.leaving: list[Job] = []  # have answered, and finish what nobody waits for (`trial.after_answer`)
         self.context: Any = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(["runwright.sweep.study", "runwright.sweep.processes", *preload])
 
-    @property
-    def has_room(self) -> bool:
-        return len(self.jobs) < len(self.slots)
+    def free_slot(self) -> int | None:
+        """A slot for a new job; that of a device when the process, which has memory there, is gone."""
+        busy = {job.slot for job in self.jobs.values()}
+        busy |= {job.slot for job in self.leaving if "CUDA_VISIBLE_DEVICES" in self.slots[job.slot]}
+        if len(self.leaving) > len(self.slots):  # a store that hangs must not gather processes
+            return None
+        return next((slot for slot in range(len(self.slots)) if slot not in busy), None)
 
     def start(self, number: int, task: Any, *, environment: Mapping[str, str], output: Path) -> None:
-        """Call `task` in a new process; everything it prints goes to a file."""
-        slot = next(i for i in range(len(self.slots)) if i not in {job.slot for job in self.jobs.values()})
+        """Call `task` in a new process on a free slot; everything it prints goes to a file."""
+        slot = self.free_slot()
+        assert slot is not None
         variables = {**os.environ, **self.slots[slot], **environment}
         receiving, sending = self.context.Pipe(duplex=False)
         arguments = (cloudpickle.dumps(task), variables, str(output), sending)
@@ -65,7 +73,9 @@ class Pool:
 
     def ended(self, *, timeout: float) -> Iterator[tuple[int, dict[str, Any], float]]:
         """Number, answer (see `call`) and seconds of jobs that ended since; waits so long for the first."""
-        wait([job.answers for job in self.jobs.values()], timeout=timeout)
+        leaving = [job.process.sentinel for job in self.leaving]
+        wait([*leaving, *(job.answers for job in self.jobs.values())], timeout=timeout)
+        self.leaving = [job for job in self.leaving if job.process.is_alive()]
         for job in list(self.jobs.values()):
             self._end_late(job)
             # It may have died without a word while processes that it left behind hold its end of the pipe.
@@ -75,9 +85,12 @@ class Pool:
             answer: dict[str, Any] = {}
             with suppress(EOFError, OSError):
                 answer = cloudpickle.loads(job.answers.recv_bytes() if is_told else b"")
-            job.process.join()
             job.answers.close()
             del self.jobs[job.number]
+            if answer:
+                self.leaving.append(job)
+            else:
+                job.process.join()
             if job.stopped:
                 answer = {"reason": f"took longer than {self.minutes:g} minutes"}
             elif not answer:
@@ -121,12 +134,16 @@ def _work(task: bytes, variables: dict[str, str], output: str, answers: Connecti
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    trial.later = []
     answer = call(cloudpickle.loads(task))
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
     answers.send_bytes(cloudpickle.dumps(answer))
     answers.close()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the trials that run
+    for finish in trial.later:
+        call(finish)
     os._exit(0)  # a library's thread that hangs at the end of Python is nobody's result
 
 

@@ -7,16 +7,30 @@ is imported, and Optuna only inside a trial.
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
 logger = logging.getLogger(__name__)
 
 VARIABLE = "RUNWRIGHT_TRIAL"  # JSON with the options of the sweeper and the trial's number
+FIRST_VARIABLE = "RUNWRIGHT_FIRST"  # overrides of a trial like the others, for the server that warms up
 RESUME_VARIABLE = "RUNWRIGHT_RESUME"  # the run that an earlier driver of this trial left unfinished
 SLOTS_VARIABLE = "RUNWRIGHT_SLOTS"  # trials that this machine runs at a time: they share its cores
 STUDY_VARIABLE = "RUNWRIGHT_STUDY"  # the same without a number, where a launcher numbers the jobs
+
+later: list[Callable[[], object]] | None = None  # in a process that the driver forked, which answers first
+
+
+def after_answer(finish: Callable[[], object]) -> None:
+    """Call a function when the driver has this trial's result; at once in any other process.
+
+    For what neither changes the result nor computes, as an upload: the next trial begins beside it.
+    """
+    if later is None:
+        finish()
+    else:
+        later.append(finish)
 
 
 def report(step: int, value: float) -> None:

@@ -8,11 +8,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from runwright.config.redaction import redact
 from runwright.errors import ConfigError, TrackingError
+from runwright.sweep import trial
 from runwright.tracker.console import JournalTracker
 from runwright.tracker.journal import FILE_NAME, SYSTEM, read
 
@@ -78,22 +80,26 @@ class FedTracker(JournalTracker):
             self._thread.start()
 
     def on_finish(self) -> None:
-        """Hand over the rest, within the time limit."""
-        if self._thread is None:
-            return
-        self._begin()
+        """Hand over the rest, within the time limit; the process of a trial gives its result first."""
+        if self._thread is not None:
+            self._begin()
+            self._stop.set()
+            trial.after_answer(partial(self._wait, self._thread))
+
+    def _wait(self, thread: threading.Thread) -> None:
         limit = self.finish_timeout_seconds
         # Importing a library and making a store have a limit of their own.
         if not self._tried.wait(limit):
             self._trouble, limit = f"it was not ready in {limit:g} s", 0.0
-        self._stop.set()
-        self._thread.join(limit)
-        if self._thread.is_alive() or self._trouble:
+        thread.join(limit)
+        if thread.is_alive() or self._trouble:
             reason = self._trouble or "it was too slow"
             logger.warning("not everything is in %s yet (%s); %s", self.store_name, reason, self.later())
         self._thread = None
 
     def _work(self) -> None:
+        if trial.later is not None:  # a trial may be shorter than the import and the first upload
+            self._stop.wait(self.upload_every_seconds)
         num_failures, stopping = 0, False
         while True:
             if self._attempt(self.feed):

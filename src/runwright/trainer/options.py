@@ -17,7 +17,7 @@ class TrainerOptions:
     # one update: `batch_size` examples over all processes, cut by length into microbatches
     batch_size: PositiveInt
     microbatch_size: PositiveInt | None
-    microbatch_tokens: PositiveInt | None
+    microbatch_tokens: PositiveInt | Literal["auto"] | None
     max_grad_norm: PositiveFloat | None
     non_finite: Literal["stop", "skip", "warn"]
     precision: Literal["fp32", "bf16", "fp16"]

@@ -94,6 +94,13 @@ class Stepper:
         sums = self.ranks.sum_vector(totals.T.flatten()).view(len(counts), -1).tolist()
         return sum(math.fsum(addends) / (count or 1.0) for addends, count in zip(sums, counts, strict=True))
 
+    def rehearse(self, microbatch: Microbatch) -> None:
+        """Forward and backward of a microbatch alone, which take the memory that they take in a step."""
+        if self.task.coupled_loss is not None:
+            self._outputs(0, microbatch, keep_graph=True).sum().backward()
+        else:
+            self._scaled(self._loss(0, microbatch).sum()).backward()
+
     def _loss(self, step: int, microbatch: Microbatch) -> torch.Tensor:
         self._seed(step, microbatch)
         with self.ranks.autocast():
