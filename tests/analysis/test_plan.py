@@ -136,3 +136,20 @@ def test_lists_of_a_sweep_s_file_are_read_before_its_trials(rows: Path) -> None:
     assert any(option.startswith("hydra.sweeper.not_compared=") and ",name]" in option for option in options)
     with pytest.raises(ConfigError, match="n_trials: given -1, expected more than 0"):
         trials_of([*words, "hydra.sweeper.n_trials=-1"])
+
+
+@pytest.mark.parametrize(("direction", "is_ours"), [("", True), ("direction: maximise", False)])
+def test_the_direction_of_a_sweep_s_file_is_not_replaced(rows: Path, direction: str, is_ours: bool) -> None:
+    (rows / "conf" / "sweep").mkdir(parents=True)
+    text = f"""# @package _global_
+defaults:
+  - override /hydra/sweeper: runwright
+hydra:
+  sweeper:
+    params: {{optimizer.lr: "choice(0.01,0.02)"}}
+    {direction}
+"""
+    (rows / "conf" / "sweep" / "mine.yaml").write_text(text)
+    examples, _ = check_all([*TINY, "sweep=mine"], find_conf_folders())
+    options = _study_options(examples, [])
+    assert any(option.startswith("hydra.sweeper.direction=") for option in options) == is_ours

@@ -69,6 +69,7 @@ def test_seeds_are_a_mean_with_their_spread_and_the_best_is_marked(make: Make) -
     assert "not significantly worse than it, by Welch's test over runs, 95%" in text
     assert "large | test/accuracy: 3 runs: 000003 000004 000005\n" in text
     assert make_table(runs[::-1], ["name"], ["test/accuracy"], form="markdown") == text
+    assert "†" not in make_table(runs[:3], ["name"], ["test/accuracy"], form="markdown")  # nothing to test
 
 
 def test_single_runs_are_compared_on_the_same_rows(make: Make) -> None:

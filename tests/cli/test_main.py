@@ -116,11 +116,12 @@ def test_a_key_typed_as_an_option_is_answered_with_the_override(
         (["predict", "latest", "--file", ""], "--file: given '', expected FILE\n"),
         (["predict", "latest", "--text-column", "", "x"], "--text-column: given '', expected NAME\n"),
         (["predict", "", "x"], "RUN: given '', expected RUN\n"),
+        (["init", "my", "project"], "project: given an override or a word too many, expected neither; usage"),
         (["validate", "dataset=csv", "dataset.source.files.train="], "files.train: given an empty text"),
         (["validate", "dataset=csv", 'dataset.source.files.train=[a.csv,""]'], "given an empty text"),
     ],
 )
-def test_an_empty_text_is_no_run_file_or_column(
+def test_an_empty_text_or_a_word_too_many_is_refused(
     arguments: list[str],
     message: str,
     tmp_path: Path,

@@ -223,6 +223,21 @@ def test_a_file_of_ones_own_is_an_option(tmp_path: Path) -> None:
     assert composed.choices["optimizer"] == "mine"
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("hydra: {sweeper: {n_trails: 3}}", r"hydra.sweeper.n_trails: .*one of study_name.*'n_trials'\?"),
+        ("hydra: {sweper: {n_trials: 3}}", r"hydra.sweper: .*did you mean 'sweeper'\?"),
+        ("", r"Could not override 'datset'. No match in the defaults list; did you mean 'dataset'\?"),
+    ],
+)
+def test_a_wrong_name_in_a_file_gets_the_nearest_one(tmp_path: Path, text: str, told: str) -> None:
+    wrong = "/hydra/sweeper: runwright" if text else "/datset: csv"
+    write(tmp_path, "sweep/wrong.yaml", f"# @package _global_\ndefaults:\n  - override {wrong}\n{text}\n")
+    with pytest.raises(ConfigError, match=rf"^sweep/wrong.yaml.*{told}"):
+        compose_checked(["sweep=wrong"], folder=tmp_path)
+
+
 def test_class_names_of_a_file_are_text_as_they_are_written(tmp_path: Path) -> None:
     text = """# @package _global_
 dataset: {cleaning: [{_target_: a.KeepValues, column: label, values: [NO, 007, 1:30]}]}

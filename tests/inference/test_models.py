@@ -217,6 +217,8 @@ def test_a_folder_of_a_model_comes_before_a_run_of_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"\(no runs in outputs yet\)$"):  # no name of a model on a hub
+        find_model(Named(name="latest"))
     run = create({"name": "one", "output_dir": "outputs"}, overrides=[], command=[])
     Path("latest").mkdir()
     assert find_model(Named(name="latest")) == run

@@ -165,7 +165,7 @@ def test_a_table_without_the_run_s_text_is_not_taken_for_lines_of_text(tmp_path:
 
 
 def test_a_delimiter_is_one_character(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--delimiter: expected one character"):
+    with pytest.raises(ConfigError, match="--delimiter: given 'colon', expected one"):
         read(written(tmp_path, "a.csv", "text\n"), delimiter="colon")
 
 

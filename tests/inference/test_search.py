@@ -113,7 +113,7 @@ def test_an_index_of_another_run_is_refused(
         (["query", "index", "x", "--k", "0"], "--k: given 0"),
         (["index", "RUN", "texts.txt"], "--output"),
         (["index", "RUN", "texts.txt", "--output", "index"], "exists already"),
-        (["index", "RUN", "nothing.txt", "--output", "other"], "no such file"),
+        (["index", "RUN", "text.txt", "--output", "other"], "did you mean 'texts.txt'?\n"),
         (["index", "RUN"], "expected RUN and FILE"),
     ],
 )

@@ -206,8 +206,10 @@ BAD = [
         "label", options=("task.label_names=[n,p]",)),
     *(
         Bad("numbers csv", repr(value), f'{NUMBERS}c,"{value}"\n', "expected a finite number", 2, "label")
-        for value in ("nan", "inf", "-inf", "1e400", "", "high", "1,5", "0x10")
+        for value in ("nan", "inf", "-inf", "1e400", "", "high", "1,5,2", "0x10")
     ),
+    Bad("numbers csv", "decimal comma", NUMBERS + 'c,"1,5"\n', "'1,5'; the cleaning step ReplacePattern", 2,
+        "label"),
     Bad("numbers csv", "square beyond float32", NUMBERS + "c,1e30\n", "expected at most 1e+18", 2, "label"),
     Bad("numbers csv", "nan to compare with", NUMBERS, "expected a finite number", 0, "label",
         HEAD + "a,nan\n"),

@@ -8,7 +8,15 @@ import math
 import pytest
 from rich.console import Console
 
-from runwright.report.terminal import duration, mean_text, number_text, print_table, shorten, table_of
+from runwright.report.terminal import (
+    duration,
+    mean_text,
+    number_text,
+    print_facts,
+    print_table,
+    shorten,
+    table_of,
+)
 
 NUMBERS = ["0.123456", "1,234,567", "[0.1234, 0.5678]"]
 
@@ -75,6 +83,12 @@ def test_numbers_have_the_digits_that_matter(value: float, text: str) -> None:
 )
 def test_durations_have_two_units(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_long_label_is_apart_from_its_text() -> None:
+    file = io.StringIO()
+    print_facts([("run", "a"), ("post_processor", "b")], console=Console(file=file))
+    assert file.getvalue() == " run         a\n post_processor b\n"
 
 
 def test_a_mean_has_its_standard_deviation_where_it_is_defined() -> None:

@@ -51,6 +51,15 @@ def test_an_interval_has_two_ends(axis: str) -> None:
         read_space([], {"x": axis})
 
 
+def test_an_axis_of_a_file_that_hydra_cannot_read_is_named() -> None:
+    with pytest.raises(
+        ConfigError, match=r"params.lr: given 'intervall\(0,1\)'.*Unknown function 'intervall'"
+    ):
+        read_space([], {"lr": "intervall(0,1)"})
+    with pytest.raises(ConfigError, match=r"params.lr: given 'choice\(1,', expected an axis"):
+        read_space([], {"lr": "choice(1,"})
+
+
 def test_keys_that_change_together_are_one_axis() -> None:
     drawn = draw_many(read_space([], {"a,b": "choice([1, x], [2, y])"}))
     assert {(one["a"], one["b"]) for one in drawn} == {("1", "x"), ("2", "y")}

@@ -21,7 +21,7 @@ MARKS = {
     "markdown": ("%s", "**%s**", "%s †"),
     "csv": ("%s", "%s (best)", "%s †"),
 }
-LEGEND = "bold: the best; †: not significantly worse than it, by {}; ±: standard deviation over runs"
+LEGEND = "bold: the best; {}±: standard deviation over runs"
 LATEX = {**{c: f"\\{c}" for c in "&%$#_{}"}, "~": "\\textasciitilde{}", "^": "\\textasciicircum{}"}
 
 
@@ -70,7 +70,7 @@ def make_table(rows: Sequence[RunRow], keys: Sequence[str], columns: Sequence[st
         table.append(cells)
     headings = [*keys, *(" ".join([*setting, metric]) for setting, metric in wanted)]
     lines = [(*name, *(cells[index] for cells in table)) for index, name in enumerate(names)]
-    made = " and ".join(sorted(tests)) or "no test, which takes several runs of each, or predictions"
+    made = f"†: not significantly worse than it, by {' and '.join(sorted(tests))}; " if tests else ""
     return _written(headings, lines, [LEGEND.format(made), *_notes(headings, lines)], form=form)
 
 

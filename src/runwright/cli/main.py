@@ -143,7 +143,7 @@ def _run(name: str, *arguments: str) -> int:
         _refuse_empty(parser, args)
         if words and not takes_overrides(parser):
             usage = parser.format_usage().strip()
-            raise ConfigError(f"{words[0]}: given an override, expected none; {usage}")
+            raise ConfigError(f"{words[0]}: given an override or a word too many, expected neither; {usage}")
         if "allow_package" in args:
             from runwright.config.permissions import grant
 

@@ -33,7 +33,7 @@ from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import get_yaml_loader
 from omegaconf.basecontainer import BaseContainer
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from runwright.config.folders import GLOBAL_GROUPS, ConfFolders
 from runwright.config.options import leaves_of, walk
@@ -290,15 +290,19 @@ def explain(error: Exception, folders: ConfFolders) -> Mistake:
     chain: list[BaseException] = [error]
     while (inner := chain[-1].__cause__ or chain[-1].__context__) and inner not in chain:
         chain.append(inner)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    where = re.match(r"In '([^']+)': ?(.*)", lines[0] if lines else "")
+    file = f"{where[1]}.yaml" if where else UNPLACED
     for cause in chain:
         if isinstance(cause, yaml.MarkedYAMLError) and (mark := cause.problem_mark) is not None:
             key = f"{_relative(Path(mark.name), folders)}, line {mark.line + 1}, column {mark.column + 1}"
             return Mistake(key, f"broken YAML ({cause.problem})", "a YAML mapping of names to values")
         if isinstance(cause, WrongFile):
             return Mistake(*cause.args)
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    where = re.match(r"In '([^']+)': ?(.*)", lines[0] if lines else "")
-    file = f"{where[1]}.yaml" if where else UNPLACED
+        if isinstance(cause, ConfigKeyError) and isinstance(cause.parent_node, DictConfig):
+            names = [str(name) for name in cause.parent_node if not str(name).startswith("_")]
+            hint = did_you_mean(str(cause.key), names)
+            return Mistake(f"{file}, {cause.full_key}", "an unknown key", f"one of {listed(names)}", hint)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         options = folders.options(group) if group else []
@@ -312,6 +316,8 @@ def explain(error: Exception, folders: ConfFolders) -> Mistake:
             hint,
         )
     reason = " ".join([where[2], *lines[1:]] if where else lines).strip()
+    if group := re.match(r"Could not override '([\w/]+)'", reason):
+        reason = f"{reason.rstrip('.')}; {did_you_mean(group[1], folders.groups())}".rstrip("; ")
     package = re.search(r"'[\w/]+@(\w+)[.\w]*'", reason)
     if package and package[1] in GLOBAL_GROUPS:
         reason = f"its first line must be '# @package _global_' ({reason})"

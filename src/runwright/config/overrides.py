@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from runwright.config.folders import ConfFolders, find_conf_folders
+from runwright.config.folders import GLOBAL_GROUPS, ConfFolders, find_conf_folders
 from runwright.config.hydra_settings import check_override
 from runwright.config.loading import is_hydra
 from runwright.config.options import SPLITS, TARGET, walk
@@ -120,8 +120,9 @@ def quoted(value: str) -> str:
 def _parse(parser: OverridesParser, text: str, folders: ConfFolders) -> Override | Mistake:
     expected = "key=value or group=option"
     if "=" not in text and not text.startswith("~"):
-        is_option = text in folders.options("experiment")
-        hint = f"{'write' if is_option else 'as in'} experiment={text}; options of the command start with --"
+        option, options = _name_of(text, "experiment"), folders.options("experiment")
+        usual = f"write experiment={option}" if option in options else "as in experiment=vader"
+        hint = f"{usual}; options of the command start with --"
         return Mistake(text.strip() or "''", "no '='", expected, hint)
     try:
         override = parser.parse_override(text)
@@ -145,6 +146,7 @@ def _check_key(override: Override, config: DictConfig) -> Mistake | None:
     where = ".".join(parts[:depth])
     node = OmegaConf.select(config, where) if where else config
     siblings = [str(name) for name in node if name != TARGET] if isinstance(node, DictConfig) else []
+    siblings = siblings if where else [*GLOBAL_GROUPS, *siblings]
     expected = f"one of {listed(siblings)}" if siblings else "a key of the configuration"
     is_free = isinstance(node, DictConfig) and where and TARGET not in node
     if is_free and not nearest(parts[depth], siblings) and parts[depth] not in SPLITS:
@@ -159,10 +161,15 @@ def _check_key(override: Override, config: DictConfig) -> Mistake | None:
 
 def hint_for_option(option: str, options: Sequence[str], group: str, folders: ConfFolders) -> str:
     """The option or override to write instead of an option that a group lacks."""
-    near = did_you_mean(option, options)
+    near = did_you_mean(_name_of(option, group), options)
     if group in ("model", "tokenizer"):
         return f"{near} by its name on the hub, or a folder: {group}.name={option}".strip()
     return near or f"looked in ./conf and {folders.shipped}"
+
+
+def _name_of(path: str, group: str) -> str:
+    """`vader` of conf/experiment/vader.yaml; another text as it is."""
+    return path.rpartition(f"conf/{group}/")[2].removesuffix(".yaml")
 
 
 def hint_for_key(key: str, keys: Sequence[str], *, where: str = "", siblings: Sequence[str] = ()) -> str:

@@ -43,7 +43,8 @@ def find_model(asked: Named) -> Path | Named:
         holds_runs = any(folder.glob(f"*/{RUN_FILE}"))
         if not holds_runs and (is_name or _HUB_NAME.fullmatch(reference)):
             return asked
-        hint = "; for a model of that name on a hub add --task" if re.fullmatch(r"[\w.-]+", reference) else ""
+        is_word = reference != "latest" and re.fullmatch(r"[\w.-]+", reference)
+        hint = "; for a model of that name on a hub add --task" if is_word else ""
         raise ConfigError(f"{error}{hint}") from error
     if asked.features:  # of its best model, whatever its head; an export is one
         best = run / "best"

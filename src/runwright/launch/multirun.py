@@ -198,7 +198,7 @@ def _study_options(examples: Sequence[Composed], overrides: Sequence[str]) -> li
         "data": digest([file_fingerprint(file) for file in files]),
     }
     unset = {"study_name": quoted(_study_name(composed))}
-    if not _option(composed, "objectives"):
+    if not _option(composed, "objectives") and _option(composed, "direction") in ([], ["minimize"]):
         unset["direction"] = f"{composed.config['trainer']['best_mode']}imize"
     more: dict[str, str] = {}
     preloaded = (*PRELOADED, *_modules(examples), "runwright.launch.warm")

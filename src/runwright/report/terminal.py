@@ -72,7 +72,7 @@ def print_facts(facts: Iterable[tuple[str, str]], *, console: Console) -> None:
     """Print labels and texts, a line each; paths and commands are for copying: never wrapped by us."""
     for label, text in facts:
         style = "bold yellow" if label == "warning" else "dim"
-        console.print(Text.assemble((f" {label:<12}", style), text), soft_wrap=True)
+        console.print(Text.assemble((f" {label:<11} ", style), text), soft_wrap=True)
 
 
 def _needed(column: Column) -> int:

@@ -18,6 +18,7 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from runwright.errors import ConfigError
@@ -151,7 +152,11 @@ def read_space(
     for key, value in params.items():
         keys = tuple(name.strip() for name in key.split(","))
         if typed.isdisjoint(keys):
-            in_file[keys] = parser.parse_override(f"{key if len(keys) == 1 else 'pair'}={value}")
+            try:
+                in_file[keys] = parser.parse_override(f"{key if len(keys) == 1 else 'pair'}={value}")
+            except (HydraException, ValueError, TypeError, RecursionError) as error:
+                reason = str(error).partition("\n")[0]
+                raise ConfigError(f"params.{key}: given {value!r}, expected an axis ({reason})") from error
     overrides = in_file | overrides
     axes = [_axis(override, keys) for keys, override in overrides.items() if override.is_sweep_override()]
     fixed = [str(override.input_line) for override in overrides.values() if not override.is_sweep_override()]

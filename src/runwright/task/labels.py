@@ -253,7 +253,9 @@ def read_number(value: Any, **where: Any) -> float:
     """The value as a finite float; raises DataError, with split, row and column, otherwise."""
     number = as_number(value)
     if math.isnan(number):
-        raise DataError(f"expected a finite number, given {value!r}", **where)
+        is_comma = isinstance(value, str) and not math.isnan(as_number(value.replace(",", ".", 1)))
+        hint = "; the cleaning step ReplacePattern makes a point of a decimal comma" if is_comma else ""
+        raise DataError(f"expected a finite number, given {value!r}{hint}", **where)
     if abs(number) > MAX_NUMBER:
         limit = f"at most {MAX_NUMBER:g}: the square of more is beyond float32"
         raise DataError(f"given {value!r}, expected {limit}; scale it", **where)

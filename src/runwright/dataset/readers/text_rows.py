@@ -40,7 +40,7 @@ def character_of(text: Any, option: str, names: Mapping[str, str]) -> Any:
     character, null = names.get(text or "", text), ", null" * (names is QUOTES)
     if len(character or "-") != 1:
         choices = ", ".join(names)
-        raise ConfigError(f"{option}: expected one character{null} or one of {choices}, got {text!r}")
+        raise ConfigError(f"{option}: given {text!r}, expected one character{null} or one of {choices}")
     return character
 
 
