@@ -62,7 +62,7 @@ EXPECTED = {
     "A validation split": r"held out of 72 rows of train: 14 for validation",
     "A corpus larger": r"20 steps",
     "Issues of a": r"KeepValues dropped 15 of 60 rows",
-    "Rows in the order": r"DropEmpty dropped 18 of 72 rows.*holdout_by=",
+    "Rows in the order": r"DropEmpty dropped 18 of 72 rows.*looks like an id",
     "Search by meaning": r"How to load file \d+",
     "Like GPT-2's": r"code-tokenizer: 1000 tokens.*code-tokenizer +1,000 ",
     "Is a new one": r"unknown +chars each",

@@ -83,7 +83,6 @@ def load_with_defaults(source: Splits, seed: int = 0, **options: Any) -> LoadedD
         "columns": {},
         "cleaning": [],
         "holdout": {},
-        "holdout_by": "row_id",
         "stratify_by": None,
         "subset": {},
     }

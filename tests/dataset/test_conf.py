@@ -30,7 +30,6 @@ def test_a_file_describes_the_rows_and_their_source(name):
         "columns",
         "cleaning",
         "holdout",
-        "holdout_by",
         "stratify_by",
         "subset",
         "streaming",

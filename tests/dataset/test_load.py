@@ -109,27 +109,6 @@ def test_rows_that_a_users_own_step_has_shuffled_stay_in_that_order(read, write,
     assert rows["row_id"][:] == list(range(299, -1, -1))
 
 
-def test_a_split_may_be_a_file_of_ids(read, write, load):
-    source = read("csv", write("a.csv", "id,text\n" + "".join(f"x{n},t{n}\n" for n in range(10))))
-    listed = {"validation": write("ids.txt", "x7\nx2\ngone\n\n"), "test": 3}
-    data = load(source, holdout=listed, holdout_by="id")
-    assert data.splits["validation"]["id"][:] == ["x2", "x7"]
-    assert len(data.splits["test"]) == 3
-    assert {n for rows in data.splits.values() for n in rows["row_id"][:]} == set(range(10))
-    assert data.notes[0] == "1 of 3 listed ids are no id of train, as 'gone'"
-
-
-def test_files_of_ids_that_contradict_are_refused(read, write, load):
-    source = read("csv", write("a.csv", "id,text\n1,x\n2,y\n"))
-    one, none = write("one.txt", "1\n"), write("none.txt", "9\n")
-    with pytest.raises(DataError, match=r"line 1: '1' is listed for validation too"):
-        load(source, holdout={"validation": one, "test": one}, holdout_by="id")
-    with pytest.raises(DataError, match="1 of 1 listed ids are no id of train, as '9'"):
-        load(source, holdout={"test": none}, holdout_by="id")
-    with pytest.raises(ConfigError, match=r"dataset.holdout.train: given a file of ids"):
-        load(source, holdout={"train": one}, holdout_by="id")
-
-
 RUN = """
 import json, sys
 sys.path.insert(0, sys.argv[2])
@@ -140,7 +119,7 @@ from runwright.dataset.cleaning.texts import LowerCase
 function, options = DEFAULTS["csv"]
 data = load_splits(
     3, source=function(files={"train": sys.argv[1]}, **options), columns={},
-    cleaning=[LowerCase(columns=["text"])], holdout={"test": 0.2}, holdout_by="row_id", stratify_by="label",
+    cleaning=[LowerCase(columns=["text"])], holdout={"test": 0.2}, stratify_by="label",
     subset={"train": 50}, streaming=False, shuffle_buffer=1, num_processes=1,
 )
 print(json.dumps([data.fingerprints, {split: rows._fingerprint for split, rows in data.splits.items()}]))

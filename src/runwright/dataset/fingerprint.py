@@ -3,10 +3,8 @@
 import hashlib
 import json
 import logging
-import re
-import unicodedata
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,6 @@ from runwright.errors import listed
 from runwright.store import written_whole
 
 pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
-_BETWEEN = re.compile(r"[\W_]+")
 
 
 def column_chunks(rows: Dataset, column: str) -> Iterator[tuple[int, pa.Array]]:
@@ -46,28 +43,18 @@ def row_numbers(rows: Dataset) -> np.ndarray:
     return column_numbers(rows, ROW_ID) if ROW_ID in rows.column_names else np.arange(len(rows))
 
 
-def row_keys(
-    rows: Dataset, columns: Sequence[str], *, size: int = 16, form: Callable[[Any], Any] | None = None
-) -> Iterator[bytes]:
-    """A hash of `size` bytes of each row's values in these columns, or of `form(value)` of each."""
+def row_keys(rows: Dataset, columns: Sequence[str], *, size: int = 16) -> Iterator[bytes]:
+    """A hash of `size` bytes of each row's values in these columns."""
     batches: Any = rows.select_columns(list(columns)).iter(batch_size=1000)
     for batch in batches:
         for values in zip(*(batch[column] for column in columns), strict=True):
-            yield key_of(values if form is None else [*map(form, values)], size=size)
+            yield key_of(values, size=size)
 
 
 def key_of(values: Sequence[Any], *, size: int = 16) -> bytes:
     """A hash of `size` bytes of some values."""
     text = json.dumps(values, ensure_ascii=False, default=str)
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).digest()
-
-
-def bare(text: str) -> str:
-    """Letters and digits only, in one case and one form; a text that has none of them stays as it is."""
-    if text.isascii():
-        return _BETWEEN.sub("", text).lower() or text.strip()
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return _BETWEEN.sub("", folded) or text.strip()
 
 
 def content_fingerprint(rows: Dataset) -> str:

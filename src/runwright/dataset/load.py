@@ -16,7 +16,7 @@ from datasets import ClassLabel, Dataset, Value
 from runwright.dataset.checks import missing_column
 from runwright.dataset.cleaning import passes
 from runwright.dataset.cleaning.columns import as_text
-from runwright.dataset.cleaning.passes import contiguous, lines_of_file, renamed, take
+from runwright.dataset.cleaning.passes import contiguous, renamed, take
 from runwright.dataset.fingerprint import column_numbers, content_fingerprint, row_numbers
 from runwright.dataset.readers.raw import ROW_ID, RawSplit, about_of, files_of, kept_rows, notes_of
 from runwright.dataset.readers.reading import BATCH_ROWS
@@ -46,8 +46,7 @@ def load_splits(
     source: Any,
     columns: dict[str, str],
     cleaning: list[Any],
-    holdout: dict[str, NonNegativeFloat | str],
-    holdout_by: str,
+    holdout: dict[str, NonNegativeFloat],
     stratify_by: str | None,
     subset: dict[str, PositiveInt | None],
     streaming: bool,
@@ -58,9 +57,9 @@ def load_splits(
 
     `source` is what a reader gave: rows by split. `columns` renames (new name: name in the file). Each
     cleaning step takes and returns all splits. `holdout` makes splits that the source lacks out of train: a
-    share of it below 1, a number of rows, or those that a file lists: on each line a value of the column
-    `holdout_by`. `subset` keeps so many rows of a split, drawn by the seed. Cleaning steps share rows among
-    `num_processes`. With `streaming`, train is read as a stream, of which a subset is the beginning.
+    share of it below 1, or a number of rows. `subset` keeps so many rows of a split, drawn by the seed.
+    Cleaning steps share rows among `num_processes`. With `streaming`, train is read as a stream, of which a
+    subset is the beginning.
     """
     stream = _stream(source, subset) if streaming else None
     # Of a stream the first rows stand for all while columns are renamed and other splits cleaned.
@@ -76,7 +75,7 @@ def load_splits(
         notes = [note.replace(" rows of train", " first rows of train") for note in notes]
         files = f"{len(stream.files)} files" if len(stream.files) > 1 else stream.files[0]
         notes.append(f"train is a stream of {files}, shuffled within {shuffle_buffer} rows")
-    splits = _held_out(splits, holdout, holdout_by, stratify_by, seed, notes)
+    splits = _held_out(splits, holdout, stratify_by, seed, notes)
     splits = {split: contiguous(rows) for split, rows in _subsets(splits, subset, seed).items()}
     fingerprints = {split: content_fingerprint(rows) for split, rows in splits.items()}
     sources = {split: files_of(rows) for split, rows in source.items() if split in splits or not streaming}
@@ -117,16 +116,12 @@ def _cleaned(splits: Splits, step: Callable[[Splits], Splits], notes: list[str],
 
 def _held_out(
     splits: Splits,
-    holdout: Mapping[str, Any],
-    holdout_by: str,
+    holdout: Mapping[str, float],
     stratify_by: str | None,
     seed: int,
     notes: list[str],
 ) -> Splits:
     wanted = {split: share for split, share in holdout.items() if share and split not in splits}
-    for split, share in holdout.items():
-        if isinstance(share, str) and split in splits:
-            raise ConfigError(f"dataset.holdout.{split}: given a file of ids, but the source has this split")
     if not wanted:
         return splits
     if "train" not in splits:
@@ -134,38 +129,15 @@ def _held_out(
         problem = f"there is no train split to hold out from; splits: {', '.join(splits)}; set {none}"
         raise DataError(problem, split="train")
     rows = splits["train"]
-    for column in (holdout_by, stratify_by):
-        if column is not None and column not in rows.column_names:
-            raise missing_column(column, rows, split="train")
-    files = {split: path for split, path in wanted.items() if isinstance(path, str)}
-    positions = _listed(rows, files, holdout_by, notes) if files else {"train": np.arange(len(rows))}
-    if shares := {split: share for split, share in wanted.items() if not isinstance(share, str)}:
-        rest = positions["train"]
-        strata = None if stratify_by is None else strata_of(rows[stratify_by][:], column=stratify_by)[rest]
-        drawn = hold_out(column_numbers(rows, ROW_ID)[rest], shares, seed=seed, strata=strata)
-        positions |= {split: rest[of_split] for split, of_split in drawn.items()}
+    if stratify_by is not None and stratify_by not in rows.column_names:
+        raise missing_column(stratify_by, rows, split="train")
+    strata = None if stratify_by is None else strata_of(rows[stratify_by][:], column=stratify_by)
+    positions = hold_out(column_numbers(rows, ROW_ID), wanted, seed=seed, strata=strata)
     sizes = [f"{len(of_split)} for {split}" for split, of_split in positions.items() if split != "train"]
     notes.append(f"held out of {len(rows)} rows of train: {', '.join(sizes)}")
     together = {**splits, **{split: take(rows, of_split) for split, of_split in positions.items()}}
     order = sorted(together, key=lambda split: [not split.startswith(name) for name in USUAL])
     return {split: together[split] for split in order}
-
-
-def _listed(rows: Dataset, paths: Mapping[str, str], column: str, notes: list[str]) -> dict[str, np.ndarray]:
-    """Positions of rows that files list by a value of theirs, and of the rest as `train`, [N] int64."""
-    split_of: dict[str, str] = {}
-    for split, path in paths.items():
-        for number, name in enumerate(map(str.strip, lines_of_file(path, "the file of ids")), start=1):
-            if name and split_of.setdefault(name, split) != split:
-                raise DataError(f"{name!r} is listed for {split_of[name]} too", file=path, line=number)
-    ids = [str(value) for value in rows[column][:]]
-    if absent := sorted(split_of.keys() - set(ids)):
-        problem = f"{len(absent)} of {len(split_of)} listed ids are no {column} of train, as {absent[0]!r}"
-        if len(absent) == len(split_of):
-            raise DataError(f"{problem}; dataset.holdout_by names the column", split="train")
-        notes.append(problem)
-    names = np.array([split_of.get(name, "train") for name in ids])
-    return {split: np.flatnonzero(names == split) for split in ("train", *paths)}
 
 
 def _subsets(splits: Splits, subset: Mapping[str, int | None], seed: int) -> Splits:

@@ -1,16 +1,12 @@
 import pytest
 from datasets import Dataset
-from hypothesis import given
-from hypothesis import strategies as st
 
 from runwright.dataset.cleaning.texts import (
-    DropNearDuplicates,
     FilterPattern,
     FilterRange,
     KeepValues,
     Sort,
 )
-from runwright.dataset.fingerprint import bare
 from runwright.errors import DataError
 
 
@@ -62,44 +58,3 @@ def test_values_that_no_row_has_are_noted(read, write, load):
 def test_a_selection_that_cannot_work_says_why():
     with pytest.raises(DataError, match="column 'a': a range needs numbers; put CastColumns before it"):
         kept(FilterRange(column="a", min=1, max=None), ["x"])
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("Hello, World!", "hello world"),
-        ("ＡＢＣ　１２３", "abc123"),
-        ("e\u0301t\u00e9", "\u00c9T\u00c9"),
-        ("今天，天气 很好。", "今天天气很好"),
-        ("straße", "STRASSE"),
-    ],
-)
-def test_texts_that_differ_in_case_spaces_and_punctuation_are_nearly_the_same(one, other):
-    assert bare(one) == bare(other)
-
-
-@given(text=st.text(st.characters(codec="utf-8"), max_size=30))
-def test_what_is_bare_stays_so(text):
-    assert bare(bare(text)) == bare(text)
-
-
-@given(text=st.text(st.characters(codec="ascii"), max_size=30))
-def test_plain_texts_take_the_short_way_to_the_same(text):
-    # The long way is taken as soon as there is one other character.
-    assert bare(text + "é") == ("" if not any(map(str.isalnum, text)) else bare(text)) + "é"
-
-
-def test_signs_alone_are_not_all_the_same():
-    assert bare("!!!") != bare("???")
-
-
-def test_near_duplicates_are_dropped_within_and_across_splits():
-    splits = {
-        "train": Dataset.from_dict({"a": ["A b.", "a B", "c", "D!"]}),
-        "test": Dataset.from_dict({"a": ["d", "D"]}),
-    }
-    result = DropNearDuplicates(columns=["a"], within=["train"], across=True)(splits)
-    assert {split: rows["a"][:] for split, rows in result.items()} == {
-        "train": ["A b.", "c"],
-        "test": ["d", "D"],
-    }

@@ -18,7 +18,6 @@ RARE_CLASS = 10  # rows in train
 MUCH_CUT = 0.01  # of the rows
 MANY_UNKNOWN = 0.001  # of the tokens
 MAX_LINE = 400  # characters
-PLACE = "\0"
 
 
 class Finding(NamedTuple):
@@ -28,7 +27,6 @@ class Finding(NamedTuple):
     what: str
     hint: str = ""
     examples: tuple[str, ...] = ()
-    where: str = ""  # rows of a split: those of all splits stand together in place of PLACE
 
 
 def percent(count: float, whole: float) -> str:
@@ -77,34 +75,24 @@ def tables(exploration: Exploration) -> list[Table]:
 
 
 def find(exploration: Exploration) -> list[Finding]:
-    """All findings, problems first, each once for all splits that it concerns."""
+    """All findings, problems first, each for one split."""
     checks = (_overlaps, _noise, _odd, _tokens, _others)
-    together: dict[tuple[str, str], list[Finding]] = {}
-    for finding in (finding for check in checks for finding in check(exploration)):
-        together.setdefault((finding.level, finding.what), []).append(finding)
-    findings = []
-    for (_, what), alike in together.items():
-        places = ", ".join(finding.where for finding in alike)
-        examples = tuple(example for finding in alike for example in finding.examples)[:MAX_EXAMPLES]
-        findings.append(alike[0]._replace(what=what.replace(PLACE, places), examples=examples))
+    findings = (finding for check in checks for finding in check(exploration))
     return sorted(findings, key=lambda finding: finding.level != "problem")
 
 
 def _overlaps(exploration: Exploration) -> Iterator[Finding]:
-    for split, other, kind, positions in exploration.overlaps():
-        survey, near = exploration.surveys[split], "nearly " * (kind == "near")
-        step = "DropNearDuplicates" if near else "DropDuplicates"
-        leaks = other == "train" != split
+    for split, other, positions in exploration.overlaps():
+        survey, leaks = exploration.surveys[split], other == "train" != split
         if split == other:
-            what, hint = f"{near}repeat an earlier one of their split", f"{step} keeps the first of them"
+            what, hint = "repeat an earlier one of their split", "DropDuplicates keeps the first of them"
         else:
-            what = f"are {near}the same as a row of {other}"
-            hint = f"{step} with across: true takes them out of train" if leaks else ""
+            what = f"are the same as a row of {other}"
+            hint = "DropDuplicates with across: true takes them out of train" if leaks else ""
         share = percent(len(positions), survey.num_rows)
         count = f"{len(positions):,} of {survey.num_rows:,} rows of {split} ({share})"
-        different = positions[firsts(survey.exact[positions])]
-        level = "problem" if leaks and not near else "look"
-        yield Finding(level, f"{PLACE} {what}", hint, _texts(exploration, split, different), count)
+        examples = _texts(exploration, split, positions[firsts(survey.exact[positions])])
+        yield Finding("problem" if leaks else "look", f"{count} {what}", hint, examples)
 
 
 def _texts(exploration: Exploration, split: str, positions: np.ndarray) -> tuple[str, ...]:
@@ -120,10 +108,9 @@ def _noise(exploration: Exploration) -> Iterator[Finding]:
             for pair in pairs[:MAX_EXAMPLES].tolist()
         )
         if examples:
-            what, hint = f"{PLACE} come with different labels", "no model can be right about all of them"
-            yield Finding(
-                "problem", what, hint, examples, f"{len(pairs):,} texts of {split} ({len(rows):,} rows)"
-            )
+            count = f"{len(pairs):,} texts of {split} ({len(rows):,} rows)"
+            hint = "no model can be right about all of them"
+            yield Finding("problem", f"{count} come with different labels", hint, examples)
 
 
 def _odd(exploration: Exploration) -> Iterator[Finding]:
@@ -133,7 +120,7 @@ def _odd(exploration: Exploration) -> Iterator[Finding]:
                 count = f"{len(rows):,} texts of {split} ({percent(len(rows), len(survey.characters))})"
                 level = "problem" if oddity.name in {"empty", "garbled"} else "look"
                 examples = _texts(exploration, split, rows) if oddity.name != "empty" else ()
-                yield Finding(level, f"{PLACE} {oddity.says}", oddity.hint, examples, count)
+                yield Finding(level, f"{count} {oddity.says}", oddity.hint, examples)
 
 
 def _tokens(exploration: Exploration) -> Iterator[Finding]:
@@ -143,14 +130,14 @@ def _tokens(exploration: Exploration) -> Iterator[Finding]:
         rows_cut = tokens.cut_by(limit)
         if limit is not None and rows_cut > MUCH_CUT:
             hint = f"95 % of the {inputs} have at most {quantile(tokens.lengths, 0.95)} tokens"
-            where = f"{rows_cut:.1%} of the {inputs} of {split}"
-            yield Finding("look", f"task.max_length={limit} cuts {PLACE}", hint, where=where)
+            what = f"task.max_length={limit} cuts {rows_cut:.1%} of the {inputs} of {split}"
+            yield Finding("look", what, hint)
         num_unknown = tokens.unknown.total()
         if num_unknown > MANY_UNKNOWN * tokens.num_tokens:
             rate = f"{percent(num_unknown, tokens.num_tokens)} of the tokens of {split}"
-            hint, what = "another tokenizer, or ReplacePattern", f"{PLACE} are unknown to the tokenizer"
             pieces = (f"{piece} ({count:,} times)" for piece, count in tokens.unknown.most_common(5))
-            yield Finding("look", what, hint, tuple(pieces), rate)
+            hint, what = "another tokenizer, or ReplacePattern", f"{rate} are unknown to the tokenizer"
+            yield Finding("look", what, hint, tuple(pieces))
 
 
 def _others(exploration: Exploration) -> Iterator[Finding]:
@@ -162,5 +149,5 @@ def _others(exploration: Exploration) -> Iterator[Finding]:
         names = listed(map(repr, rare))
         yield Finding("look", f"{len(rare)} of {len(counts)} classes have under {RARE_CLASS} rows: {names}")
     for name in id_columns(splits[split], {*columns.text_columns, columns.label_column}):
-        hint = f"it tells nothing of a text: DropColumns, or dataset.holdout_by={name}"
+        hint = "it tells nothing of a text: DropColumns"
         yield Finding("look", f"the column {name} looks like an id", hint)

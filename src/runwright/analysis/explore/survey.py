@@ -15,7 +15,7 @@ import pyarrow.compute
 from datasets import Dataset
 
 from runwright.dataset.cleaning.columns import text_of
-from runwright.dataset.fingerprint import bare, column_chunks, key_of
+from runwright.dataset.fingerprint import column_chunks, key_of
 from runwright.dataset.load import LoadedData
 from runwright.dataset.readers.raw import ROW_ID
 from runwright.errors import DataError
@@ -133,8 +133,7 @@ class SplitSurvey:
     num_rows: int
     characters: np.ndarray  # [N * text columns] int64
     words: np.ndarray  # [N * text columns] int64
-    exact: np.ndarray  # [N] uint64, hashes of the texts; empty without text columns, as the next two are
-    near: np.ndarray  # [N] uint64, hashes of the texts without case, spaces and punctuation
+    exact: np.ndarray  # [N] uint64, hashes of the texts; empty without text columns, as the next is
     label_hashes: np.ndarray  # [N] uint64, of all labels of a row; NO_VALUE where there is none
     odd: dict[str, np.ndarray]  # positions of the texts by the name of their oddity
     labels: Counter[str]  # empty where there are more than MAX_CLASSES
@@ -184,19 +183,17 @@ class Exploration:
         """The label of a row as text."""
         return ", ".join(self.columns.labels_of(self.data.splits[split][position][self.columns.label_column]))
 
-    def overlaps(self) -> Iterator[tuple[str, str, str, np.ndarray]]:
-        """(split, other, "exact" or "near", positions) of rows of a split that repeat one of another.
+    def overlaps(self) -> Iterator[tuple[str, str, np.ndarray]]:
+        """(split, other, positions) of rows of a split that repeat one of another.
 
-        Within splits first, where the first of equal rows repeats none; near ones are without exact ones.
+        Within splits first, where the first of equal rows repeats none.
         """
         within = [(split, split) for split in self.surveys]
         # The later split is the one that should be new: validation and test after train.
         for split, other in within + [(later, split) for split, later in combinations(self.surveys, 2)]:
-            one, two = self.surveys[split], self.surveys[other]
-            exact, near = repeated(one.exact, two.exact), repeated(one.near, two.near)
-            for kind, mask in (("exact", exact), ("near", near & ~exact)):
-                if mask.any():
-                    yield split, other, kind, np.flatnonzero(mask)
+            positions = np.flatnonzero(repeated(self.surveys[split].exact, self.surveys[other].exact))
+            if len(positions):
+                yield split, other, positions
 
 
 def survey(rows: Dataset, columns: Columns) -> SplitSurvey:
@@ -236,7 +233,6 @@ def _describe(columns: Sequence[pa.Array], labels: Sequence[list[str]]) -> dict[
         "characters": np.concatenate([_lengths(pc.utf8_length(column)) for column in columns]),
         "words": np.concatenate([_lengths(pc.list_value_length(column)) for column in words]),
         "exact": hashes_of(rows),
-        "near": hashes_of([bare(text) for text in row] for row in rows),
         "label_hashes": hashes_of(names or None for names in labels),
     }
 

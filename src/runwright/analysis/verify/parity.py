@@ -24,7 +24,7 @@ from runwright.types import Examples
 
 STREAM_ROWS = 200  # of a stream are looked at
 BITS = "bit for bit"
-Verdict = Literal["holds", "fails", "reported", "not checked"]
+Verdict = Literal["holds", "fails", "not checked"]
 PARITY, EVALUATION = "parity", "evaluation"
 # The promise, relative to the norm of the whole gradient; the more exact first.
 LIMITS = {torch.float64: 1e-10, torch.float32: 1e-5}
@@ -254,8 +254,7 @@ def check_evaluation(subject: Subject, *, num_rows: int = NUM_ROWS) -> Iterator[
     rows = evenly_spaced(len(whole), num_rows)
     examples = PreparedExamples([record_batch(whole.fetch(rows.tolist()))], cache_note="")
     model = build.build_model(subject.config, subject.prepared, device=ranks.device)
-    options = build.build_options(subject.config)
-    tokens = options.evaluate_tokens
+    tokens = build.build_options(subject.config).evaluate_tokens
 
     def run(tokens: int, ranks: Ranks = subject.alone) -> Any:
         return predict(model, task, examples, max_tokens=tokens, ranks=ranks)
@@ -281,10 +280,6 @@ def check_evaluation(subject: Subject, *, num_rows: int = NUM_ROWS) -> Iterator[
         changed = sum(not np.array_equal(one, two) for one, two in pairs)
         texts, text = f"generated texts, {what}", f"{changed} of {len(examples)}"
         yield judge(EVALUATION, texts, text, "0", holds=not changed, advice=TEXTS)
-    if options.precision != "fp32":
-        difference, where = _difference(subject, split, reference, run(1))
-        text, what = f"{difference:.1e} ({where})", f"{what}, {options.precision}"
-        yield Finding(EVALUATION, what, text, allowed="not promised", verdict="reported")
 
 
 def _difference(subject: Subject, split: str, one: Any, other: Any) -> tuple[float, str]:

@@ -205,7 +205,7 @@ def _failed_run(folder: Path, code: int) -> parity.Finding:
 MEASURED = ("parity", "evaluation")
 FINDINGS_FILE = "findings.json"
 SILENT_SECONDS = 3600.0  # for the others to wait while the first process measures alone
-STYLES = {"holds": "green", "fails": "bold red", "reported": "", "not checked": "yellow"}
+STYLES = {"holds": "green", "fails": "bold red", "not checked": "yellow"}
 
 
 def verify(

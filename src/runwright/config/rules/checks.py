@@ -3,10 +3,8 @@
 Keys of rules about data sets are those of a node.
 """
 
-import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from runwright.config.options import MODULE_METRIC, SPLITS, TARGET, metric_nodes
@@ -217,10 +215,6 @@ def holdout_leaves_something(holdout: Any) -> Mistakes:
         if share < 0 or (share > 1 and share != int(share)) or (share == 1 and isinstance(share, float)):
             expected = "a share from 0 to below 1, or a whole number of rows"
             yield Mistake(f"holdout.{split}", shown(share), expected)
-    for split, file in as_dict(holdout).items():
-        if isinstance(file, str) and not Path(os.path.expandvars(file)).expanduser().is_file():
-            expected = "a share, a number of rows, or a file of ids that exists"
-            yield Mistake(f"holdout.{split}", shown(file), expected)
     total = sum(share for share in numbers.values() if 0 < share < 1)
     if total >= 1:
         yield Mistake("holdout", f"shares that sum to {total:g}", "less than 1: something to train on")

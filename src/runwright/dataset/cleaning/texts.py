@@ -7,7 +7,6 @@ row depends on the old one alone, as a stream needs it.
 import html
 import re
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -19,7 +18,7 @@ from runwright.dataset.checks import row_error
 from runwright.dataset.cleaning import passes
 from runwright.dataset.cleaning.columns import as_text, text_of
 from runwright.dataset.cleaning.passes import RowFilter, Step, TextStep, lines_of_file, require_splits, take
-from runwright.dataset.fingerprint import bare, row_keys
+from runwright.dataset.fingerprint import row_keys
 from runwright.errors import ConfigError
 from runwright.types import NonNegativeInt, Splits
 
@@ -152,21 +151,17 @@ class DropDuplicates:
     within: list[str]
     across: bool
 
-    def keys(self, rows: Dataset) -> Iterator[bytes]:
-        """A key of each row; rows with the same key are repeats."""
-        return row_keys(rows, self.columns)
-
     def __call__(self, splits: Splits) -> Splits:
         passes.require_columns_somewhere(splits, self.columns)
         require_splits(splits, self.within, option="within")
         keyed = {split: rows for split, rows in splits.items() if set(self.columns) <= set(rows.column_names)}
         others = [split for split in keyed if split != "train"] if self.across else []
-        held_out = {key for split in others for key in self.keys(keyed[split])}
+        held_out = {key for split in others for key in row_keys(keyed[split], self.columns)}
         result = dict(splits)
         for split, rows in keyed.items():
             seen = set(held_out) if split == "train" else set()
             positions = []
-            for position, key in enumerate(self.keys(rows)):
+            for position, key in enumerate(row_keys(rows, self.columns)):
                 if key not in seen:
                     positions.append(position)
                     seen |= {key} if split in self.within else set()
@@ -213,16 +208,6 @@ class FilterPattern(RowFilter):
 
     def keeps(self, value: Any) -> bool:
         return (value is not None and re.search(self.pattern, as_text(value)) is not None) == self.keep
-
-
-class DropNearDuplicates(DropDuplicates):
-    """As DropDuplicates, but texts are the same where their letters and digits are, in whatever case.
-
-    White space, punctuation, accents written in another way and full-width letters make no difference.
-    """
-
-    def keys(self, rows: Dataset) -> Iterator[bytes]:
-        return row_keys(rows, self.columns, form=lambda value: bare("" if value is None else str(value)))
 
 
 @dataclass(frozen=True, kw_only=True)
