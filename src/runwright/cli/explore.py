@@ -1,7 +1,6 @@
 """`runwright explore`: statistics of a data set before training."""
 
 import argparse
-from pathlib import Path
 
 USAGE = "runwright explore [options] [group=option] [key=value]"
 EXAMPLES = """examples:
@@ -18,15 +17,11 @@ markup."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    help_text = "the page; default: outputs/explore/<dataset>.html"
-    parser.add_argument("--output", metavar="FILE", type=Path, help=help_text)
+    """None but overrides."""
 
 
 def execute(args: argparse.Namespace) -> int:
-    from runwright.store import PAGE, output_path
-
-    output = args.output and output_path(args.output, endings=PAGE)
     from runwright.analysis.explore.show import explore_config
 
-    explore_config(args.overrides, output=output)
+    explore_config(args.overrides)
     return 0

@@ -103,22 +103,12 @@ def check_target(target: Any, *, key: str, group: str) -> Signature | Mistake:
         return Mistake(key, shown(target), expected)
     if source is None:
         expected = f"a module that exists: {module!r} does not"
-        return Mistake(key, shown(target), expected, _where_defined(name, room))
+        return Mistake(key, shown(target), expected)
     if signature is None or name.startswith("_"):
         public = [public for public in source.definitions if not public.startswith("_")]
         expected = f"a class or function defined in {module}: {listed(public)}".removesuffix(": ")
-        return Mistake(key, shown(target), expected, did_you_mean(name, public) or _where_defined(name, room))
+        return Mistake(key, shown(target), expected, did_you_mean(name, public))
     return signature
-
-
-def _where_defined(name: str, room: str) -> str:
-    """The modules of a group that define this name, as a hint: it may have moved."""
-    top = Path(__file__).parents[2]
-    files = sorted(top.joinpath(*room.split(".")).rglob("*.py")) if not name.startswith("_") else []
-    modules = [".".join(file.relative_to(top).with_suffix("").parts) for file in files]
-    sources = {module: read_source(module) for module in modules}
-    defining = [module for module, source in sources.items() if source and name in source.definitions]
-    return f"did you mean {defining[0]}.{name}?" if defining else ""
 
 
 def objects_for(

@@ -87,7 +87,7 @@ def test_what_needs_a_look_is_told_and_the_problems_come_first(make_data):
     assert "1 of 2 rows of test (50.0 %) are the same as a row of train" in told
     assert "1 texts of train (2.3 %) are empty" in told
     assert any("look garbled" in text for text in told)
-    assert any("HTML tags" in text for text in told)
+    assert any("HTML tags or entities" in text for text in told)
     assert "1 of 2 classes have under 10 rows: 'seldom'" in told
     levels = [finding.level for finding in find(explored(data))]
     assert levels == sorted(levels, key=lambda level: level != "problem")
@@ -108,7 +108,7 @@ def test_columns_that_look_like_ids_are_named(make_data):
 def test_what_concerns_several_splits_is_told_of_each(make_data):
     texts = {name: [f"<b>{name} {n}</b>" for n in range(20)] for name in ("train", "validation", "test")}
     told = sentences(make_data(**{name: {"text": rows} for name, rows in texts.items()}))
-    assert told == [f"20 texts of {name} (100.0 %) have HTML tags" for name in texts]
+    assert told == [f"20 texts of {name} (100.0 %) have HTML tags or entities" for name in texts]
 
 
 def test_nothing_is_told_of_sound_data(make_data):

@@ -23,7 +23,7 @@ MAX_EXAMPLES = 2  # of a finding on the terminal
 USED_GROUPS = {"dataset", "tokenizer", "task"}  # a tokenizer may be the model's by its name
 
 
-def explore_config(overrides: Sequence[str], *, output: Path | None) -> None:
+def explore_config(overrides: Sequence[str]) -> None:
     """Explore the data that a run with these overrides would train on; print the findings, write the page.
 
     Raises DataError where a split has no such texts.
@@ -44,7 +44,7 @@ def explore_config(overrides: Sequence[str], *, output: Path | None) -> None:
                     raise missing_column(column, rows, split=split, option=option)
         exploration = Exploration(data=data, columns=columns, tokenizer=tokenizer)
         findings, first_look = find(exploration), _first_look(config, exploration, task)
-        file = output or Path(config["output_dir"]) / "explore" / f"{name.replace('/', '-')}.html"
+        file = Path(config["output_dir"]) / "explore" / f"{name.replace('/', '-')}.html"
         document.save(page(name, exploration, findings, first_look), file)
     print_exploration(exploration, findings, first_look, console=console)
     console.print(f"\n page     {file}", soft_wrap=True)

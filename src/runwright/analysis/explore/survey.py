@@ -61,12 +61,11 @@ ODDITIES = (
         "dataset.source.encoding is the file's own, or the source is damaged",
         f"\ufffd|{_GARBLED}",
     ),
-    Oddity("tags", "have HTML tags", "ReplacePattern removes them", r"</?[A-Za-z][^<>]*>"),
     Oddity(
-        "entities",
-        "have HTML entities",
-        "UnescapeHtml turns them into characters",
-        r"&(#\d{1,6}|#x[0-9a-fA-F]{1,5}|[A-Za-z]{2,8});",
+        "markup",
+        "have HTML tags or entities",
+        "ReplacePattern removes tags, UnescapeHtml turns entities into characters",
+        r"</?[A-Za-z][^<>]*>|&(#\d{1,6}|#x[0-9a-fA-F]{1,5}|[A-Za-z]{2,8});",
     ),
     Oddity(
         "invisible",

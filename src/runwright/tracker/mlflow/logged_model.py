@@ -32,7 +32,6 @@ KEY_TAG = "runwright.model"
 LOADER = "runwright.inference.served_model"
 REQUIREMENTS = ("runwright", "mlflow", "torch", "transformers", "tokenizers", "safetensors", "pandas")
 SETTINGS_FILES = ("config.yaml", "task.json")  # what `runwright predict` needs besides the weights
-_UNKNOWN_ENDPOINT = ("ENDPOINT_NOT_FOUND", "NOT_FOUND", "NOT_IMPLEMENTED")
 
 
 def send_model(
@@ -40,31 +39,22 @@ def send_model(
 ) -> None:
     """Bring the model of a journal record to MLflow; what is there already is not sent again.
 
-    Raises what MLflow raises where the store does not answer. A store that is too old for logged models gets
-    the folder as an artifact.
+    Raises what MLflow raises where the store does not answer.
     """
     from mlflow.entities import LoggedModelOutput
-    from mlflow.exceptions import MlflowException
 
     path = folder / record["model"]
     if not path.is_dir() or not is_own(path, folder=folder):
         logger.warning("the model %s is gone, or has a link in it: it is not uploaded", path)
         return
     key = f"{run_id}/{record['t']}"
-    try:
-        model = _find_model(client, key, experiment_id) or client.create_logged_model(
-            experiment_id,
-            name=NAME,
-            source_run_id=run_id,
-            tags={KEY_TAG: key},
-            model_type=record["about"]["problem"],
-        )
-    except MlflowException as error:
-        if error.error_code not in _UNKNOWN_ENDPOINT:
-            raise
-        logger.warning("MLflow there knows no logged models (%s): the files are kept as artifacts", error)
-        client.log_artifacts(run_id, str(folder / record["model"]), NAME)
-        return
+    model = _find_model(client, key, experiment_id) or client.create_logged_model(
+        experiment_id,
+        name=NAME,
+        source_run_id=run_id,
+        tags={KEY_TAG: key},
+        model_type=record["about"]["problem"],
+    )
     if str(model.status) != "READY":
         with _staged(folder, record, model) as staged:
             client.log_model_artifacts(model.model_id, str(staged))
