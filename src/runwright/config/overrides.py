@@ -19,6 +19,10 @@ from runwright.errors import Mistake, did_you_mean, listed, nearest, shown
 
 # AssertionError is OmegaConf's, of a key below null.
 WRONG_VALUE = (ValueError, TypeError, AttributeError, AssertionError, IndexError)
+STRATEGY_OF_OPTION = {  # of generation
+    **dict.fromkeys(("temperature", "top_k", "top_p", "min_p", "seed", "num_return_sequences"), "sample"),
+    **dict.fromkeys(("num_beams", "length_penalty", "early_stopping"), "beam"),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -170,6 +174,8 @@ def hint_for_key(key: str, keys: Sequence[str], *, where: str = "", siblings: Se
     usual = f"{where}.{SPLITS.get(last)}"
     if usual in keys:
         return f"did you mean {usual!r}?"
+    if where == "generation" and last in STRATEGY_OF_OPTION:
+        return f"it is an option of generation={STRATEGY_OF_OPTION[last]}"
     ending = [other for other in keys if f".{other}".endswith(f".{key}")]
     match = min(ending, key=lambda key: key.count("."), default=None)
     if match is None and "." not in rest and (near := nearest(rest, siblings)):
