@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 import runwright
-from runwright.errors import CheckpointError, RunwrightError
+from runwright.errors import CheckpointError, DataError, RunwrightError
+from runwright.inference import load
 from runwright.inference.load import FinishedRun, load_run, predict_records
 from runwright.runs.folder import create, update_status
 
@@ -42,18 +43,24 @@ def predict(run: FinishedRun, texts: list[str]) -> list[dict[str, Any]]:
 
 
 def test_every_record_gets_the_guesses_for_its_own_masks(guesser: FinishedRun) -> None:
-    texts = ["the [MASK] sat", "on the [MASK] [MASK]", "cat", "", "the [MASK] " * 40]
+    texts = ["the [MASK] sat", "on the [MASK] [MASK]", "[MASK]", "the [MASK] " * 40]
     together = predict(guesser, texts)
-    assert [len(record["predicted"]) for record in together] == [1, 2, 0, 0, 40]
-    assert [len(record["scores"]) for record in together] == [1, 2, 0, 0, 40]
+    assert [len(record["predicted"]) for record in together] == [1, 2, 1, 40]
+    assert [len(record["scores"]) for record in together] == [1, 2, 1, 40]
     for text, record in zip(texts, together, strict=True):
         (alone,) = predict(guesser, [text])
         assert alone["predicted"] == record["predicted"]
         assert alone["score"] == pytest.approx(record["score"], abs=2e-6)
 
 
-def test_records_of_which_none_has_a_token_have_no_guesses(guesser: FinishedRun) -> None:
-    assert [record["predicted"] for record in predict(guesser, ["", " "])] == [[], []]
+@pytest.mark.parametrize("text", ["", "cat"])
+def test_a_record_without_a_mask_is_refused_with_its_number(
+    text: str, guesser: FinishedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load, "CHUNK_RECORDS", 2)
+    texts = [*["the [MASK] sat"] * 3, text, "[MASK]"]
+    with pytest.raises(DataError, match=rf"^row 3: given '{text}', expected a text with \[MASK\]"):
+        predict(guesser, texts)
 
 
 def test_a_run_without_a_best_model_says_how_it_stands(tmp_path: Path) -> None:

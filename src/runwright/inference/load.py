@@ -25,6 +25,8 @@ from runwright.report.progress import Progress
 from runwright.runs.folder import EXPORT_FILE, has_model, read_run, read_saved
 from runwright.runs.resume import override_key, with_overrides
 from runwright.store import cache_root, read_json
+from runwright.task.masked_language_modeling import MaskedLanguageModeling
+from runwright.task.text import as_texts
 from runwright.tokenizer.pretrained import load_pretrained
 from runwright.trainer.environment import local_world_size, share_of_cores
 from runwright.trainer.evaluate import predict
@@ -203,6 +205,8 @@ def predict_each(
             for row, record in enumerate(chunk, start=done)
         ]
         try:
+            if isinstance(run.task, MaskedLanguageModeling):
+                _require_masks(run, texts)
             predictions = predict_chunk(run, texts, first=done)
         except DataError as error:
             if error.row is None:
@@ -213,6 +217,13 @@ def predict_each(
         done += len(chunk)
         if on_progress:
             on_progress(done)
+
+
+def _require_masks(run: FinishedRun, records: Sequence[Mapping[str, Any]]) -> None:
+    mask, (column,) = run.tokenizer.mask_token, run.task.text_columns
+    for row, text in enumerate(as_texts([record[column] for record in records])):
+        if mask not in text:
+            raise DataError(f"given {text[:60]!r}, expected a text with {mask} in place of a token", row=row)
 
 
 def examples_of(run: FinishedRun, rows: Any, split: str) -> PreparedExamples:

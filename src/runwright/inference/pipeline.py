@@ -11,7 +11,7 @@ from runwright.inference.features import TokenStates
 from runwright.inference.load import choosing, predict_each
 from runwright.inference.models import open_model
 from runwright.inference.named import Named, find_model, hypotheses_of
-from runwright.inference.predict import require_masks
+from runwright.inference.predict import tell_of_masks
 from runwright.inference.records import as_records
 from runwright.inference.zero_shot import ZeroShot
 from runwright.task.generating import END
@@ -69,7 +69,7 @@ class Pipeline:
             run = choosing(run, hypotheses_of(names, hypothesis_template))
         records = [*as_records(inputs if several else [inputs], run.columns)]
         if isinstance(run.task, MaskedLanguageModeling):
-            require_masks(run, [as_texts(record.values())[0] for record in records])
+            tell_of_masks(run, (as_texts(record.values())[0] for record in records))
             run.task.num_guesses = 5 if top_k in (None, 1) else top_k
         predicted = predict_each(run, records)
         answers = [_answer(run.task, texts, rows, number, top_k) for _, texts, rows, number in predicted]

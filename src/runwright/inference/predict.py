@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from runwright.errors import ConfigError, DataError
+from runwright.errors import ConfigError
 from runwright.inference.load import FinishedRun, predict_records
 from runwright.inference.logits import keeping_logits
 from runwright.inference.parts import predict_in_parts
@@ -32,8 +32,7 @@ def open_input(
     Raises ConfigError where the output is the input.
     """
     if texts:
-        if isinstance(run.task, MaskedLanguageModeling):
-            require_masks(run, texts)
+        tell_of_masks(run, texts)
         names = [choices[-1] for choices in run.columns.values()]
         is_pair = len(texts) == len(names) > 1 and not any("\t" in text for text in texts)
         values = [dict(zip(names, texts, strict=True))] if is_pair else texts
@@ -96,11 +95,8 @@ def adjust(task: Any, *, group: str | None, top_k: int | None) -> None:
             setattr(task, name, value)
 
 
-def require_masks(run: FinishedRun, texts: Sequence[str], *, quiet: bool = False) -> None:
-    """Raise DataError for a text without a mask to fill; say how several in one text are filled."""
-    mask = run.tokenizer.mask_token
-    for row, text in enumerate(texts):
-        if not (count := text.count(mask)):
-            raise DataError(f"given {text[:60]!r}, expected a text with {mask} in place of a token", row=row)
-        if count > 1 and not quiet:
+def tell_of_masks(run: FinishedRun, texts: Iterable[str]) -> None:
+    """Say of each text with several masks to fill how they are filled."""
+    for text in texts if isinstance(run.task, MaskedLanguageModeling) else ():
+        if (count := text.count(run.tokenizer.mask_token)) > 1:
             print(f"{text[:60]!r} has {count} masks: each is filled alone", file=sys.stderr)

@@ -48,9 +48,9 @@ def test_what_was_read_as_latin_1_is_garbled_where_it_is_not_ascii(text):
     ("name", "text"),
     [
         ("empty", "\u3000 \t"),
-        ("tags", "a <b>c</b>"),
-        ("entities", "AT&amp;T"),
-        ("entities", "&#8217;"),
+        ("markup", "a <b>c</b>"),
+        ("markup", "AT&amp;T"),
+        ("markup", "&#8217;"),
         ("invisible", "a\x07b"),
         ("invisible", "zero\u200bwidth"),
     ],

@@ -19,15 +19,13 @@ from starlette.exceptions import HTTPException
 
 from runwright.errors import RunwrightError
 from runwright.inference.load import FinishedRun
-from runwright.inference.predict import require_masks
-from runwright.inference.records import as_records, texts_of
+from runwright.inference.records import as_records
 from runwright.inference.server.batching import MAX_WAITING, Batcher, Row
 from runwright.inference.stream import writes_one_text
 from runwright.report.page import document
 from runwright.report.page.marks import short_cell, text_cell
 from runwright.report.tables import strict
 from runwright.task.masked_language_modeling import MaskedLanguageModeling
-from runwright.task.text import as_texts
 from runwright.version import __version__
 
 HERE = Path(__file__).parent
@@ -47,8 +45,8 @@ class Service:
         self.run, self.seconds = run, seconds
         self.name = "/".join(Path(run.folder).resolve().parts[-2:])
         self.streams = writes_one_text(run)
-        self.mask = run.tokenizer.mask_token if isinstance(run.task, MaskedLanguageModeling) else ""
-        text = f"An example {self.mask or 'text'}."
+        is_filling = isinstance(run.task, MaskedLanguageModeling)
+        text = f"An example {run.tokenizer.mask_token if is_filling else 'text'}."
         self.example: Row = {names[-1]: text for names in run.columns.values()}
         self.answer: Row = {}
         self.registry = prometheus.CollectorRegistry()
@@ -110,9 +108,6 @@ class Service:
         if len(values) > MAX_RECORDS:
             raise HTTPException(413, f"given {len(values):,} records, expected at most {MAX_RECORDS:,}")
         records = [*as_records(values, self.run.columns)]
-        if self.mask:
-            texts = (texts_of(record, self.run.columns, row=row) for row, record in enumerate(records))
-            require_masks(self.run, [as_texts(row.values())[0] for row in texts], quiet=True)
         accept = request.headers.get("accept", "")
         if "text/event-stream" in accept:
             return await self._stream(records)
