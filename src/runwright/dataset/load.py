@@ -188,10 +188,7 @@ def hold_out(
     if too_small := [name for name, count in counts.items() if not count]:
         problem = f"a share of {shares[too_small[0]]} of {len(row_ids)} rows is less than one row"
         if len(row_ids) == 1:
-            problem += (
-                "; of one JSON object that holds a list of rows, set dataset.source.field=NAME; one that "
-            )
-            problem += "pandas wrote is read after to_json(orient='records', lines=True)"
+            problem += "; of a JSON object that holds a list of rows, set dataset.source.field=NAME"
         raise DataError(problem, split=too_small[0])
     if sum(counts.values()) >= len(row_ids):
         taken = " + ".join(f"{count} for {name}" for name, count in counts.items())

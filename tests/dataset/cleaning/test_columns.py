@@ -4,7 +4,7 @@ import pytest
 from datasets import Dataset
 
 from runwright.config import permissions, targets
-from runwright.dataset.cleaning.columns import AddColumn, CastColumns, DropColumns, MapValues
+from runwright.dataset.cleaning.columns import AddColumn, CastColumns, MapValues
 from runwright.dataset.cleaning.passes import renamed
 from runwright.errors import ConfigError, DataError
 
@@ -56,13 +56,6 @@ def test_a_value_that_cannot_be_cast_is_named_by_its_row(kind, values, row):
 def test_a_column_that_has_its_type_already_is_left_as_it_is():
     before = rows(a=[1, 2])
     assert CastColumns(columns={"a": "int"})(before)["train"] is before["train"]
-
-
-def test_columns_are_left_out():
-    splits = rows(text=["x"], b=[1])
-    assert DropColumns(columns=["b"])(splits)["train"].column_names == ["text"]
-    with pytest.raises(DataError, match="column 'c': no such column; columns: 'text', 'b'"):
-        DropColumns(columns=["c"])(splits)
 
 
 def test_labels_of_two_sources_become_the_same_names():

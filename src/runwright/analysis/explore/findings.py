@@ -149,5 +149,4 @@ def _others(exploration: Exploration) -> Iterator[Finding]:
         names = listed(map(repr, rare))
         yield Finding("look", f"{len(rare)} of {len(counts)} classes have under {RARE_CLASS} rows: {names}")
     for name in id_columns(splits[split], {*columns.text_columns, columns.label_column}):
-        hint = "it tells nothing of a text: DropColumns"
-        yield Finding("look", f"the column {name} looks like an id", hint)
+        yield Finding("look", f"the column {name} looks like an id", "it tells nothing of a text")

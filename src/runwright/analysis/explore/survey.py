@@ -67,12 +67,6 @@ ODDITIES = (
         "ReplacePattern removes tags, UnescapeHtml turns entities into characters",
         r"</?[A-Za-z][^<>]*>|&(#\d{1,6}|#x[0-9a-fA-F]{1,5}|[A-Za-z]{2,8});",
     ),
-    Oddity(
-        "invisible",
-        "have invisible characters (control, zero width, direction marks)",
-        "ReplacePattern removes them",
-        r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x{200b}\x{200e}\x{200f}\x{202a}-\x{202e}\x{2060}\x{feff}]",
-    ),
 )
 
 

@@ -199,15 +199,13 @@ SCORES = "the column with the score of a pair"
 WITHOUT_SCORES = "without scores: task.problem=retrieval task.objective=in_batch_negatives"
 HUB_NAME = r"(?!.*(--|\.\.|\.git$))[A-Za-z0-9]([\w.\-]*\w)?/\w([\w.\-]*\w)?"
 
-A_NUMBER = "a number of tokens"
-
 TRAINING = (
     at_most_one("trainer.max_epochs", "trainer.max_steps", none="one of the two"),
     at_most_one("trainer.evaluate_every_steps", "trainer.evaluate_every_epochs"),
     at_most_one("trainer.save_every_steps", "trainer.save_every_epochs"),
     at_most("trainer.microbatch_size", "trainer.batch_size", hint="null: one microbatch"),
-    forbids("trainer.microbatch_tokens", "auto", SHARDED, A_NUMBER, "a process that runs out holds up all"),
-    forbids("trainer.microbatch_tokens", "auto", STREAMED, A_NUMBER, "nobody knows its longest row"),
+    forbids("trainer.microbatch_tokens", "auto", SHARDED, "a number", "a process that runs out holds up all"),
+    forbids("trainer.microbatch_tokens", "auto", STREAMED, "a number", "nobody knows its longest row"),
     forbids("trainer.early_stopping_patience", is_set, NEVER_EVALUATED, INTERVAL),
     only("trainer.precision", ("fp32", "bf16"), ON_CPU, "on a CPU fp16 has no gradient scaler"),
     only("trainer.precision", ("fp32", "bf16"), SHARDED, "each process would scale its part of the gradient"),

@@ -23,17 +23,6 @@ _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0"
 
 
 @dataclass(frozen=True, kw_only=True)
-class DropColumns(Step):
-    """Columns that nothing needs are left out."""
-
-    needs_all_columns = False
-    columns: list[str]
-
-    def change_split(self, rows: Dataset, columns: list[str], _: str, /) -> Dataset:
-        return rows.remove_columns(columns)
-
-
-@dataclass(frozen=True, kw_only=True)
 class CastColumns(Step):
     """Columns get another type; an empty text becomes null, 3.0 as text is "3", a list its texts in a row.
 

@@ -168,16 +168,8 @@ def _signature(about: Mapping[str, Any]) -> ModelSignature:
     from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import Array
 
-    text, number, columns = DataType.string, DataType.double, about["text_columns"]
+    text, columns = DataType.string, about["text_columns"]
     first = about["example"][0] if about["example"] else {}
     kinds = [Array(text) if isinstance(first.get(name), list) else text for name in columns]
     names = columns if len(columns) > 1 else [None]
-    inputs = Schema([ColSpec(kind, name) for kind, name in zip(kinds, names, strict=True)])
-    answers = {
-        "texts": {"predicted": text},
-        "regression": {"predicted": number},
-        "single_label": {"predicted": text, "score": number},
-        "multi_label": {"predicted": Array(text), "score": Array(number)},
-    }.get(about["problem"], {})  # other tasks name what suits them
-    outputs = [ColSpec(kind, name) for name, kind in answers.items()]
-    return ModelSignature(inputs, Schema([*outputs]) if outputs else None)
+    return ModelSignature(Schema([ColSpec(kind, name) for kind, name in zip(kinds, names, strict=True)]))
