@@ -9,7 +9,6 @@ from runwright.config.folders import shipped_folder
 
 EXAMPLES = """examples:
   runwright bench --quick --json speed.json   the main parts, some minutes
-  runwright bench training prediction --repeats 5 --steps 60
   runwright bench training --override experiment=stsb \\
       --override dataset.source.folder=PATH
   runwright bench scale --rows 10000 100000 --plot scale.svg"""

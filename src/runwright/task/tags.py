@@ -82,9 +82,7 @@ class RowReader:
         has_words = self.words_column in rows.column_names
         are_spans = any(map(are_marks, read)) or not (has_words or any(read))
         if are_spans and has_words:
-            problem = (
-                f"spans of characters need a text; the rows have {self.words_column!r} (task.words_column)"
-            )
+            problem = f"spans of characters need a text, not {self.words_column!r} (task.words_column)"
             raise DataError(problem, split=split, column=column)
         texts, words = self.words(rows, split=split) if are_spans else ([], [])
         names = feature_names(rows, column) or names
