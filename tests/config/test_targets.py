@@ -188,10 +188,3 @@ def test_door_openers_are_found_at_any_depth(name: str) -> None:
     assert [mistake.key for mistake in door_openers(config)] == [f"a.0.b.{name}", name]
     with pytest.raises(ConfigError, match="no such key"):
         instantiate({"_target_": "runwright.optimizer.adamw", "x": {name: True}}, group="optimizer")
-
-
-@pytest.mark.parametrize("module", ["runwright.dataset.columns", "runwright.dataset.cleaning"])
-def test_a_class_that_has_moved_is_named_with_its_module(module: str) -> None:
-    mistake = check_target(f"{module}.MapValues", key="dataset.cleaning.0._target_", group="dataset")
-    assert isinstance(mistake, Mistake)
-    assert mistake.hint == "did you mean runwright.dataset.cleaning.columns.MapValues?"
