@@ -153,7 +153,7 @@ BAD = [
     Bad("classes csv", "utf-16", CLASSES.encode("utf-16"), "utf-16", row=0),
     Bad("classes csv", "half a gzip file", gzip.compress(CLASSES.encode())[:-5], "gzip", 0),
     Bad("classes csv", "folder without files", lambda path: path.mkdir(), "holds no files"),
-    Bad("classes csv", "link to nowhere", lambda path: path.symlink_to("nowhere"), "a link that leads nowhere"),
+    Bad("classes csv", "link to nowhere", lambda path: path.symlink_to("nowhere"), "leads nowhere"),
     Bad("classes csv", "pipe", lambda path: os.mkfifo(path), "or a pipe"),
     Bad("classes csv", "no text column", "txt,label\na,n\nb,p\n", "did you mean 'txt'", column="text"),
     Bad("classes csv", "no label column", "text,labels\na,n\nb,p\n", "did you mean 'labels'", column="label"),

@@ -178,12 +178,10 @@ def hint_for_key(key: str, keys: Sequence[str], *, where: str = "", siblings: Se
     usual = f"{where}.{SPLITS.get(last)}"
     if usual in keys:
         return f"did you mean {usual!r}?"
-    files = [
-        file for folder in find_conf_folders().in_order for file in sorted((folder / where).glob("*.yaml"))
-    ]
+    files = [file for folder in find_conf_folders().in_order for file in (folder / where).glob("*.yaml")]
     pattern = re.compile(rf"^{re.escape(rest)}:", re.MULTILINE)
     if having := [file.stem for file in files if where and pattern.search(file.read_text(encoding="utf-8"))]:
-        return f"it is an option of {listed(f'{where}={option}' for option in having)}"
+        return f"it is an option of {listed(f'{where}={option}' for option in sorted(having))}"
     ending = [other for other in keys if f".{other}".endswith(f".{key}")]
     match = min(ending, key=lambda key: key.count("."), default=None)
     if match is None and "." not in rest and (near := nearest(rest, siblings)):
