@@ -166,7 +166,6 @@ def test_an_output_that_cannot_be_written_is_refused_in_one_line(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "FOLDER").mkdir()
     commands = [["predict", str(pairs), "good\tbad"]]
-    commands += [["explore"]]
     commands += [["tokenizer", "train"]] if output[0] in "x/" else []
     for command in commands:
         assert main([*command, "--output", output]) == 2
