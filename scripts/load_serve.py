@@ -42,6 +42,8 @@ import gevent
 from locust import FastHttpUser, constant, task
 from locust.env import Environment
 
+from runwright.runs.folder import CONFIG_FILE, read_config
+
 CLIENTS = (1, 8, 64)
 WARM = 2.0  # seconds before a measurement
 
@@ -141,7 +143,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=6.0)
     args = parser.parse_args()
     rows = next(iter(sorted(args.run.glob("predictions/*.jsonl")))).read_text(encoding="utf-8").splitlines()
-    texts = [json.loads(row)["text"] for row in rows[:2000]]
+    column = read_config(args.run / CONFIG_FILE)["task"]["text_column"]
+    texts = [json.loads(row)[column] for row in rows[:2000]]
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     ours = {"runwright": str(args.run), **dict(one.split("=", 1) for one in args.also)}
@@ -168,7 +171,7 @@ def main() -> None:
     print(f"{len(texts):,} texts of {statistics.mean(map(len, texts)):.0f} characters")
     for name in ours:
         agreeing = sum(map(str.__eq__, said[name], said["plain"]))
-        print(f"{name} says the label that plain says of {agreeing} of 200 texts")
+        print(f"{name} says the label that plain says of {agreeing} of {len(said[name])} texts")
     print("| server | clients | requests/s | of plain | p50 ms | p99 ms | failed |")
     print("|---|---|---|---|---|---|---|")
     for (name, clients), results in measured.items():
