@@ -35,8 +35,8 @@ def resolve_source(name: str) -> str:
         raise ConfigError(f"{name!r} is no folder of that package (looked in {where})")
     if not is_there and (name.startswith((".", "/", "~")) or folder.suffix == GGUF):
         raise ConfigError(f"folder {name!r} does not exist (looked in {where})")
-    saved = [*where.glob("*/config.json"), *where.glob("*/best/config.json")]  # the latter: of runs
-    inner = sorted(str(file.parent.relative_to(where)) for file in saved)
-    if inner and not any((where / file).is_file() for file in ("config.json", "tokenizer.json")):
-        raise ConfigError(f"{name}: no model is there; did you mean '{name.rstrip('/')}/{inner[-1]}'?")
+    if is_there and not any((where / file).is_file() for file in ("config.json", "tokenizer.json")):
+        saved = [*where.glob("*/config.json"), *where.glob("*/best/config.json")]  # the latter: of runs
+        if inner := sorted(str(file.parent.relative_to(where)) for file in saved):
+            raise ConfigError(f"{name}: no model is there; did you mean '{name.rstrip('/')}/{inner[-1]}'?")
     return str(where) if is_there else name
