@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from runwright.config.permissions import code_allowed, grant, granted, revoke, worker_environment
+from runwright.config.sources import resolve_source
 from runwright.config.targets import GROUPS, check_target, door_openers, instantiate, locate
 from runwright.errors import ConfigError, Mistake
 
@@ -188,3 +189,13 @@ def test_door_openers_are_found_at_any_depth(name: str) -> None:
     assert [mistake.key for mistake in door_openers(config)] == [f"a.0.b.{name}", name]
     with pytest.raises(ConfigError, match="no such key"):
         instantiate({"_target_": "runwright.optimizer.adamw", "x": {name: True}}, group="optimizer")
+
+
+@pytest.mark.parametrize("inside", ["bert", "2026-11-30_x/best"])
+def test_a_folder_of_models_or_of_runs_names_the_model_inside(inside: str, tmp_path: Path) -> None:
+    (tmp_path / inside).mkdir(parents=True)
+    (tmp_path / inside / "config.json").write_text("{}")
+    with pytest.raises(ConfigError, match=f"no model is there; did you mean '{tmp_path}/{inside}'"):
+        resolve_source(str(tmp_path))
+    (tmp_path / "config.json").write_text("{}")
+    assert resolve_source(str(tmp_path)) == str(tmp_path.resolve())
