@@ -22,7 +22,8 @@ from sklearn import metrics as sk
 from runwright.config import permissions
 from runwright.config.folders import find_conf_folders
 from runwright.errors import ConfigError
-from runwright.metric.evaluate_adapter import as_evaluate, module_metric
+from runwright.metric import as_evaluate
+from runwright.metric.evaluate_adapter import module_metric
 
 DRAW = random.Random(0)
 CLASSES = {name: [DRAW.randrange(3) for _ in range(60)] for name in ("predictions", "references")}

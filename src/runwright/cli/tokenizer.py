@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--pair", metavar="TEXT", help="show: a second text beside each")
     add("--texts", metavar="N", type=int, default=10_000, help="compare: texts at most")
     add("--output", metavar="FOLDER", type=Path, help="train: where to save (default: tokenizer)")
+    add("--table", action="store_true", help="show, compare: a table, as without it")
     add("--json", action="store_true", help="show, compare: statistics and tokens as JSON")
 
 
