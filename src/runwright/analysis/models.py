@@ -18,7 +18,7 @@ from runwright.errors import ConfigError, listed
 from runwright.model.parameters import max_positions, parameter_counts, parameter_depths
 from runwright.model.pretrained import loading
 from runwright.report.terminal import print_table, result_console, table_of
-from runwright.runs.folder import BEST_MODEL, LATEST, resolve_run
+from runwright.runs.folder import LATEST, resolve_run
 from runwright.store import cache_root
 from runwright.task.base import MODEL_INPUTS
 from runwright.task.text import IGNORED
@@ -57,7 +57,7 @@ def saved_model(name: str) -> tuple[Any, list[str]]:
 
     notes: list[str] = []
     try:
-        name = str(resolve_run(name, needs=BEST_MODEL) / "best")
+        name = str(resolve_run(name, needs_model=True) / "best")
     except ConfigError:
         if name.partition(":")[0] == LATEST:
             raise
