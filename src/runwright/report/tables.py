@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from runwright.config.options import with_values
 from runwright.errors import DataError
 
 if TYPE_CHECKING:
@@ -142,10 +143,9 @@ def _cell(values: list[Any]) -> str:
 
 def strict(value: Any) -> Any:
     """Convert to strict JSON: NaN and inf become strings, other types their text."""
-    if isinstance(value, Mapping):
-        return {str(name): strict(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [strict(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+    def as_json(_: str, leaf: Any) -> Any:
+        is_json = leaf is None or isinstance(leaf, bool | int | str)
+        return leaf if is_json or (isinstance(leaf, float) and math.isfinite(leaf)) else str(leaf)
+
+    return with_values(value, as_json)
