@@ -20,7 +20,6 @@ from runwright.errors import TrackingError
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
-    from mlflow.entities.model_registry import ModelVersion
     from mlflow.models import ModelSignature
     from mlflow.tracking import MlflowClient
 
@@ -107,18 +106,6 @@ def make_version(
         name, model.artifact_location, run_id, tags={KEY_TAG: key}, model_id=model.model_id
     )
     return str(version.version)
-
-
-def at_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
-    """The version of a registered model that has an alias; None where there is none, or no such model."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client.get_model_version_by_alias(name, alias)
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # model, alias
-            raise
-    return None
 
 
 @contextmanager
