@@ -112,10 +112,7 @@ WIDTH = 110  # characters of a line
 
 
 def first_batch(config: Mapping[str, Any]) -> Iterator[str]:
-    """Lines on the batch of step 1: its shapes, then the longest and the shortest sequence of a microbatch.
-
-    Reads and encodes the data as a training does, through the same cache.
-    """
+    """Lines on the batch of step 1: its shapes, the longest and the shortest sequence of a microbatch."""
     prepared = build.prepare(config, cache_folder=cache_root() / "examples")
     step = next(iter(build.build_batches(config, prepared, ranks=ALONE).iterate(0, 1)))
     batch, count = step.microbatches[0].batch, step.num_microbatches

@@ -78,10 +78,7 @@ class RecordWriter:
         self._csv: csv.DictWriter[str] | None = None
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """One record; nested mappings become columns `outer_inner` in CSV.
-
-        Raises DataError for one with a column that CSV has not.
-        """
+        """One record, nested mappings as columns `outer_inner` of CSV; DataError for a new column."""
         if self.format_name == "jsonl":
             self.stream.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
             return

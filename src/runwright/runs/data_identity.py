@@ -81,10 +81,7 @@ def has_begun(folder: Path) -> bool:
 def check_data(
     folder: Path, config: Mapping[str, Any], ranks: Ranks, data: LoadedData, task: Any
 ) -> list[str]:
-    """Changes of the data of a run that has begun, where the user allows them.
-
-    Raises CheckpointError, on all ranks together, where they are not allowed.
-    """
+    """Changes of the data of a run that has begun; CheckpointError on all ranks if the user allows none."""
     changes = data_changes(folder, config, data, task) if has_begun(folder) else []
     allowed = granted().changed_data
     refused = "\n  ".join(changes)

@@ -250,10 +250,7 @@ class QuestionAnswering(Task):
     def describe(
         self, predictions: AnswerResults, index: int, *, row: Mapping[str, Any], all_scores: bool
     ) -> dict[str, Any]:
-        """The answer with its characters and probability, of the n best and no answer together.
-
-        With all scores the n best.
-        """
+        """The answer with its characters and probability, of the n best and no answer together."""
         results, may_lack = predictions, self.threshold is not None
         spans, scores = results.spans.row(index).tolist(), results.scores.row(index)
         none = float(results.no_answer_scores[index])

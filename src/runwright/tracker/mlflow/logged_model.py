@@ -36,10 +36,7 @@ SETTINGS_FILES = ("config.yaml", "task.json")  # what `runwright predict` needs 
 def send_model(
     client: MlflowClient, folder: Path, record: Mapping[str, Any], *, run_id: str, experiment_id: str
 ) -> None:
-    """Bring the model of a journal record to MLflow; what is there already is not sent again.
-
-    Raises what MLflow raises where the store does not answer.
-    """
+    """Bring the model of a journal record to MLflow, once; raises what MLflow raises."""
     from mlflow.entities import LoggedModelOutput
 
     path = folder / record["model"]
