@@ -20,7 +20,7 @@ from runwright.cli.init import scaffold
 from runwright.cli.main import COMMANDS, parser_of
 from runwright.config.compose import all_mistakes, compose
 from runwright.config.folders import find_conf_folders
-from runwright.config.permissions import grant, revoke
+from runwright.config.permissions import grant
 from runwright.config.signature import find_file, read_source
 from runwright.inference.evaluate import on_top_of
 from runwright.launch.multirun import check_all
@@ -117,7 +117,7 @@ def _start_in_the_project(request: pytest.FixtureRequest, monkeypatch: pytest.Mo
     monkeypatch.setattr(sys, "path", list(sys.path))
     grant()
     yield
-    revoke()
+    grant()
 
 
 # --- commands -----------------------------------------------------------------------------------------

@@ -92,7 +92,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     tokenizer.save_pretrained(folder / "tokenizer")
     permissions.grant(packages=["mine"], folder=folder)
     yield folder
-    permissions.revoke()
+    permissions.grant()
     sys.path.remove(str(folder))
 
 

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from runwright.config.compose import Composed, all_mistakes, compose, compose_checked
 from runwright.config.folders import GLOBAL_GROUPS, find_conf_folders
 from runwright.config.options import TARGET
-from runwright.config.permissions import grant, revoke
+from runwright.config.permissions import grant
 from runwright.config.signature import Signature, find_file
 from runwright.config.targets import GROUPS, check_options, check_target
 from runwright.errors import ConfigError
@@ -297,7 +297,7 @@ def test_allowed_to_shadow_the_own_file_wins(tmp_path: Path) -> None:
     write(tmp_path, "optimizer/adamw.yaml", text.replace("weight_decay: 0.01", "weight_decay: 0.125"))
     grant(shadow=True, folder=tmp_path)
     composed = compose_checked([], folder=tmp_path)
-    revoke()
+    grant()
     assert composed.config["optimizer"]["weight_decay"] == 0.125
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from runwright.config.compose import compose
 from runwright.config.options import OptionType, check_value
-from runwright.config.permissions import grant, revoke
+from runwright.config.permissions import grant
 from runwright.config.signature import find_file, read_signature
 from runwright.config.targets import check
 from runwright.types import Range
@@ -224,7 +224,7 @@ def test_a_target_of_the_users_own_is_held_to_its_signature(module: str, tmp_pat
     config["tracker"] = {"_target_": f"{module}.Options", "size": 0, "nme": "x"}
     config["optimizer"] = {"_target_": f"{module}.free", "x": 1, "anything": True}
     mistakes = {mistake.key: mistake for mistake in check(config)}
-    revoke()
+    grant()
     assert set(mistakes) == {"tracker.size", "tracker.nme"}
     assert mistakes["tracker.nme"].hint == "did you mean 'name'?"
 
@@ -234,7 +234,7 @@ def test_a_target_that_does_not_take_the_objects_is_a_mistake(module: str, tmp_p
     config = dict(compose([], folder=tmp_path).config)
     config["scheduler"] = {"_target_": f"{module}.Child", "size": 1}
     (mistake,) = check(config)
-    revoke()
+    grant()
     assert mistake.key == "scheduler._target_"
     assert "(optimizer, num_training_steps)" in mistake.expected
 
@@ -251,7 +251,7 @@ def test_a_metric_is_a_function_of_predictions_and_perhaps_weights(module: str, 
     config["trainer"] = {**config["trainer"], "best_metric": "loss", "best_mode": "min"}
     config["metric"] = {"old": {"_target_": f"{module}.Plain"}, "odd": {**plain, "suits": 1}}
     mistakes = {each.key: each.expected for each in check(config)}
-    revoke()
+    grant()
     assert mistakes["metric.old._target_"] == "the objects (predictions, weights) before the options"
     assert mistakes["metric.odd.suits"] == "a list, each text"
     assert len(mistakes) == 2
@@ -262,4 +262,4 @@ def test_cross_checks_leave_other_values_of_own_targets_alone(module: str, tmp_p
     config = dict(compose([], folder=tmp_path).config)
     config["dataset"] = {"_target_": f"{module}.free", "x": 1, "holdout": 0.1, "subset": "none"}
     assert check(config) == []
-    revoke()
+    grant()

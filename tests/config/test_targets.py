@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runwright.config.permissions import code_allowed, grant, granted, revoke, worker_environment
+from runwright.config.permissions import code_allowed, grant, granted, worker_environment
 from runwright.config.sources import resolve_source
 from runwright.config.targets import GROUPS, check_target, door_openers, instantiate, locate
 from runwright.errors import ConfigError, Mistake
@@ -54,10 +54,9 @@ HOSTILE = [
 @pytest.fixture(autouse=True)
 def _no_permissions_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("runwright.config.permissions._granted", None)
     path = list(sys.path)
-    revoke()
     yield
-    revoke()
     sys.path[:] = path
 
 
@@ -144,7 +143,7 @@ def test_workers_inherit_what_was_granted(tmp_path: Path, monkeypatch: pytest.Mo
     grant(packages=["own_a", "own_b.c"], trust_remote_code=True, shadow=True, folder=tmp_path)
     for name, value in worker_environment().items():
         monkeypatch.setenv(name, value)
-    revoke()
+    grant()
     assert granted().packages == ("own_a", "own_b.c")
     assert granted().shadow
     assert code_allowed()

@@ -26,7 +26,7 @@ import pytest
 
 from runwright.cli.main import main
 from runwright.config.folders import ConfFolders
-from runwright.config.permissions import revoke
+from runwright.config.permissions import grant
 from runwright.config.signature import read_source
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -266,7 +266,7 @@ def in_project(
     monkeypatch.setattr(ConfFolders, "shadows", lambda self: [])
     read_source.cache_clear()
     yield folder
-    revoke()
+    grant()
     read_source.cache_clear()
     for name in [name for name in sys.modules if name.partition(".")[0] == "my_project"]:
         del sys.modules[name]

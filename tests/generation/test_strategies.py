@@ -10,33 +10,29 @@ from typing import Any
 import pytest
 from transformers import GenerationConfig
 
-from runwright.errors import ConfigError
-from runwright.generation.strategies import Beam, Greedy, Sample
+from runwright.config.rules.table import GENERATION, check_rules
+from runwright.generation.strategies import Greedy, Sample
 
 COMMON: dict[str, Any] = {
     "max_new_tokens": 12, "min_new_tokens": 0, "no_repeat_ngram_size": 0, "repetition_penalty": 1.0,
     "stop_strings": [],
 }  # fmt: skip
-BEAMS: dict[str, Any] = {"length_penalty": 1.0, "early_stopping": "never"}
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("options", "message"),
     [
-        (lambda: Greedy(**dict(COMMON, min_new_tokens=13)), "min_new_tokens: given 13, expected at most"),
+        ({"min_new_tokens": 13}, "min_new_tokens: given 13, expected at most"),
+        ({"num_beams": 1, "num_return_sequences": 1}, "one beam is generation=greedy"),
         (
-            lambda: Beam(**COMMON, **BEAMS, num_beams=1, num_return_sequences=1),
-            "one beam is generation=greedy",
-        ),
-        (
-            lambda: Beam(**COMMON, **BEAMS, num_beams=2, num_return_sequences=3),
+            {"num_beams": 2, "num_return_sequences": 3},
             "num_return_sequences: given 3, expected at most generation.num_beams, which is 2",
         ),
     ],
 )
-def test_what_cannot_be_decoded_is_refused(make: Any, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        make()
+def test_what_cannot_be_decoded_is_refused(options: dict[str, Any], message: str) -> None:
+    (mistake,) = check_rules(GENERATION, {"generation": {**COMMON, **options}}, ())
+    assert message in str(mistake)
 
 
 def test_a_saved_model_decodes_by_the_strategy_and_with_its_own_tokens(tmp_path: Path) -> None:

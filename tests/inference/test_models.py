@@ -175,6 +175,12 @@ def test_texts_are_those_of_the_models_own_settings(name: str, key: str, model_f
     assert found[key].strip() == expected.strip()
 
 
+def test_an_override_that_the_models_own_settings_contradict_is_refused(model_folder: Folders) -> None:
+    expected = "min_new_tokens: given 7, expected at most generation.max_new_tokens, which is 5"
+    with pytest.raises(ConfigError, match=expected):
+        runwright.pipeline(model_folder("bart"), overrides=["generation.max_new_tokens=5"])
+
+
 # --- evaluation -------------------------------------------------------------------------------------------
 
 

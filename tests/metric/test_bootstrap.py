@@ -102,7 +102,7 @@ def own_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     monkeypatch.syspath_prepend(tmp_path)
     permissions.grant(packages=["own_metrics"])
     yield
-    permissions.revoke()
+    permissions.grant()
 
 
 @pytest.mark.usefixtures("own_package")

@@ -35,9 +35,9 @@ TASK = "runwright.task.sequence_classification.SequenceClassification"
 @pytest.fixture(autouse=True)
 def nothing_granted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv(permissions.VARIABLE, raising=False)
-    permissions.revoke()
+    permissions.grant()
     yield
-    permissions.revoke()
+    permissions.grant()
 
 
 @pytest.fixture

@@ -221,4 +221,4 @@ def test_a_module_of_the_hub_by_its_name_and_commit() -> None:
         predictions = SimpleNamespace(example_ids=np.arange(3), **columns)
         assert module_metric(predictions, (), path="accuracy", **options) == pytest.approx(2 / 3)
     finally:
-        permissions.revoke()
+        permissions.grant()

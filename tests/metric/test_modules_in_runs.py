@@ -55,7 +55,7 @@ RUNS: dict[str, tuple[list[str], str, str, dict[str, tuple[str, float]]]] = {
 @pytest.fixture(autouse=True)
 def permissions_are_put_back() -> Iterator[None]:
     yield
-    permissions.revoke()
+    permissions.grant()
 
 
 @pytest.fixture(scope="module")

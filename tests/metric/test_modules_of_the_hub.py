@@ -78,7 +78,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             monkeypatch.setattr(constants, name, value)
         yield
         server.shutdown()
-    permissions.revoke()
+    permissions.grant()
 
 
 def test_a_name_is_fetched_at_its_commit_and_works_without_the_hub_then(

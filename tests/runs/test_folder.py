@@ -16,7 +16,6 @@ import pytest
 from runwright.analysis.runs import read_rows
 from runwright.errors import ConfigError
 from runwright.runs.folder import (
-    BEST_MODEL,
     create,
     find_copies,
     find_runs,
@@ -113,16 +112,16 @@ def test_the_latest_run_with_a_model_passes_over_newer_ones_and_says_so(
 ) -> None:
     one, two, other = make(tmp_path), make(tmp_path), make(tmp_path, "second")
     update_status(two, "FAILED")
-    assert resolve_run("latest", output_dir=tmp_path, needs=BEST_MODEL) == other  # where none has one
+    assert resolve_run("latest", output_dir=tmp_path, needs_model=True) == other  # where none has one
     add_model(one)
     assert not caplog.messages
-    assert resolve_run("latest:first", output_dir=tmp_path, needs=BEST_MODEL) == one
+    assert resolve_run("latest:first", output_dir=tmp_path, needs_model=True) == one
     (said,) = caplog.messages
     assert f"{two} (FAILED) has no best model; taken: {one}" in said
     assert resolve_run("latest:first", output_dir=tmp_path) == two
     add_model(two)
-    assert resolve_run("latest:first", output_dir=tmp_path, needs=BEST_MODEL) == two
-    assert resolve_run(one.name, output_dir=tmp_path, needs=BEST_MODEL) == one
+    assert resolve_run("latest:first", output_dir=tmp_path, needs_model=True) == two
+    assert resolve_run(one.name, output_dir=tmp_path, needs_model=True) == one
     assert len(caplog.messages) == 1
 
 

@@ -18,7 +18,7 @@ from runwright.errors import ConfigError, listed
 from runwright.model.parameters import max_positions, parameter_counts, parameter_depths
 from runwright.model.pretrained import loading
 from runwright.report.terminal import print_table, result_console, table_of
-from runwright.runs.folder import BEST_MODEL, LATEST, resolve_run
+from runwright.runs.folder import LATEST, resolve_run
 from runwright.store import cache_root
 from runwright.task.base import MODEL_INPUTS
 from runwright.task.text import IGNORED
@@ -57,7 +57,7 @@ def saved_model(name: str) -> tuple[Any, list[str]]:
 
     notes: list[str] = []
     try:
-        name = str(resolve_run(name, needs=BEST_MODEL) / "best")
+        name = str(resolve_run(name, needs_model=True) / "best")
     except ConfigError:
         if name.partition(":")[0] == LATEST:
             raise
@@ -112,10 +112,7 @@ WIDTH = 110  # characters of a line
 
 
 def first_batch(config: Mapping[str, Any]) -> Iterator[str]:
-    """Lines on the batch of step 1: its shapes, then the longest and the shortest sequence of a microbatch.
-
-    Reads and encodes the data as a training does, through the same cache.
-    """
+    """Lines on the batch of step 1: its shapes, the longest and the shortest sequence of a microbatch."""
     prepared = build.prepare(config, cache_folder=cache_root() / "examples")
     step = next(iter(build.build_batches(config, prepared, ranks=ALONE).iterate(0, 1)))
     batch, count = step.microbatches[0].batch, step.num_microbatches

@@ -33,10 +33,7 @@ META, OUTLINE = torch.device("meta"), "outline"
 
 
 def plan_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A plan of one run; reads and encodes the rows through the cache, as the run itself will.
-
-    `memory` and `disk` are bytes; `memory` is that of one process.
-    """
+    """A plan of one run, whose rows are read and encoded; `memory` is that of one process, in bytes."""
     options = build.build_options(config)
     prepared = build.prepare(config, cache_folder=cache_root() / "examples")
     with META:

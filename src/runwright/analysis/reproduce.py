@@ -84,10 +84,7 @@ class Reproduction:
 
 
 def reproduce(folder: Path) -> Reproduction:
-    """Run the configuration of a run again, on as many threads and processes, and compare the two.
-
-    Raises ConfigError where the run has not finished.
-    """
+    """Run a finished run again, on as many threads and processes, and compare; else ConfigError."""
     record = read_run(folder)
     if record["status"] != "FINISHED":
         raise ConfigError(

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from runwright.errors import ConfigError
 from runwright.report.terminal import print_facts, print_table, result_console, table_of
-from runwright.runs.folder import BEST_MODEL, LATEST, resolve_run
+from runwright.runs.folder import LATEST, resolve_run
 from runwright.tokenizer.pretrained import open_saved
 
 STEPS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
@@ -29,7 +29,7 @@ COLUMNS = {  # heading and format
 def _open(name: str) -> Any:
     """A tokenizer by hub name, folder, package:NAME/folder, or the one of a run: latest, latest:NAME."""
     if name.partition(":")[0] == LATEST:
-        name = str(resolve_run(name, needs=BEST_MODEL) / "best")
+        name = str(resolve_run(name, needs_model=True) / "best")
     return open_saved(name)
 
 

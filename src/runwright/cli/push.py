@@ -58,7 +58,7 @@ def _model_of(args: argparse.Namespace) -> Path:
     folder = local_path(args.run[0])
     if folder.is_dir() and not (folder / folders.RUN_FILE).is_file():
         return folder
-    run = folders.resolve_run(args.run[0], output_dir=args.output_dir, needs=folders.BEST_MODEL)
+    run = folders.resolve_run(args.run[0], output_dir=args.output_dir, needs_model=True)
     if not folders.has_model(run):
         raise ConfigError(f"{run}: given a run without a best model, expected one that has finished")
     hub = folders.read_config(run / folders.CONFIG_FILE).get("hub", {})

@@ -52,10 +52,10 @@ def run_in_store(args: argparse.Namespace) -> Iterator[tuple[Path, Uploader]]:
             f"--name and --alias: given {asked!r}, expected letters, digits, _ and -, in a name also dots "
             "and spaces; an alias is not `latest` or a version such as v1"
         )
-    from runwright.runs.folder import BEST_MODEL, read_saved, resolve_run
+    from runwright.runs.folder import read_saved, resolve_run
     from runwright.tracker.mlflow.tracker import connected
 
-    folder = resolve_run(args.run, output_dir=args.output_dir, needs=BEST_MODEL)
+    folder = resolve_run(args.run, output_dir=args.output_dir, needs_model=True)
     output_dir = Path(read_saved(folder)["output_dir"]).expanduser()
     with connected(folder, uri=args.uri, output_dir=output_dir) as uploader:
         yield folder, uploader

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    from runwright.runs.folder import BEST_MODEL, resolve_run
+    from runwright.runs.folder import resolve_run
     from runwright.store import PAGE, output_path
 
     action, words, needed = args.action, args.words, {"index": 2, "plot": 1}.get(args.action)
@@ -50,7 +50,7 @@ def execute(args: argparse.Namespace) -> int:
     from runwright.inference import search
 
     if action == "index":
-        folder, output = resolve_run(words[0], needs=BEST_MODEL), output_path(args.output, is_folder=True)
+        folder, output = resolve_run(words[0], needs_model=True), output_path(args.output, is_folder=True)
         reading = {name: getattr(args, name) for name in READING}
         options = {"text_column": args.text_column, "device": args.device}
         count = search.make_index(folder, words[1], output, reading=reading, **options)
@@ -61,7 +61,7 @@ def execute(args: argparse.Namespace) -> int:
         search.write_map(index, output_path(args.output, endings=PAGE), colour=args.colour)
         print(args.output)
         return 0
-    run = index.open_run(args.run and resolve_run(args.run, needs=BEST_MODEL), device=args.device)
+    run = index.open_run(args.run and resolve_run(args.run, needs_model=True), device=args.device)
     for query in words[1:] or filter(None, map(str.strip, sys.stdin)):
         hits = index.query(search.embed(run, [query])[0], k=args.k)
         if args.json:

@@ -70,12 +70,6 @@ def granted() -> Permissions:
     return _granted if _granted is not None else grant()
 
 
-def revoke() -> None:
-    """Withdraw all permissions of this process."""
-    global _granted
-    _granted = None
-
-
 def code_allowed() -> bool:
     return granted().trust_remote_code
 

@@ -178,10 +178,7 @@ def _make(value: Any, objects: tuple[Any, ...], group: str, key: str, *, nested:
 def import_node(
     node: Mapping[str, Any], objects: tuple[Any, ...], *, group: str, key: str, nested: bool
 ) -> tuple[Any, tuple[Any, ...] | None, dict[str, Any]]:
-    """The target of a node, the objects it is passed now (None: later), and its options.
-
-    Raises ConfigError where the target cannot be imported or its real signature does not take them.
-    """
+    """The target of a node, the objects it is passed now (None: later), and its options; or ConfigError."""
     target = node.get(TARGET, "")
     function = locate(target, group=group, key=f"{key}.{TARGET}" if key else TARGET)
     signature = read_signature(*target.rsplit(".", 1))

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from runwright.errors import ConfigError
 from runwright.types import NonNegativeInt, PositiveFloat, PositiveInt, Range
 
 if TYPE_CHECKING:
@@ -35,13 +34,6 @@ class Strategy:
     no_repeat_ngram_size: NonNegativeInt  # 0: any n-gram may come again
     repetition_penalty: PositiveFloat  # 1: none
     stop_strings: Sequence[str]  # a text ends before the first of these
-
-    def __post_init__(self) -> None:
-        if self.min_new_tokens > self.max_new_tokens:
-            raise ConfigError(
-                f"generation.min_new_tokens: given {self.min_new_tokens}, expected at most "
-                f"generation.max_new_tokens, which is {self.max_new_tokens}"
-            )
 
     @property
     def num_sequences(self) -> int:
@@ -83,18 +75,6 @@ class Beam(Strategy):
     length_penalty: float
     early_stopping: bool | Literal["never"]
     num_return_sequences: PositiveInt
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.num_beams < 2:
-            raise ConfigError(
-                "generation.num_beams: given 1, expected 2 or more; one beam is generation=greedy"
-            )
-        if self.num_return_sequences > self.num_beams:
-            raise ConfigError(
-                f"generation.num_return_sequences: given {self.num_return_sequences}, expected at most "
-                f"generation.num_beams, which is {self.num_beams}"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)

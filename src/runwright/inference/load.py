@@ -57,10 +57,7 @@ class FinishedRun:
 
     @property
     def columns(self) -> Columns:
-        """The columns of a record that hold the task's texts.
-
-        One that training renamed may have its name in the file or the new one.
-        """
+        """The columns of a record that hold the texts; a renamed one may have either of its names."""
         task, own = self.task, self.text_columns
         names = [name for name in task.text_columns if name not in task.optional_columns]
         if own and len(own) != len(names):
@@ -166,10 +163,7 @@ def predict_records(
     on_progress: Callable[[int], None] | None = None,
     first: int = 0,
 ) -> Iterator[dict[str, Any]]:
-    """Each record with `predicted`, `score` and on demand `scores`, in the order they came.
-
-    Only a chunk of records is in memory at a time. `first` is the number of the first record.
-    """
+    """Each record with `predicted`, `score` and on demand `scores`, in order; a chunk is in memory."""
     predicted = predict_each(run, records, on_progress=on_progress, first=first)
     for record, texts, predictions, index in predicted:
         yield beside(record, run.task.describe(predictions, index, row=texts, all_scores=all_scores))
@@ -193,10 +187,7 @@ def predict_each(
     first: int = 0,
     on_progress: Callable[[int], None] | None = None,
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any], Any, int]]:
-    """Each record with its texts, predictions of a chunk of records, and its number among these.
-
-    `first` is the number of the first record, by which chance is drawn.
-    """
+    """Each record with its texts, predictions of a chunk of records, and its number among these."""
     columns, optional, done = run.columns, run.task.optional_columns, first
     num_examples = len(run.task.label_names) if isinstance(run.task, ZeroShot) else 1  # of a record
     for chunk in in_chunks(records, max(1, CHUNK_RECORDS // num_examples)):

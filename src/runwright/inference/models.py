@@ -16,10 +16,11 @@ from runwright.config.compose import checked, compose
 from runwright.config.overrides import quoted
 from runwright.config.permissions import code_allowed
 from runwright.config.redaction import reveal
+from runwright.config.rules.table import GENERATION, check_rules
 from runwright.config.sources import resolve_source
 from runwright.config.tag_schemes import LETTERS, misfits
 from runwright.config.targets import GROUPS, instantiate
-from runwright.errors import ConfigError, did_you_mean, listed
+from runwright.errors import ConfigError, did_you_mean, listed, raise_if_any
 from runwright.inference.features import TokenStates, states_of_layer
 from runwright.inference.load import FinishedRun, choosing, finish, generating_config, load_run
 from runwright.inference.named import Named
@@ -100,6 +101,7 @@ def load_named(
         options = config.get(group) or {}
         free = {*options} & {*values} - {key.removeprefix(f"{group}.") for key in typed}
         options |= {name: values[name] for name in free}
+    raise_if_any(check_rules(GENERATION, config, ()))
     task = build.build_task(config, tokenizer)
     names = config["task"].get("label_names") or config["task"].get("tag_names")
     task.load_state_dict({**task.state_dict(), **({"label_names": names} if names else {})})

@@ -7,7 +7,7 @@ from typing import Literal
 
 from runwright.config.sources import GGUF, PACKAGE_PREFIX
 from runwright.errors import ConfigError
-from runwright.runs.folder import BEST_MODEL, RUN_FILE, resolve_run
+from runwright.runs.folder import RUN_FILE, resolve_run
 from runwright.store import local_path
 from runwright.types import HYPOTHESIS, Hypotheses
 
@@ -38,7 +38,7 @@ def find_model(asked: Named) -> Path | Named:
     is_here = folder.is_dir() or reference.endswith(GGUF)
     is_name = is_here or reference.startswith(PACKAGE_PREFIX) or bool(asked.task or asked.features)
     try:
-        run = resolve_run(reference, needs=BEST_MODEL)
+        run = resolve_run(reference, needs_model=True)
     except ConfigError as error:
         holds_runs = any(folder.glob(f"*/{RUN_FILE}"))
         if not holds_runs and (is_name or _HUB_NAME.fullmatch(reference)):

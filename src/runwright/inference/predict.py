@@ -27,10 +27,7 @@ def open_input(
     reading: Mapping[str, str | None],
     output: Path | None,
 ) -> Iterable[dict[str, Any]]:
-    """Records of these texts, or else of a file or standard input, which may be read more than once.
-
-    Raises ConfigError where the output is the input.
-    """
+    """Records of these texts, or of a file or standard input; ConfigError where the output is the input."""
     if texts:
         tell_of_masks(run, texts)
         names = [choices[-1] for choices in run.columns.values()]

@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
 
-from runwright.config.options import TARGET
+from runwright.config.options import TARGET, is_node, walk
 from runwright.config.targets import instantiate
 from runwright.dataset.readers import reading
 from runwright.dataset.readers.addresses import files_of_splits, open_bytes, path_of
@@ -92,9 +92,8 @@ class Records:
                 is_text = format_of(self._reader) == "text"
                 values = (row["text"] for row in rows) if is_text else rows
                 empty = 0
-                for row, record in enumerate(as_records(values, self._columns, file=file)):
-                    texts = texts_of(record, self._columns, row=row).values()
-                    empty += not any(str(text).strip() for text in texts if text is not None)
+                for record, texts in _with_texts(values, self._columns, file):
+                    empty += not any(str(text).strip() for text in texts.values() if text is not None)
                     yield record
             if empty:
                 print(f"{file}: no text in {empty:,} rows, predicted all the same", file=sys.stderr)
@@ -138,19 +137,13 @@ def format_of(reader: Reader) -> str:
 
 def _own_readers(value: Any, path: str) -> Iterator[tuple[Reader, set[str]]]:
     """The readers of the files in a run's configuration of its data, with the endings of those files."""
-    if isinstance(value, list):
-        value = dict(enumerate(value))
-    if not isinstance(value, Mapping):
-        return
-    files = value.get("files")
-    if isinstance(files, Mapping) and str(value.get(TARGET)).startswith("runwright.dataset.readers."):
-        node = {**value, "files": {"": path}, "folder": None}
-        lists = ([names] if isinstance(names, str) else names or [] for names in files.values())
-        reader = reader_of(lambda: instantiate(node, group="dataset", key="dataset.source"))
-        yield reader, {path_of(name).suffix.lower() for name in chain(*lists)}
-        return
-    for inner in value.values():
-        yield from _own_readers(inner, path)
+    for node in (inner for _, inner in walk(value) if is_node(inner)):
+        files = node.get("files")
+        if isinstance(files, Mapping) and node[TARGET].startswith("runwright.dataset.readers."):
+            ours = {**node, "files": {"": path}, "folder": None}
+            lists = ([names] if isinstance(names, str) else names or [] for names in files.values())
+            reader = reader_of(lambda ours=ours: instantiate(ours, group="dataset", key="dataset.source"))
+            yield reader, {path_of(name).suffix.lower() for name in chain(*lists)}
 
 
 def _beginning_of(address: str) -> bytes:
@@ -186,15 +179,20 @@ def as_records(
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         problem = f"expected a list of texts or records, given {values!r:.60}; put it into brackets: [...]"
         raise DataError(problem)
+    yield from (record for record, _ in _with_texts(values, columns, file))
+
+
+def _with_texts(values: Iterable[Any], columns: Columns, file: str | None) -> Iterator[tuple[Any, Any]]:
+    """The same with the texts of each record by the names that the task has for them."""
     for row, value in enumerate(values):
         if not isinstance(value, str | Mapping):
             raise DataError(f"expected a text, or a record with named texts, given {value!r:.60}", row=row)
         record = _text_record(value, columns, row, file) if isinstance(value, str) else dict(value)
-        texts_of(record, columns, row=row, file=file)
+        texts = texts_of(record, columns, row=row, file=file)
         for column, inner in record.items():
             if reading.holds_half_character(inner):
                 raise DataError(reading.HALF_CHARACTER, file=file, row=row, column=column)
-        yield record
+        yield record, texts
 
 
 def texts_of(

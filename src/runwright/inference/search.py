@@ -122,10 +122,7 @@ def _embedder(folder: Path, *, device: str | None) -> FinishedRun:
 
 
 def write_map(index: Index, output: Path, *, colour: str | None) -> None:
-    """A page with a point for each text, on the two axes on which vectors differ most.
-
-    A text has the colour of its value in a column of the file that the index was made of.
-    """
+    """A page with a point for each text on the axes of largest variance, coloured by a column."""
     about, total = index.about, len(index.texts)
     shown = evenly_spaced(total, charts.MAX_POINTS)
     points, shares = principal_components(np.asarray(index.vectors), count=2)

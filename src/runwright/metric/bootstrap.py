@@ -71,10 +71,7 @@ def _call_for_class_0(function: Metric, predictions: Any, weights: np.ndarray) -
 
 
 def bootstrap_interval(metric: Metric, predictions: Any, *, num_samples: int = 1000, seed: int) -> Interval:
-    """The value with its percentile bootstrap interval over examples (Efron 1979).
-
-    The same seed gives the same interval.
-    """
+    """The value with its percentile bootstrap interval over examples (Efron 1979)."""
     num_examples = len(predictions.example_ids)
     value = float(metric(predictions, np.ones((1, num_examples)))[0])
     blocks = resamples(num_examples, num_samples, np.random.default_rng(seed))

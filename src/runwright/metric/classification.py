@@ -6,12 +6,15 @@ except that scikit-learn keeps absent columns of multi-label data as 0. Those of
 span, as seqeval has it.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 
+from runwright.config.tag_schemes import Scheme, find_spans
 from runwright.errors import ConfigError, DataError
 from runwright.metric.means import labels_of, ratio, weighted_mean
+from runwright.predictions import Ragged
 from runwright.types import Predictions, Table
 
 Average = Literal["binary", "micro", "macro", "weighted"]  # binary: of class 1 of two
@@ -169,6 +172,13 @@ def tag_accuracy(predictions: Any, weights: np.ndarray) -> np.ndarray:
     right = (predictions.predicted.values == predictions.expected.values).astype(np.float64)
     rows = np.repeat(np.arange(len(lengths)), lengths)
     return weighted_mean(np.bincount(rows, weights=right, minlength=len(lengths)), weights, sizes=lengths)
+
+
+def spans_of(rows: Sequence[Sequence[str]], types: Sequence[str], scheme: Scheme) -> Ragged:
+    """[N] rows of spans [S, 3] int64 from tags: first word, one past the last, index of the type."""
+    spans = [find_spans(row, scheme=scheme) for row in rows]
+    numbers = [[(span.start, span.end, types.index(span.type)) for span in row] for row in spans]
+    return Ragged.of(numbers, dtype=np.int64, width=3)
 
 
 def count_spans(predictions: Any) -> np.ndarray:

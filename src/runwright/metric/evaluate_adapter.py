@@ -19,11 +19,12 @@ from runwright.config.folders import find_conf_folders
 from runwright.config.options import MODULE_METRIC, TARGET, metric_nodes
 from runwright.config.permissions import code_allowed
 from runwright.config.rules.checks import problem_of
-from runwright.config.tag_schemes import find_spans, span_types
+from runwright.config.tag_schemes import span_types
 from runwright.config.targets import instantiate
 from runwright.errors import ConfigError, DataError, did_you_mean, listed, shown
 from runwright.metric.answers import text_exact_match, text_f1
 from runwright.metric.bootstrap import UndefinedMetricError, make_metric
+from runwright.metric.classification import spans_of
 from runwright.metric.means import computed_once, labels_of
 from runwright.predictions import Ragged
 from runwright.store import file_sha256
@@ -263,9 +264,7 @@ def _record(kind: str, inputs: dict[str, Any]) -> Any:
             types = span_types(names, "bio")
             for side, prefix in (("predicted", ""), ("expected", "expected_")):
                 rows = columns[side]
-                spans = [find_spans(row, scheme="bio") for row in rows]
-                numbers = [[(span.start, span.end, types.index(span.type)) for span in row] for row in spans]
-                columns[f"{prefix}spans"] = Ragged.of(numbers, dtype=np.int64, width=3)
+                columns[f"{prefix}spans"] = spans_of(rows, types, "bio")
                 columns[side] = Ragged.of([list(map(names.index, row)) for row in rows], dtype=np.int64)
         case "answers":
             texts = {row["id"]: row["answers"]["text"] for row in expected}

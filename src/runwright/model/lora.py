@@ -64,10 +64,7 @@ def add_adapters(model: PreTrainedModel, lora: Lora, *, new: set[str]) -> nn.Mod
 
 
 def merge_adapter(model: nn.Module) -> Any:
-    """A plain transformers model with the adapters merged into its weights; `model` is left as it is.
-
-    A model without adapters is returned itself.
-    """
+    """A plain copy of the model with its adapters merged into the weights; one without adapters itself."""
     if not hasattr(model, "merge_and_unload"):
         return model
     return copy.deepcopy(model).merge_and_unload()  # type: ignore[operator]

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from runwright.config.options import with_values
 from runwright.errors import DataError
 
 if TYPE_CHECKING:
@@ -77,10 +78,7 @@ class RecordWriter:
         self._csv: csv.DictWriter[str] | None = None
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """One record; nested mappings become columns `outer_inner` in CSV.
-
-        Raises DataError for one with a column that CSV has not.
-        """
+        """One record, nested mappings as columns `outer_inner` of CSV; DataError for a new column."""
         if self.format_name == "jsonl":
             self.stream.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
             return
@@ -142,10 +140,9 @@ def _cell(values: list[Any]) -> str:
 
 def strict(value: Any) -> Any:
     """Convert to strict JSON: NaN and inf become strings, other types their text."""
-    if isinstance(value, Mapping):
-        return {str(name): strict(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [strict(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+    def as_json(_: str, leaf: Any) -> Any:
+        is_json = leaf is None or isinstance(leaf, bool | int | str)
+        return leaf if is_json or (isinstance(leaf, float) and math.isfinite(leaf)) else str(leaf)
+
+    return with_values(value, as_json)

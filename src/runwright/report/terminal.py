@@ -76,10 +76,7 @@ def print_facts(facts: Iterable[tuple[str, str]], *, console: Console) -> None:
 
 
 def _needed(column: Column) -> int:
-    """The characters of the widest cell; of a column that may wrap those of its longest word.
-
-    Cells that may be cut need none.
-    """
+    """The characters of the widest cell, of the longest word where it may wrap; none where it may be cut."""
     texts: Any = column.header, *column.cells
     texts = [text.plain for text in texts if text.overflow is None]
     parts = (part for text in texts for part in (text.splitlines() if column.no_wrap else text.split()))

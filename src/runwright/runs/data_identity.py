@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from runwright.config.options import walk
 from runwright.config.permissions import granted
 from runwright.dataset import fingerprint
 from runwright.dataset.fingerprint import FILE_NAME, RowRecord, read_trained, row_changes
@@ -80,10 +81,7 @@ def has_begun(folder: Path) -> bool:
 def check_data(
     folder: Path, config: Mapping[str, Any], ranks: Ranks, data: LoadedData, task: Any
 ) -> list[str]:
-    """Changes of the data of a run that has begun, where the user allows them.
-
-    Raises CheckpointError, on all ranks together, where they are not allowed.
-    """
+    """Changes of the data of a run that has begun; CheckpointError on all ranks if the user allows none."""
     changes = data_changes(folder, config, data, task) if has_begun(folder) else []
     allowed = granted().changed_data
     refused = "\n  ".join(changes)
@@ -142,11 +140,7 @@ def _hash_files(config: Mapping[str, Any], data: LoadedData) -> dict[str, str]:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping | list):
-        for inner in value.values() if isinstance(value, Mapping) else value:
-            yield from _texts(inner)
+    return (text for _, text in walk(value) if isinstance(text, str))
 
 
 def _file(name: str) -> Path | None:

@@ -12,14 +12,14 @@ import re
 import socket
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import asdict
 from functools import lru_cache
 from io import StringIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -52,16 +52,6 @@ def has_model(folder: Path) -> bool:
     if (folder / EXPORT_FILE).is_file():
         return True
     return (folder / "best" / "config.json").is_file() and (folder / "task.json").is_file()
-
-
-class Need(NamedTuple):
-    """A result that a run may have, or not yet."""
-
-    name: str
-    is_in: Callable[[Path], bool]  # a run's folder has it
-
-
-BEST_MODEL = Need("best model", has_model)
 
 
 def create(
@@ -172,11 +162,11 @@ def update_status(folder: Path, status: str, **fields: Any) -> dict[str, Any]:
 
 
 def resolve_run(
-    reference: str | Path, *, output_dir: str | Path = "outputs", needs: Need | None = None
+    reference: str | Path, *, output_dir: str | Path = "outputs", needs_model: bool = False
 ) -> Path:
     """The folder of a run from its path, its id or the start of it, `latest`, or `latest:NAME`.
 
-    The latest run is the newest one that has what is needed; where none has it, the newest.
+    The latest run is the newest one, with a best model where that is needed and any run has one.
     """
     path = local_path(str(reference))
     if (path / RUN_FILE).is_file() or (path / EXPORT_FILE).is_file():
@@ -187,10 +177,10 @@ def resolve_run(
     if latest == LATEST and named:
         # A reproduction is no newer run, unless there are only such.
         newest, *older = reversed([run for run in named if "reproduces" not in runs[run]] or named)
-        fitting = newest if needs is None or needs.is_in(newest) else next(filter(needs.is_in, older), newest)
-        if needs and fitting != newest:
+        fitting = next(filter(has_model, [newest, *older]), newest) if needs_model else newest
+        if fitting != newest:
             status = runs[newest]["status"]
-            logger.warning("%s: %s (%s) has no %s; taken: %s", text, newest, status, needs.name, fitting)
+            logger.warning("%s: %s (%s) has no best model; taken: %s", text, newest, status, fitting)
         return fitting.resolve()
     matches = []
     for run, record in runs.items():

@@ -235,10 +235,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
 
 
 def check_identity(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Reasons why a resumed run will not be bit-identical; raises CheckpointError where it must not resume.
-
-    `saved` is the identity in the checkpoint's manifest.
-    """
+    """Reasons why a resumed run will not be bit-identical; CheckpointError where it must not resume."""
     if saved.get("config", now["config"]) != now["config"]:
         raise CheckpointError(
             f"{folders.CONFIG_FILE} is not the one that the checkpoint was made with: it was changed by hand."

@@ -207,10 +207,7 @@ class Task:
             return self.predictions(outputs, batch)
 
     def assemble(self, predictions: Any, rows: Any) -> Any:
-        """Predictions by row, with row ids as `example_ids`, from those by example.
-
-        `rows` gives columns by name: a Dataset, or lists.
-        """
+        """Predictions by row, with row ids as `example_ids`; `rows` are a Dataset, or lists by name."""
         return predictions
 
     def assemble_records(self, predictions: Any, columns: Mapping[str, Sequence[Any]]) -> Any:

@@ -21,7 +21,7 @@ from runwright.model.parameters import without_adapters
 from runwright.predictions import Ragged, evenly_spaced
 from runwright.task.base import Task, at_least_float32, model_inputs
 from runwright.task.losses import one_by_one, takes_batch
-from runwright.task.text import IGNORED, as_texts, num_targets, objects, positions_of, sums_by_row
+from runwright.task.text import IGNORED, as_texts, num_targets, positions_of, sums_by_row
 from runwright.types import Batch, Example, LossSum, PerExample
 
 END = -1  # of one of the texts of an example, in Texts.generated
@@ -156,8 +156,10 @@ class GeneratingTask(TargetTask):
             predictions,
             generated=None,
             predicted=self._texts(predictions),
-            expected=None if references is None else objects([references[i] for i in positions]),
-            prompts=objects([prompts[i] for i in positions]),
+            expected=None
+            if references is None
+            else np.fromiter((references[i] for i in positions), dtype=object),
+            prompts=np.fromiter((prompts[i] for i in positions), dtype=object),
         )
 
     def assemble_records(self, predictions: Texts, columns: Mapping[str, Sequence[Any]]) -> Texts:
@@ -171,7 +173,7 @@ class GeneratingTask(TargetTask):
             sequences = np.split(row, np.flatnonzero(row == END) + 1)[:-1]
             decoded = [self.text_of(ids[:-1].tolist()) for ids in sequences]
             texts.append(decoded if self.strategy.num_sequences > 1 else decoded[0])
-        return objects(texts)
+        return np.fromiter(texts, dtype=object)
 
     def describe(
         self, predictions: Texts, index: int, *, row: Mapping[str, Any], all_scores: bool

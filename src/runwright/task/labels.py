@@ -115,10 +115,7 @@ def check_label_names(names: Sequence[str], *, where: str) -> tuple[str, ...]:
 
 
 def positive_class(name: str | None, names: Sequence[str]) -> int:
-    """The class that metrics of one class are of: the one named, else class 1.
-
-    Raises ConfigError for a name that is none of two classes.
-    """
+    """The class that metrics of one class are of: the named one of two (else ConfigError), or class 1."""
     if name is not None and (len(names) != 2 or label_name(name) not in names):
         expected = f"expected one of two classes; there are {listed(names) or 'none'}"
         raise ConfigError(f"task.positive_label: given {name!r}, {expected}")

@@ -18,7 +18,7 @@ from runwright.task import answers
 from runwright.task import text as windows
 from runwright.task.answers import UNKNOWN, AnswerResults, Answers
 from runwright.task.base import Task, at_least_float32, model_inputs
-from runwright.task.text import IGNORED, Said, Span, as_texts, notes_of, objects, positions_of, trimmed
+from runwright.task.text import IGNORED, Said, Span, as_texts, notes_of, positions_of, trimmed
 from runwright.types import Batch, Example, Head, LossSum, NonNegativeInt, PerExample, PositiveInt, Splits
 
 
@@ -223,7 +223,7 @@ class QuestionAnswering(Task):
         best = [text[slice(*row[0][0])] if row else "" for text, row in zip(texts, ranked, strict=True)]
         results = AnswerResults(
             example_ids=row_ids,
-            predicted=objects(best),
+            predicted=np.fromiter(best, dtype=object),
             spans=Ragged.of([[span for span, _ in row] for row in ranked], dtype=np.int64, width=2),
             scores=Ragged.of([[score for _, score in row] for row in ranked], dtype=np.float64),
             no_answer_scores=np.minimum.reduceat(predictions.no_answer_scores.astype(np.float64), firsts),
@@ -240,7 +240,7 @@ class QuestionAnswering(Task):
             judged[name] = np.array(values, dtype=np.float64)
         return replace(
             results,
-            expected=objects(expected),
+            expected=np.fromiter(expected, dtype=object),
             answerable=np.array([bool(texts) for texts in expected], dtype=bool),
             losses=windows.sums_of_windows(predictions.losses, firsts),
             loss_counts=windows.sums_of_windows(predictions.loss_counts, firsts),
@@ -250,10 +250,7 @@ class QuestionAnswering(Task):
     def describe(
         self, predictions: AnswerResults, index: int, *, row: Mapping[str, Any], all_scores: bool
     ) -> dict[str, Any]:
-        """The answer with its characters and probability, of the n best and no answer together.
-
-        With all scores the n best.
-        """
+        """The answer with its characters and probability, of the n best and no answer together."""
         results, may_lack = predictions, self.threshold is not None
         spans, scores = results.spans.row(index).tolist(), results.scores.row(index)
         none = float(results.no_answer_scores[index])

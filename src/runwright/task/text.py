@@ -45,11 +45,6 @@ def as_texts(values: Iterable[Any]) -> list[str]:
     return texts
 
 
-def objects(values: Collection[Any]) -> np.ndarray:
-    """[N] object, whatever the values are: numpy.array takes tuples and lists apart."""
-    return np.fromiter(values, dtype=object, count=len(values))
-
-
 def trimmed(text: str, start: int, end: int) -> Span:
     """The span without the spaces around it, which some tokenizers count to their pieces."""
     inside = text[start:end]

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from runwright import types
 from runwright.config import tag_schemes
-from runwright.config.tag_schemes import OUTSIDE, Scheme, find_spans, read_tag
-from runwright.metric.classification import count_spans
+from runwright.config.tag_schemes import OUTSIDE, Scheme, read_tag
+from runwright.metric.classification import count_spans, spans_of
 from runwright.predictions import Ragged
 from runwright.report.tables import count_report
 from runwright.task import text as windows
@@ -253,10 +253,7 @@ class TokenClassification(Task):
 
     def _spans(self, rows: Sequence[Sequence[int]]) -> Ragged:
         """[N] rows of spans [S, 3] int64 from the tags of each row."""
-        names = [[self.label_names[tag] for tag in row] for row in rows]
-        spans = [find_spans(row, scheme=self.scheme) for row in names]
-        numbers = [[(span.start, span.end, self.types.index(span.type)) for span in row] for row in spans]
-        return Ragged.of(numbers, dtype=np.int64, width=3)
+        return spans_of([[self.label_names[tag] for tag in row] for row in rows], self.types, self.scheme)
 
     def describe(
         self, predictions: Any, index: int, *, row: Mapping[str, Any], all_scores: bool

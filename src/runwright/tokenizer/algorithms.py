@@ -18,6 +18,7 @@ from typing import Any
 
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
+from runwright.config.options import walk
 from runwright.errors import ConfigError, DataError
 from runwright.types import OpenFraction, PositiveInt
 
@@ -57,11 +58,9 @@ def corpus_of_rows(
 
 def _texts_in(value: Any) -> Iterator[str]:
     """The text itself, or the texts of a list: words of a sentence, answers, messages."""
-    if isinstance(value, list | tuple | dict):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from _texts_in(inner)
-    elif value not in (None, ""):
-        yield str(value)
+    for _, inner in walk(value):
+        if not isinstance(inner, list | tuple | dict) and inner not in (None, ""):
+            yield str(inner)
 
 
 # --- algorithms -------------------------------------------------------------------------------------------

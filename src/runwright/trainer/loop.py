@@ -66,10 +66,7 @@ class Loop:
     saves_last: bool = True  # a checkpoint of the last step, for a longer training to go on from
 
     def run(self, state: TrainingState) -> int:
-        """Train to the end, or after a signal to that of the step; returns the stop code, 0 without a signal.
-
-        Either has a checkpoint.
-        """
+        """Train to the end, or to that of a step with a signal, and save; returns the stop code, else 0."""
         try:
             return self._run(state)
         except EvaluationStopped as stopped:  # a resumed run begins with this evaluation

@@ -161,10 +161,7 @@ def end_ranks(ranks: Ranks) -> None:
 
 @cache
 def open_store() -> Store:
-    """The store through which the processes of a group find one another; the first rank holds it.
-
-    Raises ConfigError where it cannot be reached, or its port is taken.
-    """
+    """The store through which processes find one another, held by the first rank; or ConfigError."""
     if "TORCHELASTIC_RUN_ID" in os.environ:  # the agent holds it
         return next(rendezvous("env://", timeout=timedelta(seconds=START_SECONDS)))[0]
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])

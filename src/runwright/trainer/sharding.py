@@ -175,10 +175,7 @@ def write_optimizer(
     tensors: Mapping[str, torch.Tensor],
     rest: Mapping[str, Any],
 ) -> None:
-    """Put a state from `read_optimizer` into an optimizer over the same parameters, sharded as they are.
-
-    Raises CheckpointError where the parameters are not the same.
-    """
+    """Put a state of `read_optimizer` into an optimizer; CheckpointError where its parameters are others."""
     parameters = dict(model.named_parameters())
     names = {id(parameter): name for name, parameter in parameters.items()}
     ours = [[names[id(p)] for p in group["params"]] for group in optimizer.param_groups]

@@ -121,6 +121,25 @@ def test_rows_that_only_one_has_are_left_out_and_said(make_run: MakeRun) -> None
     assert "200 rows of the test split are in one only and left out" in compare(part, whole).notes
 
 
+def test_the_direction_of_a_metric_is_that_of_its_function(make_run: MakeRun) -> None:
+    means = "runwright.metric.means"
+    names = {"distance": f"{means}.mean_absolute_error", "bits": f"{means}.bits_per_byte"}
+    names |= {"error_free": "runwright.metric.classification.accuracy", "my_error": "mine.metric.rate"}
+    metric = {name: {"_target_": target} for name, target in names.items()}
+    for side, value in (("first", 0.9), ("second", 0.5)):
+        for seed in range(2):
+            figures = {f"test/{name}": value + seed / 100 for name in [*names, "mine"]}
+            make_run(side, seed=seed, metric=metric, figures=figures)
+    better = {name: each.better for name, each in by_metric(compare("name:first", "name:second")).items()}
+    assert better == {
+        "test/distance": 1,
+        "test/bits": 1,
+        "test/error_free": 0,
+        "test/my_error": 1,  # by its name: nobody knows the function
+        "test/mine": 0,
+    }
+
+
 # --- several seeds ------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runwright.analysis.runs import RunRow, as_text, read_row
+from runwright.config.options import TARGET
+from runwright.config.rules.checks import mode_of_target
 from runwright.errors import ConfigError
 from runwright.runs.folder import whole_runs
 from runwright.runs.page import find, read_jobs
@@ -17,8 +19,8 @@ SPLITS = ("test", "validation")  # whose rows are compared, in this order
 # They change no metric.
 IGNORED_SETTINGS = ("name", "output_dir", "resume", "tracker.", "launch.", "card.", "hub.")
 SEEDS = ("seed", "seeds.data", "seeds.init", "seeds.dropout")
-# Metrics of which less is better; of any other one more is, unless the configuration says otherwise.
-LESS_IS_BETTER = ("loss", "error", "mae", "mse", "rmse", "perplexity", "bits_per_byte", "ter")
+# Words in the names of metrics of others, and of the loss, of which less is better.
+LESS_IS_BETTER = ("loss", "error", "mae", "mse", "rmse", "perplexity", "ter")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,10 +126,12 @@ def mixed_settings(side: Side) -> list[str]:
 
 def less_is_better(metric: str, side: Side) -> bool:
     """Return True if less of a metric such as test/loss is better."""
-    name = metric.split("/")[1]
+    name, settings = metric.split("/")[1], side.rows[0].settings
     if name == side.best_metric:
-        return side.rows[0].settings.get("trainer.best_mode") == "min"
-    return any(word in name.replace("_", " ").split() for word in LESS_IS_BETTER)
+        return settings.get("trainer.best_mode") == "min"
+    if mode := mode_of_target(str(settings.get(f"metric.{name}.{TARGET}"))):
+        return mode == "min"
+    return any(word in LESS_IS_BETTER for word in name.split("_"))
 
 
 def split_rank(metric: str) -> int:

@@ -11,6 +11,7 @@ from runwright import build
 from runwright.analysis.explore.findings import Finding, find, tables, visible
 from runwright.analysis.explore.survey import Exploration, task_columns
 from runwright.config.compose import checked, compose
+from runwright.config.options import with_values
 from runwright.config.targets import GROUPS
 from runwright.dataset.checks import describe, missing_column
 from runwright.errors import ConfigError, DataError, plain
@@ -24,12 +25,10 @@ USED_GROUPS = {"dataset", "tokenizer", "task"}  # a tokenizer may be the model's
 
 
 def explore_config(overrides: Sequence[str]) -> None:
-    """Explore the data that a run with these overrides would train on; print the findings, write the page.
-
-    Raises DataError where a split has no such texts.
-    """
+    """Explore the data that a run with these overrides would train on; print the findings, write the page."""
     composed = checked(compose(overrides), idle=GROUPS.keys() - USED_GROUPS)
-    config = _without_streams(composed.config)
+    # Every data set is read as a whole: surveys want all rows.
+    config = with_values(composed.config, lambda key, value: not key.endswith(".streaming") and value)
     name = str(composed.choices.get("experiment") or composed.choices.get("dataset") or "dataset")
     console = result_console()
     with console.status("reading"):
@@ -48,13 +47,6 @@ def explore_config(overrides: Sequence[str]) -> None:
         document.save(page(name, exploration, findings, first_look), file)
     print_exploration(exploration, findings, first_look, console=console)
     console.print(f"\n page     {file}", soft_wrap=True)
-
-
-def _without_streams(value: Any) -> Any:
-    """The same configuration with every data set read as a whole: surveys want all rows."""
-    if isinstance(value, Mapping):
-        return {key: key != "streaming" and _without_streams(inner) for key, inner in value.items()}
-    return [_without_streams(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _first_look(config: Mapping[str, Any], exploration: Exploration, task: Any) -> list[str]:

@@ -283,10 +283,7 @@ def check_evaluation(subject: Subject, *, num_rows: int = NUM_ROWS) -> Iterator[
 
 
 def _difference(subject: Subject, split: str, one: Any, other: Any) -> tuple[float, str]:
-    """The largest difference of predictions and metrics, with its name.
-
-    Relative to the value where that is above 1.
-    """
+    """The largest difference of predictions and metrics, relative to values above 1, with its name."""
     task, rows = subject.prepared.task, subject.prepared.data.splits[split]
     metrics, groups = build.build_metrics(subject.config, task=task), task.group_names
 

@@ -214,10 +214,7 @@ def verify(
     checks: Sequence[str],
     num_steps: int,
 ) -> list[parity.Finding]:
-    """Verify an experiment, print the findings, and return them.
-
-    Raises ConfigError or DataError where the experiment cannot even begin.
-    """
+    """Verify an experiment, print the findings and return them."""
     say = partial(Console(stderr=True, highlight=False).print, style="dim")
     config = compose_checked(overrides).config
     say("reading the data")

@@ -13,7 +13,7 @@ from runwright.config.tag_schemes import LETTERS, misfits, scheme_problem
 from runwright.errors import Mistake, did_you_mean, listed, shown
 
 Mistakes: TypeAlias = Iterator[Mistake]
-# Of the shipped metrics.
+# Of the shipped metrics; of their others more is.
 LESS_IS_BETTER = {"mean_absolute_error", "mean_squared_error", "perplexity", "bits_per_byte", "ter"}
 SPECIAL_TOKENS = 8  # more than any tokenizer puts around a question and a text
 FOCAL = "runwright.task.losses.Focal"
@@ -59,14 +59,17 @@ def best_metric_is_computed(best: Any, metrics: Any, problem: Any, target: Any) 
         yield Mistake("trainer.best_metric", shown(best), f"one of {listed(['loss', *suited])}", hint)
 
 
-def mode_of(best: Any, metrics: Any) -> Literal["min", "max"] | None:
-    """The direction in which the best metric is better; None for a function that is not of this package."""
-    signature = signature_of(metric_nodes(metrics).get(str(best)))
-    if signature is None:  # the loss, or a mistake of its own
-        return "min"
-    if not signature.target.startswith("runwright.metric.") or signature.target == MODULE_METRIC:
+def mode_of_target(target: str) -> Literal["min", "max"] | None:
+    """The direction in which a metric is better; None for a function that is not of this package."""
+    if not target.startswith("runwright.metric.") or target == MODULE_METRIC:
         return None
-    return "min" if signature.target.rpartition(".")[2] in LESS_IS_BETTER else "max"
+    return "min" if target.rpartition(".")[2] in LESS_IS_BETTER else "max"
+
+
+def mode_of(best: Any, metrics: Any) -> Literal["min", "max"] | None:
+    """The direction in which the best metric is better: the loss, or one with a function."""
+    signature = signature_of(metric_nodes(metrics).get(str(best)))
+    return mode_of_target(signature.target) if signature else "min"  # the loss, or a mistake of its own
 
 
 def best_mode_is_the_metrics(best: Any, mode: Any, metrics: Any) -> Mistakes:

@@ -69,10 +69,7 @@ class CsvReader(Reader):
     column_types: Mapping[str, Any] = a_field(default_factory=dict)  # string, int or float, of some columns
 
     def fields(self, at: Position) -> Iterator[list[str]]:
-        """The fields of each record, the header too; blank lines are passed over.
-
-        Sets `at.line` to the first line of the record.
-        """
+        """The fields of each record, the header too; blank lines are passed over; sets `at.line`."""
         csv.field_size_limit(MAX_FIELD_CHARACTERS)  # of the process: others may have set another
         quoting: Any = {"quoting": csv.QUOTE_NONE} if self.quote is None else {"quotechar": self.quote}
         marks = (self.quote, self.escape, self.delimiter)

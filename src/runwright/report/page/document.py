@@ -16,6 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from runwright.config.options import with_values
 from runwright.report.terminal import number_text
 from runwright.store import write_text
 
@@ -127,7 +128,8 @@ def render(page: Page) -> str:
         page=page,
         sections=sections,
         charts=[  # the label is for readers that see no picture
-            {"kind": one.kind, "label": f"{one.title}: {one.about}".removesuffix(": "), **_finite(one.data)}
+            {"kind": one.kind, "label": f"{one.title}: {one.about}".removesuffix(": ")}
+            | with_values(one.data, _finite)
             for one in charts
         ],
     )
@@ -188,12 +190,8 @@ def _hash(content: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(content.encode('utf-8')).digest()).decode('ascii')}"
 
 
-def _finite(value: Any) -> Any:
+def _finite(_: str, value: Any) -> Any:
     """Numbers to six digits: a picture shows no more; null for what is no number."""
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(key): _finite(member) for key, member in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(member) for member in value]
-    return value
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.6g}") if math.isfinite(value) else None

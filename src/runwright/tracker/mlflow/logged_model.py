@@ -20,7 +20,6 @@ from runwright.errors import TrackingError
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
-    from mlflow.entities.model_registry import ModelVersion
     from mlflow.models import ModelSignature
     from mlflow.tracking import MlflowClient
 
@@ -37,10 +36,7 @@ SETTINGS_FILES = ("config.yaml", "task.json")  # what `runwright predict` needs 
 def send_model(
     client: MlflowClient, folder: Path, record: Mapping[str, Any], *, run_id: str, experiment_id: str
 ) -> None:
-    """Bring the model of a journal record to MLflow; what is there already is not sent again.
-
-    Raises what MLflow raises where the store does not answer.
-    """
+    """Bring the model of a journal record to MLflow, once; raises what MLflow raises."""
     from mlflow.entities import LoggedModelOutput
 
     path = folder / record["model"]
@@ -107,18 +103,6 @@ def make_version(
         name, model.artifact_location, run_id, tags={KEY_TAG: key}, model_id=model.model_id
     )
     return str(version.version)
-
-
-def at_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
-    """The version of a registered model that has an alias; None where there is none, or no such model."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client.get_model_version_by_alias(name, alias)
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # model, alias
-            raise
-    return None
 
 
 @contextmanager

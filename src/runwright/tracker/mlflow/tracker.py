@@ -19,7 +19,7 @@ from runwright.store import write_json
 from runwright.tracker.feed import FedTracker, reason_of
 from runwright.tracker.journal import FILE_NAME, read
 from runwright.tracker.mlflow import store as stores
-from runwright.tracker.mlflow.logged_model import at_alias, make_version
+from runwright.tracker.mlflow.logged_model import make_version
 from runwright.tracker.mlflow.store import Store, client_settings, locate
 from runwright.tracker.mlflow.upload import RUN_ID_TAG, STATE_NAME, Target, Uploader, read_state
 from runwright.trainer.options import VALIDATION
@@ -150,9 +150,14 @@ def register(uploader: Uploader, name: str, *, alias: str | None) -> str:
 
 def find_alias(uploader: Uploader, name: str, alias: str) -> str | None:
     """Our id of the run whose model an alias of a registered model is at; None where there is none yet."""
+    from mlflow.exceptions import MlflowException
+
     client = uploader.connect()
-    version = at_alias(client, name, alias)
-    if version is None:
+    try:
+        version = client.get_model_version_by_alias(name, alias)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # model, alias
+            raise
         return None
     tags = client.get_run(str(version.run_id)).data.tags
     if RUN_ID_TAG not in tags:

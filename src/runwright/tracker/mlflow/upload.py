@@ -59,10 +59,7 @@ _NOT_TAKEN = re.compile(r"[^/\w.\- :]")
 
 @dataclass(kw_only=True, slots=True)
 class Batch:
-    """Entries for one or more calls of log_batch, and how far in the journal they reach.
-
-    A name that MLflow does not take is shown in another form.
-    """
+    """Entries for one or more calls of log_batch, and how far in the journal they reach."""
 
     offset: int
     num_records: int = 0
