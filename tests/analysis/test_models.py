@@ -21,8 +21,12 @@ TINY = BertConfig(num_hidden_layers=3, max_position_embeddings=5, **SIZES)
 
 @pytest.mark.parametrize(
     ("config", "count", "layers"),
-    [(BertConfig(), 109_482_240, 12), (DistilBertConfig(), 66_362_880, 6)],
-    ids=["bert", "distilbert"],
+    [
+        (BertConfig(), 109_482_240, 12),
+        (DistilBertConfig(), 66_362_880, 6),
+        (BertConfig(architectures=["BertModel"]), 109_482_240, 12),
+    ],
+    ids=["bert", "distilbert", "of a class"],
 )
 def test_a_model_of_full_size_is_counted_without_its_weights(
     config: Any, count: int, layers: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -25,6 +25,7 @@ import runwright
 from runwright.cli.main import main
 from runwright.errors import ConfigError, DataError
 from runwright.inference.named import Named, find_model
+from runwright.model.pretrained import open_model
 from runwright.runs.folder import create
 from runwright.tokenizer.pretrained import in_safetensors
 
@@ -437,13 +438,46 @@ def test_a_name_without_a_folder_or_a_hub_is_one_line_at_once(monkeypatch: pytes
     assert time.monotonic() - began < 5
 
 
+def test_pickled_weights_of_a_hub_are_refused_and_nobody_is_asked_to_convert_them(
+    model_folder: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    class Pickled(Hub):
+        """A repository whose files are all but one unknown."""
+
+        def do_HEAD(self) -> None:
+            asked.append(self.path)
+            self.send_response(404)
+            self.send_header("X-Error-Code", "EntryNotFound")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_GET = do_HEAD  # noqa: N815
+
+    config = transformers.AutoConfig.from_pretrained(model_folder("pos"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Pickled) as server:
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        for name, value in (("OFFLINE", False), ("DISABLE_XET", True)):
+            monkeypatch.setattr(constants, f"HF_HUB_{name}", value)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+        monkeypatch.setattr(constants, "ENDPOINT", address := f"http://127.0.0.1:{server.server_port}")
+        template = f"{address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        with pytest.raises(ConfigError, match=r"no safetensors; .* by: runwright convert owner/old"):
+            open_model(transformers.AutoModelForTokenClassification, "owner/old", config, None)
+        server.shutdown()
+    assert any("model.safetensors" in path for path in asked)
+    assert not [path for path in asked if "commits" in path or "discussions" in path]
+
+
 @pytest.mark.slow
 def test_a_refused_name_of_a_hub_says_how_to_get_in(tmp_path: Path) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
         for name, says in (
-            ("gated/one", "trying to access a gated repo"),
+            ("gated/one", "access to it at https://huggingface.co/gated/one. Then log in: hf auth login"),
             ("unknown/one", "not a valid model identifier"),
         ):
             done = subprocess.run(

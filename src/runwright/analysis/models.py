@@ -74,7 +74,7 @@ def saved_model(name: str) -> tuple[Any, list[str]]:
                     notes.append(f"the files {text}: {listed(sorted(loaded[key]))}")
         else:
             with torch.device("meta"):
-                model = getattr(model_class, "_from_config", model_class.from_config)(config)
+                model = getattr(model_class, "_from_config" if names else "from_config")(config)
             notes.append("there are no weights here; counted by config.json")
     return model, notes
 

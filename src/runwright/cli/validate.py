@@ -97,7 +97,7 @@ def check_deeply(config: dict[str, Any]) -> Iterator[str]:
     # be fetched or converted first, nor by code of the user's.
     node = config["model"]
     names = [node[key] for key in ("name", "decoder") if isinstance(node.get(key), str)]
-    is_here = all((Path(resolve_source(name)) / "config.json").is_file() for name in names)
+    is_here = all(any(Path(resolve_source(name)).glob("*.json")) for name in names)
     if is_here and node[TARGET].startswith("runwright."):
         import torch
 

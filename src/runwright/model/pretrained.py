@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -111,6 +112,7 @@ def open_model(
     encoder are lacking.
     """
     source = in_safetensors(resolve_source(name))
+    os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"  # by a program on the hub, which gets the user's token
     with loading(name):
         if torch.get_default_device().type == "meta":
             return auto.from_config(config, trust_remote_code=code_allowed(), **execution), set()
@@ -149,7 +151,9 @@ def loading(name: str) -> Iterator[None]:
         with configuration.quiet_transformers():
             yield
     except (OSError, ValueError, ImportError, SafetensorError, *values) as error:
-        raise ConfigError(f"model.name: cannot load {name!r}: {why_not_loaded(error)}") from error
+        if "model.safetensors.index" in (reason := why_not_loaded(error)):  # a hub has none of this name
+            reason = f"no safetensors; of a pytorch_model.bin they are made once by: runwright convert {name}"
+        raise ConfigError(f"model.name: cannot load {name!r}: {reason}") from error
 
 
 def _refuse_random(name: str, model: Any, lacking: set[str], hint: str) -> None:
@@ -183,12 +187,11 @@ def fit_vocabulary(
             raise ConfigError(f"model.embeddings: by_token asks the model's tokenizer; {error}") from error
         return _match_tokens(model, tokenizer, saved)
     num_embeddings = len(model.get_input_embeddings().get_parameter("weight"))
-    expected: dict[str, int] | None = None
     if tokenizer.name_or_path != in_safetensors(resolve_source(name)):
+        ids = {token: number for token, number in tokenizer.get_vocab().items() if number < num_embeddings}
+        expected = ids
         with suppress(ConfigError):  # without a tokenizer beside the weights there is nothing to compare with
             expected = open_saved(name, revision=revision).get_vocab()
-    if expected is not None:
-        ids = {token: number for token, number in tokenizer.get_vocab().items() if number < num_embeddings}
         num_others = sum(expected.get(token) != number for token, number in ids.items())
         if len(ids) - num_others < _MIN_SAME * len(ids):
             raise ConfigError(

@@ -170,15 +170,15 @@ class Denoising(TargetTask):
         self.mean_span_length = mean_span_length
 
     def fit(self, splits: Splits) -> None:
-        check_ends(self.tokenizer, ends=special_tokens(self.tokenizer)[1])
+        prefix, suffix = special_tokens(self.tokenizer)
+        check_ends(self.tokenizer, ends=suffix)
+        if self.objective == "spans" and (size := self.max_length - len(prefix) - len(suffix)) > 0:
+            self._sentinels(self._numbers(size)[1])
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
         """One example for each chunk of a text without special tokens; `padded_length` is of both sides."""
-        prefix, suffix = special_tokens(self.tokenizer)
-        framed = len(prefix) + len(suffix)
+        framed = sum(map(len, special_tokens(self.tokenizer)))
         size = self.max_length - framed  # neither source nor target is ever longer than the text
-        if self.objective == "spans" and size > 0:
-            self._sentinels(self._numbers(size)[1])
         texts, row_ids = columns[self.text_columns[0]], columns["row_id"]
         chunks = cut_chunks(self.tokenizer, texts, row_ids, size=size, join_rows=self.join_rows)
         return [

@@ -136,7 +136,8 @@ def _sorted_state(text: str) -> str:
 
 def why_not_loaded(error: Exception) -> str:
     """The reason in one line; of a name that a hub refuses transformers says what to do there."""
-    return f"{' '.join(str(error).split()) or type(error).__name__:.300}"
+    reason = f"{' '.join(str(error).split()) or type(error).__name__:.300}"
+    return f"{reason.partition(' 40')[0]} Then log in: hf auth login" if "gated repo" in reason else reason
 
 
 @cache
@@ -165,10 +166,8 @@ def in_safetensors(source: str) -> str:
 
 def _check_hub(name: str) -> None:
     """Refuse a hub name that has no copy here where no hub answers: transformers would try for a minute."""
-    if (
-        constants.is_offline_mode()
-        or Path(constants.HF_HUB_CACHE, f"models--{name.replace('/', '--')}").is_dir()
-    ):
+    copy = Path(constants.HF_HUB_CACHE, f"models--{name.replace('/', '--')}")
+    if constants.is_offline_mode() or copy.is_dir():
         return
     try:
         get_session().head(constants.ENDPOINT, timeout=10)
@@ -229,10 +228,8 @@ def convert(name: str) -> Path:
         try:
             snapshot_download(source, allow_patterns=WITH_PICKLE)
         except (OSError, ValueError) as error:
-            reason = why_not_loaded(error)
-            raise ConfigError(f"runwright convert: cannot load {name!r}: {reason}") from error
-    files = _pickled(source)
-    if not files:
+            raise ConfigError(f"runwright convert: cannot load {name!r}: {why_not_loaded(error)}") from error
+    if not (files := _pickled(source)):
         raise ConfigError(f"runwright convert: {name!r} has no pytorch_model.bin, or safetensors beside it")
     entry = _entry(files)
     with store.cached(entry, lambda folder: _convert_pickles(files, folder), max_bytes=MAX_CACHE_BYTES):

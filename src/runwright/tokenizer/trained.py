@@ -275,7 +275,7 @@ def stand_in(options: Mapping[str, Any] | None = None) -> PreTrainedTokenizerFas
     family: FamilyName | None = options.get("family")
     special = FAMILIES[family or "bert"]
     roles = special.roles if family else {**FAMILIES["roberta"].roles, **special.roles}
-    extra: list[str] = options.get("extra_tokens") or []
+    extra: list[str] = options.get("extra_tokens") or [f"<extra_id_{n}>" for n in range(100) if not family]
     tokens = list(dict.fromkeys([*roles.values(), *extra]))
     inner = Tokenizer(models.WordLevel({token: i for i, token in enumerate(tokens)}, unk_token=roles["unk"]))
     templates = options.get("post_processor")
