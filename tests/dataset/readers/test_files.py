@@ -228,9 +228,11 @@ def test_links_to_folders_are_followed_once(read, write, tmp_path):
     write("elsewhere/a.txt", "good\n")
     write("classes/neg/a.txt", "bad\n")
     (tmp_path / "classes" / "pos").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "classes" / "neg" / "loop").symlink_to(tmp_path / "classes")
-    splits = read("text", str(tmp_path / "classes"), label_from="folder")
-    assert columns(splits) == {"text": ["bad", "good"], "label": ["neg", "pos"]}
+    for name in ("neg/loop", "neg/another", "third"):  # 3 to the power of 40 ways lead on from here
+        (tmp_path / "classes" / name).symlink_to(tmp_path / "classes")
+    for pattern in ("classes", "classes/**", "classes/**/*.txt", "**/classes/**/a.txt"):
+        splits = read("text", str(tmp_path / pattern), label_from="folder")
+        assert columns(splits) == {"text": ["bad", "good"], "label": ["neg", "pos"]}
 
 
 def test_a_link_in_another_folder_has_another_label(read, write, tmp_path, monkeypatch):

@@ -208,12 +208,7 @@ SILENT_SECONDS = 3600.0  # for the others to wait while the first process measur
 STYLES = {"holds": "green", "fails": "bold red", "not checked": "yellow"}
 
 
-def verify(
-    overrides: Sequence[str],
-    *,
-    checks: Sequence[str],
-    num_steps: int,
-) -> list[parity.Finding]:
+def verify(overrides: Sequence[str], *, checks: Sequence[str], num_steps: int) -> list[parity.Finding]:
     """Verify an experiment, print the findings, and return them.
 
     Raises ConfigError or DataError where the experiment cannot even begin.

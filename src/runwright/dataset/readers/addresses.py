@@ -8,6 +8,7 @@ import hashlib
 import io
 import lzma
 import os
+import re
 import shutil
 import tempfile
 import zipfile
@@ -81,8 +82,7 @@ def require_files(value: Any) -> list[str]:
 
 def _files(split: str, value: str | list[str], root: Path | str) -> list[str]:
     patterns = [value] if isinstance(value, str) else value
-    paths = [str(path) for pattern in patterns for path in _expand(split, pattern, root)]
-    if not paths:
+    if not (paths := [str(path) for pattern in patterns for path in _expand(split, pattern, root)]):
         raise DataError("the list of files is empty", split=split)
     if pickled := [path for path in paths if path_of(path).suffix.lower() in PICKLES]:
         raise DataError(pickle_problem(pickled[0]), file=pickled[0], split=split)
@@ -98,14 +98,25 @@ def _expand(split: str, pattern: str, root: Path | str) -> Sequence[str | Path]:
     if path.is_file():
         return [path]
     wanted = f"{glob.escape(str(path))}/**" if path.is_dir() else str(path)
-    matches = list(map(Path, glob.glob(wanted, recursive=True)))  # noqa: PTH207 - absolute patterns, links to folders
-    # Links to folders are followed; one to a folder around it lists files again: the shortest path counts.
+    matches = list(map(Path, _matches(wanted)))
+    # Links to folders are followed; where they list files again the shortest path counts.
     matches.sort(key=lambda match: len(match.parts), reverse=True)
     by_folder = {(match.parent.resolve(), match.name): match for match in matches if match.is_file()}
-    files = sorted(by_folder.values())
-    if not files:
+    if not (files := sorted(by_folder.values())):
         raise DataError(_missing(path, split), file=str(path), split=split)
     return files
+
+
+def _matches(pattern: str) -> Iterator[str]:
+    """Paths of a pattern; `**` is each folder below once, since links may go round in circles."""
+    head, *rest = re.split(r"(?:^|/)\*\*(?=/|$)", pattern, maxsplit=1)
+    queue, seen = glob.glob(head or ".") if rest else [], set[str]()  # noqa: PTH207 - absolute patterns
+    for folder in queue:  # grows, the nearest first
+        if (real := os.path.realpath(folder)) not in seen:
+            seen.add(real)
+            queue += glob.glob(f"{glob.escape(folder)}/*/")  # noqa: PTH207
+            yield from _matches(glob.escape(folder) + (rest[0] or "/*"))
+    yield from () if rest else glob.glob(pattern)  # noqa: PTH207
 
 
 def pickle_problem(name: str) -> str:
