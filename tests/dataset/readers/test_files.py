@@ -108,6 +108,8 @@ def test_relative_paths_start_at_the_folder_or_else_where_the_user_is(read, writ
     assert len(read("csv", "a.csv", folder=str(tmp_path / "sub"))["train"]) == 1
     monkeypatch.chdir(tmp_path)
     assert len(read("csv", "sub/a.csv")["train"]) == 1
+    with pytest.raises(DataError, match=r"source\.folder=null, as sub/a\.csv is in the working directory"):
+        read("csv", "sub/a.csv", folder="sub")
 
 
 def test_a_changed_file_is_read_again(read, write):

@@ -103,7 +103,7 @@ def _expand(split: str, pattern: str, root: Path | str) -> Sequence[str | Path]:
     matches.sort(key=lambda match: len(match.parts), reverse=True)
     by_folder = {(match.parent.resolve(), match.name): match for match in matches if match.is_file()}
     if not (files := sorted(by_folder.values())):
-        raise DataError(_missing(path, split), file=str(path), split=split)
+        raise DataError(_missing(path, split, pattern), file=str(path), split=split)
     return files
 
 
@@ -126,7 +126,7 @@ def pickle_problem(name: str) -> str:
     return f"a pickle, which runs code when it is read; if you made it yourself: {line} and dataset=parquet"
 
 
-def _missing(path: Path, split: str) -> str:
+def _missing(path: Path, split: str, pattern: str) -> str:
     if path.is_dir():
         return "the folder holds no files"
     if os.path.lexists(path):
@@ -140,8 +140,9 @@ def _missing(path: Path, split: str) -> str:
     names = {item.stem: item.name for item in sorted(folder.glob("*"))}  # endings make all files look alike
     match = nearest(path.stem, names)
     hint = f"did you mean {names[match]!r}? " if match else ""
-    moved = "where it is: dataset.source.folder=PATH, or dataset.source.files.SPLIT=PATH" if split else ""
-    return f"no such file (looked in {str(folder.absolute())!r}); {hint}{moved}".rstrip("; ")
+    here = os.path.lexists(pattern) and f"null, as {pattern} is in the working directory"
+    moved = f"where it is: dataset.source.folder={here or 'PATH, or dataset.source.files.SPLIT=PATH'}"
+    return f"no such file (looked in {str(folder.absolute())!r}); {hint}{moved if split else ''}".rstrip("; ")
 
 
 def _remote_files(address: str, split: str) -> list[str]:
