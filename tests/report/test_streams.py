@@ -61,6 +61,20 @@ def test_closed_streams_are_opened_to_nowhere() -> None:
     assert process.wait(timeout=30) == 0
 
 
+def test_a_program_nobody_reads_ends_as_by_sigpipe_without_a_word() -> None:
+    program = (
+        "from runwright.report.log import guard_streams\nguard_streams()\n"
+        "from runwright.report.terminal import result_console\nresult_console().print('lost')"
+    )
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    process = subprocess.run(
+        [sys.executable, "-P", "-c", program], stdout=write_end, stderr=subprocess.PIPE, check=False
+    )
+    os.close(write_end)
+    assert (process.returncode, process.stderr) == (141, b"")
+
+
 def test_a_full_disk_behind_the_output_is_told_once() -> None:
     program = (
         "import sys\nfrom runwright.report.log import guard_streams\nguard_streams()\n"

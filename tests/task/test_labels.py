@@ -11,7 +11,7 @@ from runwright.task.labels import LabelEncoder, names_from_values
 
 
 def encode(names: list[str], value: object) -> int:
-    return LabelEncoder(names).encode(value, split="test", row=0, column="label")
+    return LabelEncoder(names).encode(value)
 
 
 def test_a_value_is_a_name_or_an_id_where_names_are_words() -> None:

@@ -132,6 +132,17 @@ def test_hidden_and_half_hidden_labels_are_said(make_task: Any) -> None:
         make_task().fit(data)
 
 
+def test_wrong_labels_are_told_together_with_their_counts(make_task: Any) -> None:
+    values = ["x", "yy", "y", "z", "yy", None, *"abc"]
+    with pytest.raises(DataError, match="unknown label 'yy'; the 2 classes are 'x', 'y'") as caught:
+        make_task(label_names=["x", "y"]).fit(splits(values))
+    told = "wrong labels, with counts: 'yy' (2), 'z' (1), None (1), 'a' (1), 'b' (1)"
+    assert (caught.value.row, caught.value.column) == (1, "label")
+    assert caught.value.problem.endswith(told)
+    with pytest.raises(DataError, match=r"given '\?'; wrong labels, with counts: '\?' \(2\), 'n/a' \(1\)$"):
+        make_task("regression").fit(splits(["1.5", "?", "n/a", "?"]))
+
+
 VECTORS = [[1, 0, 1], [0, 1, 0], [0, 0, 0]]
 
 

@@ -374,6 +374,9 @@ def test_names_that_the_data_gives_must_be_tags_of_the_scheme(tokenizer: Any, sc
 
 
 def test_a_tag_that_training_did_not_have_is_named(tokenizer: Any) -> None:
-    train, other = rows_of([["a"]], [["B-loc"]]), rows_of([["a"], ["b"]], [["I-loc"], ["B-lok"]])
-    with pytest.raises(DataError, match=r"unknown tag 'B-lok'.*did you mean 'B-loc'"):
+    tags = [["I-loc"], ["B-lok"], ["x"], ["B-lok"]]
+    train, other = rows_of([["a"]], [["B-loc"]]), rows_of([["a"]] * 4, tags)
+    told = r"did you mean 'B-loc'\?; unknown tags, with counts: 'B-lok' \(2\), 'x' \(1\)"
+    with pytest.raises(DataError, match=f"unknown tag 'B-lok'.*{told}") as caught:
         make(tokenizer).fit({"train": train, "test": other})
+    assert caught.value.row == 1

@@ -151,11 +151,13 @@ def test_the_best_is_kept_and_nan_is_never_best(tmp_path: Path, fixtures: Any) -
 def test_an_undefined_metric_is_counted_and_said_once(
     tmp_path: Path, fixtures: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     run = Run(tmp_path, fixtures, values=[float("nan")] * 3, early_stopping_patience=2)
     run.train()
     assert (run.state.step, run.state.best_step, run.state.undefined_evaluations) == (10, None, 2)
-    (record,) = [record.getMessage() for record in caplog.records if "undefined" in record.getMessage()]
-    assert record.startswith("step 5: validation/loss is undefined (NaN)")
+    first, last = [record.getMessage() for record in caplog.records if "undefined" in record.getMessage()]
+    assert first.startswith("step 5: validation/loss is undefined (NaN)")
+    assert last.startswith("stopped early after step 10 of 12: loss was undefined (NaN) in 2 evaluations; ")
 
 
 def test_early_stopping_counts_evaluations_without_improvement(tmp_path: Path, fixtures: Any) -> None:

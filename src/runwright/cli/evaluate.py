@@ -2,13 +2,7 @@
 
 import argparse
 
-from runwright.cli.flags import (
-    PROCESSES,
-    add_name_flags,
-    add_zero_shot_flags,
-    shares_work,
-    source_of,
-)
+from runwright.cli.flags import PROCESSES, add_name_flags, add_zero_shot_flags, shares_work, source_of
 
 USAGE = "runwright evaluate [options] RUN [group=option] [key=value]"
 EXAMPLES = """examples:

@@ -7,6 +7,7 @@ import argparse
 import errno
 import gc
 import os
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -104,6 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if is_short:  # collecting garbage takes a quarter of its time, part of it when the process ends
         gc.disable()
     code = _run(*arguments)
+    sys.stdout.flush()  # which ends the program where nobody reads
     if is_short:
         gc.freeze()  # which the end passes over
     return code
@@ -132,7 +134,9 @@ def takes_overrides(parser: argparse.ArgumentParser) -> bool:
 
 def _run(name: str, *arguments: str) -> int:
     parser = parser_of(name)
-    _check_words(parser, arguments)
+    if odd := re.search("\\S*[\ud800-\udfff]\\S*", " ".join(arguments)):
+        encoding = sys.getfilesystemencoding()
+        parser.error(f"given {odd[0]!r}, expected text in {encoding}; LC_ALL=C.UTF-8 reads UTF-8")
     args, words = parser.parse_known_intermixed_args(arguments)
     for word in words:
         if word.startswith("-"):
@@ -168,9 +172,6 @@ def _run(name: str, *arguments: str) -> int:
     except KeyboardInterrupt as error:
         print(error if error.args else "interrupted", file=sys.stderr)
         return getattr(error, "code", 130)
-    except BrokenPipeError:  # `runwright train --cfg job | head`
-        sys.stderr.close()
-        return 141
     except OSError as error:
         if not (problem := _refused_by_disk(error)):
             raise
@@ -208,13 +209,6 @@ def _refuse_empty(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
         is_named = (action.option_strings or action.dest == "run") and action.const != ""
         if is_named and "" in (value if isinstance(value, list) else [value]):
             raise ConfigError(f"{[*action.option_strings, 'RUN'][0]}: given '', expected {action.metavar}")
-
-
-def _check_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
-    for word in words:
-        if not word.isascii() and any("\ud800" <= character <= "\udfff" for character in word):
-            encoding = sys.getfilesystemencoding()
-            parser.error(f"given {word!r}, expected text in {encoding}; LC_ALL=C.UTF-8 reads UTF-8")
 
 
 def _show_without_secrets(

@@ -18,9 +18,7 @@ WHY_NOT_DEEPSPEED = (
 TARGET = "_target_"
 MODULE_METRIC = "runwright.metric.evaluate_adapter.module_metric"
 # What others offer and Runwright refuses, with the reason and what to use instead.
-REFUSED = {
-    ("launch.strategy", "deepspeed"): WHY_NOT_DEEPSPEED,
-}
+REFUSED = {("launch.strategy", "deepspeed"): WHY_NOT_DEEPSPEED}
 NOUNS = {
     "bool": "true or false",
     "int": "a whole number",

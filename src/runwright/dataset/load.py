@@ -100,7 +100,7 @@ def _stream(source: Any, subset: Mapping[str, int | None]) -> RowStream:
 
 def _cleaned(splits: Splits, step: Callable[[Splits], Splits], notes: list[str], *, is_whole: bool) -> Splits:
     name = type(step).__name__
-    column, values = getattr(step, "column", ""), getattr(step, "values", ())
+    column, values = getattr(step, "column", ""), getattr(step, "texts", getattr(step, "values", ()))
     columns = [rows for rows in splits.values() if isinstance(rows.features.get(column), Value | ClassLabel)]
     if columns and values and is_whole:  # values that are in no row may be meant otherwise
         present = {as_text(value) for rows in columns for value in rows.unique(column)}
@@ -287,8 +287,7 @@ def _common_schema(rows_of: Mapping[str, Dataset], *, split: str) -> tuple[pa.Sc
     """
     schemas = {name: rows.features.arrow_schema for name, rows in rows_of.items()}
     names = dict.fromkeys(name for schema in schemas.values() for name in schema.names if name != ROW_ID)
-    common = [name for name in names if all(name in schema.names for schema in schemas.values())]
-    if not common:
+    if not (common := [name for name in names if all(name in schema.names for schema in schemas.values())]):
         shown = "; ".join(f"{name}: {', '.join(schema.names)}" for name, schema in schemas.items())
         problem = f"the parts have no column in common; rename some with columns ({shown})"
         raise DataError(problem, split=split)

@@ -105,6 +105,8 @@ class _Lasting(io.FileIO):
             nowhere = os.open(os.devnull, os.O_WRONLY)  # for what else writes there too
             os.dup2(nowhere, number)
             os.close(nowhere)
+            if number == 1 and error.errno == errno.EPIPE:
+                raise SystemExit(141) from None  # as SIGPIPE ends a program: `… | head`
             if number == 1 and not is_closed:
                 raise  # once: not again when the process ends
             return len(data)

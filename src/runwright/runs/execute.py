@@ -120,8 +120,10 @@ def _guarded(run: Run) -> RunResult:
     if run.ranks.is_first:
         record.finish_recording(run, "PRUNED" if run.is_pruned else "FINISHED")
     if summary is not None:
-        print_summary(summary)
-        record.push_best(run)
+        try:
+            print_summary(summary)
+        finally:  # also where nobody reads it: `… | head`
+            record.push_best(run)
     return result
 
 

@@ -285,7 +285,7 @@ def seen_from_here(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
         is_location = isinstance(value, str) and (LOCATION_KEY.match(key) or key in SOURCES)
         # One that is here, too, is read here: what differs in it is found and said.
         paths = [value, str(project / value)] if is_location and value else []
-        return next((path for path in paths if glob.glob(path, recursive=True)), value)  # noqa: PTH207
+        return next((path for path in paths if any(glob.iglob(path, recursive=True))), value)  # noqa: PTH207
 
     return with_values(config, rebased)
 

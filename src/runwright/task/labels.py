@@ -7,7 +7,7 @@ import re
 import unicodedata
 import warnings
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -59,6 +59,7 @@ MAX_CLASSES_FROM_DATA = 2000  # more distinct values than this are an id or a te
 SEPARATORS = ";|,\t/ "  # that may stand between the classes of a row
 FLAGS = {"0": False, "False": False, "false": False, "1": True, "True": True, "true": True}
 _VECTOR = re.compile(r"[01](?:[ ,;|/\t]?[01])+")  # 0 or 1 for each class in a text
+MAX_WRONG = 5  # distinct wrong labels that an error names
 UNSEEN = 0.5  # added to each count, so that a class without a row has a finite logarithm
 
 
@@ -73,10 +74,6 @@ def as_number(value: Any) -> float:
         if not is_missing(value) and math.isfinite(number := float(value)):
             return number
     return math.nan
-
-
-def _is_number(name: str) -> bool:
-    return not math.isnan(as_number(name))
 
 
 def label_name(value: Any) -> str:
@@ -141,7 +138,7 @@ def names_from_values(values: Iterable[Any], *, split: str, column: str) -> tupl
         if name.startswith("[") != name.endswith("]") or list_in(name) is not None:
             problem = f"{name!r} reads as a list, or a piece of one: several classes need task.problem="
             raise DataError(f'{problem}multi_label, and quotes: ["a", "b"]', split=split, column=column)
-    if all(map(_is_number, distinct)):
+    if not any(math.isnan(as_number(name)) for name in distinct):
         return tuple(sorted(distinct, key=lambda name: (float(name), name)))
     return tuple(sorted(distinct))
 
@@ -160,8 +157,7 @@ def doubtful_names(names: Sequence[str], problem: str) -> list[str]:
     for mark in SEPARATORS:
         parts = {name: {*map(str.strip, name.split(mark))} for name in names if mark in name}
         # A name may well have a space, a slash or a comma, and a part that is a class too.
-        joined = [name for name, of_name in parts.items() if mark in ";|\t" or of_name <= {*names}]
-        if joined:
+        if joined := [name for name, of_name in parts.items() if mark in ";|\t" or of_name <= {*names}]:
             what = f"{len(joined)} of {len(names)} class names hold {mark!r}, such as {joined[0]!r}"
             notes.append(f"{what}; for several classes a row: {multi}'task.label_separator=\"{mark}\"'")
     return notes
@@ -172,7 +168,7 @@ class LabelEncoder:
 
     def __init__(self, names: Sequence[str], *, ordered: bool = True) -> None:
         self.names = tuple(names)
-        takes_ids = ordered and not any(map(_is_number, names))
+        takes_ids = ordered and all(math.isnan(as_number(name)) for name in names)
         self._ids = {str(index): index for index in range(len(names)) if takes_ids}
         self._ids |= {label_name(name): index for index, name in enumerate(names)}
 
@@ -182,8 +178,8 @@ class LabelEncoder:
             return self.names[self.encode(value)]
         return label_name(value)
 
-    def encode(self, value: Any, **where: Any) -> int:
-        """The class id; raises DataError, with split, row and column, for a value that is no class."""
+    def encode(self, value: Any) -> int:
+        """The class id; raises DataError for a value that is no class."""
         name = label_name(value)
         if is_missing(value):
             problem = "the label is empty; fill it in, or drop such rows (dataset.cleaning: DropEmpty)"
@@ -197,7 +193,27 @@ class LabelEncoder:
             hint = hidden if name == "-1" else did_you_mean(name, self.names)
             classes = f"the {len(self.names)} classes are {listed(map(repr, self.names))}"
             problem = f"unknown label {value!r}; {classes}; {hint}"
-        raise DataError(problem.rstrip("; "), **where)
+        raise DataError(problem.rstrip("; "))
+
+
+def read_all(values: Sequence[Any], read: Callable[[Any], Any], **where: Any) -> list[Any]:
+    """What `read` makes of each value; the DataError of the first wrong one names its row, and others."""
+    targets: list[Any] = []
+    try:
+        targets.extend(map(read, values))
+    except DataError as error:
+        left = values[len(targets) :]
+        counts, wrong = Counter(map(repr, left)), list[str]()
+        for text, value in zip(counts, {repr(value): value for value in left}.values(), strict=True):
+            with suppress(DataError):
+                read(value)
+                continue
+            wrong.append(f"{text:.40} ({counts[text]})")
+            if len(wrong) == MAX_WRONG:
+                break
+        others = f"; wrong labels, with counts: {', '.join(wrong)}" * (wrong != [f"{left[0]!r:.40} (1)"])
+        raise DataError(f"{error.problem}{others}", row=len(targets), **where) from None
+    return targets
 
 
 def list_in(text: str) -> list[Any] | None:
@@ -237,25 +253,24 @@ def split_labels(value: Any, separator: str) -> list[Any]:
     return [value]
 
 
-def read_vector(numbers: Sequence[Any], size: int, **where: Any) -> list[int]:
-    """Ids of the classes whose number is 1; raises DataError, with split, row and column, for another row."""
+def read_vector(numbers: Sequence[Any], size: int) -> list[int]:
+    """Ids of the classes whose number is 1; raises DataError for another row."""
     flags = [FLAGS.get(label_name(number)) for number in numbers]
     if len(flags) != size or None in flags:
-        problem = f"given {list(numbers)!r:.60}, expected {size} numbers, 0 or 1, one for each class"
-        raise DataError(problem, **where)
+        raise DataError(f"given {list(numbers)!r:.60}, expected {size} numbers, 0 or 1, one for each class")
     return [index for index, flag in enumerate(flags) if flag]
 
 
-def read_number(value: Any, **where: Any) -> float:
-    """The value as a finite float; raises DataError, with split, row and column, otherwise."""
+def read_number(value: Any) -> float:
+    """The value as a finite float; raises DataError otherwise."""
     number = as_number(value)
     if math.isnan(number):
         is_comma = isinstance(value, str) and not math.isnan(as_number(value.replace(",", ".", 1)))
         hint = "; the cleaning step ReplacePattern makes a point of a decimal comma" if is_comma else ""
-        raise DataError(f"expected a finite number, given {value!r}{hint}", **where)
+        raise DataError(f"expected a finite number, given {value!r}{hint}")
     if abs(number) > MAX_NUMBER:
         limit = f"at most {MAX_NUMBER:g}: the square of more is beyond float32"
-        raise DataError(f"given {value!r}, expected {limit}; scale it", **where)
+        raise DataError(f"given {value!r}, expected {limit}; scale it")
     return number
 
 

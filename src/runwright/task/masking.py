@@ -61,8 +61,7 @@ def cut_chunks(
         return Chunk(window_id(row, number), ids, words, num_old, int(tokens[num_old:, 3].sum()))
 
     for row, row_id in enumerate(row_ids):
-        ids = encoded["input_ids"][row]
-        if not ids:
+        if not (ids := encoded["input_ids"][row]):
             continue
         words = [-1 if word is None else word for word in encoded.word_ids(row)]
         sizes = np.zeros(len(ids) + len(end), dtype=np.int64)

@@ -180,23 +180,19 @@ class SequenceClassification(Task):
         if values is None or (split != "train" and self._is_hidden(values)):
             return None  # hidden test labels, as GLUE publishes them
         encoder = labels.LabelEncoder(self.label_names, ordered=self.names_ordered)
+
+        def read_set(value: list[Any]) -> list[int]:
+            if self.label_form == "vector":
+                return labels.read_vector(value, len(self.label_names))
+            ids = list(map(encoder.encode, value))
+            if len({*ids}) < len(ids) and labels.vector_width([value]):
+                problem = f"given {value}, a class twice; with 0 or 1 for each class all rows are as long"
+                raise DataError(problem)
+            return sorted({*ids})
+
+        read = {"regression": labels.read_number, "single_label": encoder.encode}.get(self.problem, read_set)
         values = self._sets(values) if self.problem == "multi_label" else values
-        targets: list[Any] = []
-        for row, value in enumerate(values):
-            where: dict[str, Any] = {"split": split, "row": row, "column": self.label_column}
-            if self.problem == "regression":
-                targets.append(labels.read_number(value, **where))
-            elif self.problem == "single_label":
-                targets.append(encoder.encode(value, **where))
-            elif self.label_form == "vector":
-                targets.append(labels.read_vector(value, len(self.label_names), **where))
-            else:
-                ids = [encoder.encode(name, **where) for name in value]
-                if len({*ids}) < len(ids) and labels.vector_width([value]):
-                    problem = f"given {value}, a class twice; with 0 or 1 for each class all rows are as long"
-                    raise DataError(problem, **where)
-                targets.append(sorted({*ids}))
-        return targets
+        return labels.read_all(values, read, split=split, column=self.label_column)
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
         """One example for each row, with `labels` and `group` where the columns have them."""

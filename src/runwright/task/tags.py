@@ -4,6 +4,7 @@ Spans of characters beside a text, as annotation tools export them, are turned i
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from runwright.config import tag_schemes
 from runwright.config.tag_schemes import OUTSIDE, Scheme, Tag, read_tag, tags_of_type, tags_over
 from runwright.dataset.checks import has_column
 from runwright.errors import DataError, did_you_mean, listed
-from runwright.task.labels import WRITTEN, looks_written, read_written
+from runwright.task.labels import MAX_WRONG, WRITTEN, looks_written, read_written
 from runwright.task.text import Said, Span, as_texts, join_words, say, split_words
 
 # Names of start, end, type and text, in the order in which they are looked for.
@@ -128,10 +129,7 @@ def learn_tags(reader: RowReader, train: Dataset) -> tuple[str, ...]:
     outside = next((each for each in first_rows if read_tag(each, scheme) is None), OUTSIDE)
     # All tags of a type, since another split may have the one that this one lacks.
     types = dict(sorted((tag.type, tag.form) for tag in read))
-    return (
-        outside,
-        *(tag for kind, form in types.items() for tag in tags_of_type(kind, scheme, form=form)),
-    )
+    return (outside, *(tag for kind, form in types.items() for tag in tags_of_type(kind, scheme, form=form)))
 
 
 def read_tags(
@@ -159,8 +157,11 @@ def read_tags(
             ids_by_row.append([ids[tag] for tag in row])
         except KeyError as error:
             tag = error.args[0]
-            hint = f"known: {listed(names)}; {did_you_mean(tag, names)}"
-            raise DataError(f"unknown tag {tag!r}; {hint}".rstrip("; "), **where) from None
+            hint = f"known: {listed(names)}; {did_you_mean(tag, names)}".rstrip("; ")
+            wrong = Counter(tag for others in tags for tag in others if tag not in ids).most_common(MAX_WRONG)
+            counts = listed(f"{name!r} ({count})" for name, count in wrong)
+            hint += f"; unknown tags, with counts: {counts}" * (len(wrong) > 1)
+            raise DataError(f"unknown tag {tag!r}; {hint}", **where) from None
     return ids_by_row
 
 
@@ -213,8 +214,7 @@ def read_marks(values: Any, where: Mapping[str, Any]) -> list[tuple[int, int, st
     for item in results[0] or () if results else values or ():
         fields = item
         if isinstance(item, Mapping):
-            inner = item.get("value") if results else item
-            if inner is None:
+            if (inner := item.get("value") if results else item) is None:
                 continue  # a relation between spans
             fields = [next((inner[n] for n in names if inner.get(n) is not None), None) for names in _NAMES]
         match fields:

@@ -84,11 +84,12 @@ class Loop:
             logger.info("nothing is left to train: step %d was the last one", state.step)
         for batch in self.batches.iterate(state.step, self.plan.total_steps):
             if self._is_over(state):
+                best, number = state.best_step, state.evaluations_without_improvement
                 logger.info(
-                    "stopped early after step %d of %d: %s was not better in %d evaluations than at step %s; "
+                    "stopped early after step %d of %d: %s was %s in %d evaluations; "
                     "a resumed run goes on with trainer.early_stopping_patience=N (more, or null)",
                     *(state.step, self.plan.total_steps, self.options.best_metric),
-                    *(state.evaluations_without_improvement, state.best_step),
+                    *("undefined (NaN)" if best is None else f"not better than at step {best}", number),
                 )
                 break
             began = time.perf_counter()

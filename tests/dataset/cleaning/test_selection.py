@@ -55,6 +55,13 @@ def test_values_that_no_row_has_are_noted(read, write, load):
     ]
 
 
+def test_values_may_lie_in_a_file_which_is_read_again_when_it_has_changed(write):
+    path = write("ids.txt", "x\nq 1\n\n")
+    assert kept(KeepValues(column="a", values=path), ["x", "y", "q 1", ""]) == ["x", "q 1"]
+    write("ids.txt", "y")
+    assert kept(KeepValues(column="a", values=path), ["x", "y", "q 1", ""]) == ["y"]
+
+
 def test_a_selection_that_cannot_work_says_why():
     with pytest.raises(DataError, match="column 'a': a range needs numbers; put CastColumns before it"):
         kept(FilterRange(column="a", min=1, max=None), ["x"])

@@ -108,6 +108,8 @@ def test_relative_paths_start_at_the_folder_or_else_where_the_user_is(read, writ
     assert len(read("csv", "a.csv", folder=str(tmp_path / "sub"))["train"]) == 1
     monkeypatch.chdir(tmp_path)
     assert len(read("csv", "sub/a.csv")["train"]) == 1
+    with pytest.raises(DataError, match=r"source\.folder=null, as sub/a\.csv is in the working directory"):
+        read("csv", "sub/a.csv", folder="sub")
 
 
 def test_a_changed_file_is_read_again(read, write):
@@ -228,9 +230,11 @@ def test_links_to_folders_are_followed_once(read, write, tmp_path):
     write("elsewhere/a.txt", "good\n")
     write("classes/neg/a.txt", "bad\n")
     (tmp_path / "classes" / "pos").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "classes" / "neg" / "loop").symlink_to(tmp_path / "classes")
-    splits = read("text", str(tmp_path / "classes"), label_from="folder")
-    assert columns(splits) == {"text": ["bad", "good"], "label": ["neg", "pos"]}
+    for name in ("neg/loop", "neg/another", "third"):  # 3 to the power of 40 ways lead on from here
+        (tmp_path / "classes" / name).symlink_to(tmp_path / "classes")
+    for pattern in ("classes", "classes/**", "classes/**/*.txt", "**/classes/**/a.txt"):
+        splits = read("text", str(tmp_path / pattern), label_from="folder")
+        assert columns(splits) == {"text": ["bad", "good"], "label": ["neg", "pos"]}
 
 
 def test_a_link_in_another_folder_has_another_label(read, write, tmp_path, monkeypatch):

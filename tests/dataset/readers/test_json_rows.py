@@ -69,6 +69,7 @@ def test_what_to_set_for_another_form_is_named(read, write, load, content, says)
         ('["a", "good"]\n["b", "bad"]\n', "expected a list of objects, or an object on each line", "field"),
         ('{"text": "a", "score": Infinity}\n', "write null for a missing number", "field"),
         ("{'text': 'a'}\n", "broken JSON", "field"),
+        ('{"text": "a", "n": {"x": 1, "x": 2}}\n', "a key twice in one object of x", "field"),
         ('{\n "text": "a"\n}\n', "set dataset.source.field=NAME", "nothing behind"),
     ],
 )

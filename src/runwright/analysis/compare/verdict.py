@@ -19,14 +19,7 @@ from runwright.analysis.compare.sides import (
     split_rank,
 )
 from runwright.metric.bootstrap import CONFIDENCE, welch
-from runwright.report.terminal import (
-    mean_text,
-    number_text,
-    print_table,
-    result_console,
-    shorten,
-    table_of,
-)
+from runwright.report.terminal import mean_text, number_text, print_table, result_console, shorten, table_of
 
 SEEDED = f"Welch's test over runs, {CONFIDENCE:.0%}"
 MAX_VALUE = 40  # characters of a setting

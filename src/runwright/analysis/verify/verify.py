@@ -208,13 +208,11 @@ SILENT_SECONDS = 3600.0  # for the others to wait while the first process measur
 STYLES = {"holds": "green", "fails": "bold red", "not checked": "yellow"}
 
 
-def verify(
-    overrides: Sequence[str],
-    *,
-    checks: Sequence[str],
-    num_steps: int,
-) -> list[parity.Finding]:
-    """Verify an experiment, print the findings and return them."""
+def verify(overrides: Sequence[str], *, checks: Sequence[str], num_steps: int) -> list[parity.Finding]:
+    """Verify an experiment, print the findings, and return them.
+
+    Raises ConfigError or DataError where the experiment cannot even begin.
+    """
     say = partial(Console(stderr=True, highlight=False).print, style="dim")
     config = compose_checked(overrides).config
     say("reading the data")

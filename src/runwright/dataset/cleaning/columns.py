@@ -47,8 +47,7 @@ def _cast(value: Any, position: int, *, rows: Dataset, kind: str, split: str, co
     try:
         return _CONVERT[kind](value)
     except (ValueError, TypeError, KeyError, OverflowError):
-        problem = f"{value!r} cannot be {kind}"
-        raise row_error(problem, rows, position, split=split, column=column) from None
+        raise row_error(f"{value!r} cannot be {kind}", rows, position, split=split, column=column) from None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -80,8 +80,7 @@ class RemoveStopWords(TextStep):
     @cached_property
     def _listed(self) -> frozenset[str]:
         words = self.words + (lines_of_file(self.path, "the stop words") if self.path else [])
-        listed = frozenset(word.casefold() for word in map(str.strip, words) if word)
-        if not listed:
+        if not (listed := frozenset(word.casefold() for word in map(str.strip, words) if word)):
             raise ConfigError("RemoveStopWords: give words, or the path of a file with one word a line")
         return listed
 
@@ -125,17 +124,23 @@ class FilterLength(RowFilter):
 
 @dataclass(frozen=True, kw_only=True)
 class DropValues(RowFilter):
-    """Rows whose `column` holds one of `values` are dropped; compared as they are written, null too."""
+    """Rows whose `column` holds one of `values`, or of the lines of that file, as written, are dropped."""
 
     column: str
-    values: list[Any]
+    values: list[Any] | str
 
     def keeps(self, value: Any) -> bool:
-        return as_text(value) not in self._texts
+        return as_text(value) not in self.texts
+
+    @property
+    def key(self) -> Any:
+        return [type(self).__name__, self.column, sorted(self.texts)]
 
     @cached_property
-    def _texts(self) -> frozenset[str]:
-        return frozenset(map(as_text, self.values))
+    def texts(self) -> dict[str, None]:
+        if isinstance(self.values, list):
+            return dict.fromkeys(map(as_text, self.values))
+        return dict.fromkeys(filter(None, lines_of_file(self.values, "the file of values")))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ import hashlib
 import io
 import lzma
 import os
+import re
 import shutil
 import tempfile
 import zipfile
@@ -81,8 +82,7 @@ def require_files(value: Any) -> list[str]:
 
 def _files(split: str, value: str | list[str], root: Path | str) -> list[str]:
     patterns = [value] if isinstance(value, str) else value
-    paths = [str(path) for pattern in patterns for path in _expand(split, pattern, root)]
-    if not paths:
+    if not (paths := [str(path) for pattern in patterns for path in _expand(split, pattern, root)]):
         raise DataError("the list of files is empty", split=split)
     if pickled := [path for path in paths if path_of(path).suffix.lower() in PICKLES]:
         raise DataError(pickle_problem(pickled[0]), file=pickled[0], split=split)
@@ -98,14 +98,25 @@ def _expand(split: str, pattern: str, root: Path | str) -> Sequence[str | Path]:
     if path.is_file():
         return [path]
     wanted = f"{glob.escape(str(path))}/**" if path.is_dir() else str(path)
-    matches = list(map(Path, glob.glob(wanted, recursive=True)))  # noqa: PTH207 - absolute patterns, links to folders
-    # Links to folders are followed; one to a folder around it lists files again: the shortest path counts.
+    matches = list(map(Path, _matches(wanted)))
+    # Links to folders are followed; where they list files again the shortest path counts.
     matches.sort(key=lambda match: len(match.parts), reverse=True)
     by_folder = {(match.parent.resolve(), match.name): match for match in matches if match.is_file()}
-    files = sorted(by_folder.values())
-    if not files:
-        raise DataError(_missing(path, split), file=str(path), split=split)
+    if not (files := sorted(by_folder.values())):
+        raise DataError(_missing(path, split, pattern), file=str(path), split=split)
     return files
+
+
+def _matches(pattern: str) -> Iterator[str]:
+    """Paths of a pattern; `**` is each folder below once, since links may go round in circles."""
+    head, *rest = re.split(r"(?:^|/)\*\*(?=/|$)", pattern, maxsplit=1)
+    queue, seen = glob.glob(head or ".") if rest else [], set[str]()  # noqa: PTH207 - absolute patterns
+    for folder in queue:  # grows, the nearest first
+        if (real := os.path.realpath(folder)) not in seen:
+            seen.add(real)
+            queue += glob.glob(f"{glob.escape(folder)}/*/")  # noqa: PTH207
+            yield from _matches(glob.escape(folder) + (rest[0] or "/*"))
+    yield from () if rest else glob.glob(pattern)  # noqa: PTH207
 
 
 def pickle_problem(name: str) -> str:
@@ -115,7 +126,7 @@ def pickle_problem(name: str) -> str:
     return f"a pickle, which runs code when it is read; if you made it yourself: {line} and dataset=parquet"
 
 
-def _missing(path: Path, split: str) -> str:
+def _missing(path: Path, split: str, pattern: str) -> str:
     if path.is_dir():
         return "the folder holds no files"
     if os.path.lexists(path):
@@ -129,8 +140,9 @@ def _missing(path: Path, split: str) -> str:
     names = {item.stem: item.name for item in sorted(folder.glob("*"))}  # endings make all files look alike
     match = nearest(path.stem, names)
     hint = f"did you mean {names[match]!r}? " if match else ""
-    moved = "where it is: dataset.source.folder=PATH, or dataset.source.files.SPLIT=PATH" if split else ""
-    return f"no such file (looked in {str(folder.absolute())!r}); {hint}{moved}".rstrip("; ")
+    here = os.path.lexists(pattern) and f"null, as {pattern} is in the working directory"
+    moved = f"where it is: dataset.source.folder={here or 'PATH, or dataset.source.files.SPLIT=PATH'}"
+    return f"no such file (looked in {str(folder.absolute())!r}); {hint}{moved if split else ''}".rstrip("; ")
 
 
 def _remote_files(address: str, split: str) -> list[str]:

@@ -175,8 +175,7 @@ class SquadReader(Reader):
         named = [*(self.only_titles.get(split) or ()), *(self.exclude_titles.get(split) or ())]
         if unknown := [name for name in named if name not in titles]:
             hint = did_you_mean(unknown[0], sorted(titles)) or "see only_titles, exclude_titles"
-            problem = f"no article has the title {unknown[0]!r}; {hint}"
-            raise DataError(problem, split=split, column="title")
+            raise DataError(f"no article has the title {unknown[0]!r}; {hint}", split=split, column="title")
         if not first:
             raise DataError("no questions in these files", file=addresses[0], split=split)
         return TEXTS.append(pa.field("answers", ANSWERS)) if True in first else TEXTS

@@ -179,10 +179,8 @@ class ParquetReader(Reader):
                 with _open_parquet(address, split) as file:
                     fields = [(field.name, _plain(field.type)) for field in file.schema_arrow]
                     schema = pa.schema(fields, metadata=_class_names(file.schema_arrow))
-                twice = [name for name in schema.names if schema.names.count(name) > 1]
-                if twice:
-                    problem = "the file has this column twice"
-                    raise DataError(problem, file=address, split=split, column=twice[0])
+                if twice := [name for name in schema.names if schema.names.count(name) > 1]:
+                    raise DataError("two columns have this name", file=address, split=split, column=twice[0])
                 first = result.setdefault(split, schema)
                 if not schema.equals(first, check_metadata=True):
                     problem = f"columns {_described(schema)}, or the names of their classes, differ from "

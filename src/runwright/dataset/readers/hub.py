@@ -43,8 +43,7 @@ def read_hub(*, name: str, config: str | None, splits: dict[str, str | None], re
     of -1, which hubs write for unlabelled rows, becomes null, and a column that has nothing else in a split
     is left out. No code of the data set is ever run.
     """
-    wanted = {ours: theirs for ours, theirs in splits.items() if theirs is not None}
-    if not wanted:
+    if not (wanted := {ours: theirs for ours, theirs in splits.items() if theirs is not None}):
         raise ConfigError("dataset.source.splits: no split is chosen; set for example splits.train=train")
     folder, commit = store.local_path(name), None
     if folder.is_dir():

@@ -129,8 +129,7 @@ class CsvReader(Reader):
                 other = self.columns_of(address, split)
                 if other != names.setdefault(split, other):
                     first = f"{list(names[split])} in {addresses[0].rpartition('/')[2]}"
-                    problem = f"columns {list(other)} differ from {first}"
-                    raise DataError(problem, file=address, split=split)
+                    raise DataError(f"columns {list(other)} differ from {first}", file=address, split=split)
         unknown = [name for name in self.column_types if all(name not in names[split] for split in names)]
         if unknown:
             shown = list(next(iter(names.values())))
@@ -220,7 +219,7 @@ class JsonReader(Reader):
             for line in filter(str.strip, chain([first], lines)):
                 number = at.line
                 try:
-                    row = json.loads(line, parse_constant=_constant)
+                    row = _JSON.decode(line)
                 except (ValueError, RecursionError) as error:
                     hint, text = "", str(error)
                     if text.startswith("Extra data"):
@@ -288,7 +287,7 @@ def json_list(text: str, at: Position, *, field: str | None = None) -> Iterator[
     if not text.strip():
         raise DataError("the file is empty", file=file, split=split)
     try:
-        content = json.loads(text, parse_constant=_constant)
+        content = _JSON.decode(text)
     except (ValueError, RecursionError) as error:
         line = getattr(error, "lineno", None)
         problem = f"broken JSON: {error}; expected a list of objects, or an object on each line"
@@ -297,12 +296,10 @@ def json_list(text: str, at: Position, *, field: str | None = None) -> Iterator[
         fields = content if isinstance(content, dict) else {}
         lists = [name for name, value in fields.items() if isinstance(value, list)]
         if field not in lists:
-            problem = f"no list in field {field!r}; lists are in: {lists}"
-            raise DataError(problem, file=file, split=split)
+            raise DataError(f"no list in field {field!r}; lists are in: {lists}", file=file, split=split)
         content = fields[field]
     if not isinstance(content, list):
-        problem = "expected a list of objects, or an object on each line"
-        raise DataError(problem, file=file, split=split)
+        raise DataError("expected a list of objects, or an object on each line", file=file, split=split)
     yield from (_object(row, at) for row in content)
 
 
@@ -316,3 +313,12 @@ def _constant(name: str) -> None:
     """NaN, as pandas and Python write a missing number, is null; raises ValueError for what is infinite."""
     if name != "NaN":
         raise ValueError(f"{name} is not JSON; write null for a missing number")
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(fields := dict(pairs)) < len(pairs):
+        raise ValueError(f"a key twice in one object of {', '.join(fields)}")
+    return fields
+
+
+_JSON = json.JSONDecoder(parse_constant=_constant, object_pairs_hook=_distinct)

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from runwright.report.page.charts import Curve
 from runwright.store import read_json
 
+_GUARD = re.compile(r"^'(?=[=+\-@\t\r])")  # of `report.tables.guarded`
 MAX_PREDICTIONS = 200_000  # of a split; more are not needed for any picture
 
 
@@ -51,14 +53,9 @@ def read_tables(folder: Path) -> dict[str, list[dict[str, str]]]:
     for file in sorted(folder.glob("*.csv")):
         with file.open(encoding="utf-8", newline="") as stream:
             tables[file.stem] = [
-                {name: _unguarded(cell) for name, cell in row.items()} for row in csv.DictReader(stream)
+                {name: _GUARD.sub("", cell) for name, cell in row.items()} for row in csv.DictReader(stream)
             ]
     return tables
-
-
-def _unguarded(cell: str) -> str:
-    """The text of a cell that `report.tables.guarded` wrote."""
-    return cell[1:] if cell[:1] == "'" and cell[1:2] in {*"=+-@\t\r"} else cell
 
 
 def as_number(value: Any) -> float | None:

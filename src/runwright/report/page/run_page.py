@@ -112,8 +112,7 @@ def _prediction_chart(record: RunRecord, split: str, rows: list[dict[str, Any]])
 
 def _classes(record: RunRecord) -> Iterator[Table]:
     for split in reversed(record.predictions):
-        rows = record.tables.get(f"classes_{split}", [])
-        if rows:
+        if rows := record.tables.get(f"classes_{split}", []):
             title = f"Classes, {split}"
             # A class is a name even where it looks like a number.
             cells = [[name, *map(_csv_cell, values)] for name, *values in (row.values() for row in rows)]
@@ -163,8 +162,7 @@ def _data(record: RunRecord) -> Iterator[Table | Text]:
     yield Table(title="The data changed while the run went on", columns=["at step", "change"], rows=rows)
     if warnings := record.data.get("warnings", []):
         yield Text(items=warnings, summary="Warnings on the data", is_open=True)
-    notes = record.data.get("notes", [])
-    if notes:
+    if notes := record.data.get("notes", []):
         yield Text(items=notes, summary=f"{len(notes)} note{'s' * (len(notes) > 1)} on the data")
 
 
