@@ -289,7 +289,8 @@ def test_the_init_file_of_a_room_imports_nothing() -> None:
     }
     assert filled.keys() == {"metric"}
     start, function = filled["metric"]
-    assert start == "from typing import Any" and function.startswith("def as_evaluate(")
+    assert start == "from typing import Any"
+    assert function.startswith("def as_evaluate(")
 
 
 def test_files_are_short() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 
 def as_evaluate(name: str, **options: Any) -> Any:
-    """A shipped metric as an `evaluate.Metric`; see `runwright.metric.evaluate_adapter`, which this imports."""
+    """A shipped metric as an `evaluate.Metric`; see `evaluate_adapter`, which is imported when called."""
     from runwright.metric.evaluate_adapter import as_evaluate
 
     return as_evaluate(name, **options)
