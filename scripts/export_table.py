@@ -37,7 +37,7 @@ RUNS = (
         "instruction tuning (SmolLM2-135M)",
         "smollm2_chat",
         ".",
-        ["trainer.max_steps=2", "dataset.subset.validation=8", "dataset.subset.train=32"],
+        ["trainer.max_steps=50", "trainer.evaluate_every_steps=50", "dataset.subset.validation=40"],
     ),
 )
 SHORT = ["trainer.max_epochs=null", "trainer.evaluate_every_epochs=null", "trainer.evaluate_at_start=false"]
