@@ -2,7 +2,7 @@
 
 import argparse
 
-from runwright.cli.flags import PROCESSES, add_name_flags, add_zero_shot_flags, shares_work, source_of
+from runwright.cli import flags
 
 USAGE = "runwright evaluate [options] RUN [group=option] [key=value]"
 EXAMPLES = """examples:
@@ -28,16 +28,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", metavar="NAME", action="append", help=help_text)
     parser.add_argument("--logits", action="store_true", help="keep raw outputs: predictions/SPLIT.npz")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
-    parser.add_argument("--num-processes", **PROCESSES)
-    add_name_flags(parser)
-    add_zero_shot_flags(parser)
+    parser.add_argument("--num-processes", **flags.PROCESSES)
+    flags.add_name_flags(parser)
+    flags.add_zero_shot_flags(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
     from runwright.inference.named import hypotheses_of
 
     hypotheses = hypotheses_of(args.labels, args.hypothesis)
-    source, shares = source_of(args), shares_work(args)
+    source, shares = flags.source_of(args), flags.shares_work(args)
     from runwright.inference.evaluate import evaluate_run, show_results
 
     options = {"splits": args.split, "device": args.device, "hypotheses": hypotheses}

@@ -75,11 +75,6 @@ def add_zero_shot_flags(parser: argparse.ArgumentParser) -> None:
     add("--hypothesis", metavar="SENTENCE", help=help_text)
 
 
-def add_generation_flags(parser: argparse.ArgumentParser) -> None:
-    group = add_strategy_flags(parser, about="; one prompt is answered as it is read")
-    group.add_argument("--chat", action="store_true", help="answer the lines of standard input as one talk")
-
-
 def add_strategy_flags(parser: argparse.ArgumentParser, *, about: str = "") -> argparse._ArgumentGroup:
     """Add the flags that say how texts are generated; returns their group."""
     group = parser.add_argument_group(f"texts of a run that generates them{about}")

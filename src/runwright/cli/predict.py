@@ -8,18 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from runwright.cli.flags import (
-    PROCESSES,
-    READING,
-    add_generation_flags,
-    add_name_flags,
-    add_reading_flags,
-    add_zero_shot_flags,
-    generation_overrides,
-    require_at_least,
-    shares_work,
-    source_of,
-)
+from runwright.cli import flags
 
 USAGE = "runwright predict [options] RUN [TEXT ...]"
 EXAMPLES = """examples:
@@ -54,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="texts; without any: --file or standard input",
     )
     parser.add_argument("--file", metavar="FILE", help="records to predict; - is standard input")
-    add_reading_flags(parser)
+    flags.add_reading_flags(parser)
     parser.add_argument(
         "--text-column",
         metavar="NAME",
@@ -69,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--logits", metavar="FILE", type=Path, help="raw outputs of the model, as an .npz file"
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
-    parser.add_argument("--num-processes", **PROCESSES)
+    parser.add_argument("--num-processes", **flags.PROCESSES)
     help_text = "tags of names or words (simple, as in training), or of pieces (none)"
     parser.add_argument("--group", choices=("none", "simple"), help=help_text)
     parser.add_argument("--top-k", dest="top_k", metavar="N", type=int, help="tokens shown for each mask")
@@ -77,9 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--features", choices=("token", "pooled"), help=help_text)
     help_text = "of --features; 0: embeddings, default: the last"
     parser.add_argument("--layer", metavar="N", type=int, help=help_text)
-    add_name_flags(parser)
-    add_zero_shot_flags(parser)
-    add_generation_flags(parser)
+    flags.add_name_flags(parser)
+    flags.add_zero_shot_flags(parser)
+    group = flags.add_strategy_flags(parser, about="; one prompt is answered as it is read")
+    group.add_argument("--chat", action="store_true", help="answer the lines of standard input as one talk")
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -96,9 +86,9 @@ def execute(args: argparse.Namespace) -> int:
     from runwright.inference.named import hypotheses_of
 
     hypotheses = hypotheses_of(args.labels, args.hypothesis)
-    require_at_least(args, top_k=1)
-    source, overrides = source_of(args), generation_overrides(args)
-    if (shares := shares_work(args)) and (args.file in (None, "-") or not args.output or args.html):
+    flags.require_at_least(args, top_k=1)
+    source, overrides = flags.source_of(args), flags.generation_overrides(args)
+    if (shares := flags.shares_work(args)) and (args.file in (None, "-") or not args.output or args.html):
         raise ConfigError("--num-processes: several processes take --file FILE and --output FILE")
     logits = args.logits and output_path(args.logits, endings=[".npz"], flag="--logits")
     endings = PAGE if args.html else OUTPUT_FORMATS
@@ -118,7 +108,7 @@ def execute(args: argparse.Namespace) -> int:
         return 0
     predict.adjust(run.task, group=args.group, top_k=args.top_k)
     run = replace(run, text_columns=args.text_column)
-    reading = {name: getattr(args, name) for name in READING}
+    reading = {name: getattr(args, name) for name in flags.READING}
     records = predict.open_input(run, args.texts, args.file, reading=reading, output=output)
     if len(args.texts) == 1 and not output and stream.writes_one_text(run):
         (record,) = records

@@ -5,13 +5,7 @@ import os
 from functools import partial
 from importlib.util import find_spec
 
-from runwright.cli.flags import (
-    add_name_flags,
-    add_strategy_flags,
-    generation_overrides,
-    require_at_least,
-    source_of,
-)
+from runwright.cli import flags
 from runwright.errors import ConfigError
 
 TOKEN_VARIABLE = "RUNWRIGHT_SERVE_TOKEN"  # noqa: S105 - its name
@@ -43,12 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
     help_text = "chats and completions as OpenAI's, by transformers' server on the same model"
     add("--openai", action="store_true", help=help_text)
-    add_name_flags(parser)
-    add_strategy_flags(parser)
+    flags.add_name_flags(parser)
+    flags.add_strategy_flags(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
-    require_at_least(args, port=0, workers=1, timeout=1)
+    flags.require_at_least(args, port=0, workers=1, timeout=1)
     if missing := [name for name in ("fastapi", "prometheus_client", "uvicorn") if find_spec(name) is None]:
         raise ConfigError(f"serve needs {missing[0]}: pip install 'runwright[serve]'")
     from runwright.inference.server.guard import LOCAL
@@ -64,6 +58,6 @@ def execute(args: argparse.Namespace) -> int:
     if args.openai:
         os.environ["HF_HUB_OFFLINE"] = "1"  # transformers' server would look there for more models
     options = {name: getattr(args, name) for name in ("device", "workers", "timeout", "openai")}
-    overrides = generation_overrides(args)
-    app = partial(guarded, source_of(args), overrides=overrides, token=token, **options)
+    overrides = flags.generation_overrides(args)
+    app = partial(guarded, flags.source_of(args), overrides=overrides, token=token, **options)
     return serve(app, host=args.host, port=args.port, workers=args.workers, timeout=args.timeout)

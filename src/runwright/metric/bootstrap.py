@@ -19,6 +19,7 @@ from runwright.predictions import select
 from runwright.types import Interval, Metric
 
 logger = logging.getLogger(__name__)
+_warn = lru_cache(maxsize=64)(logger.warning)  # each text once
 
 CONFIDENCE = 0.95  # of all intervals
 _CELLS = 4_000_000  # resamples times examples held at once: 32 MB in float64
@@ -56,13 +57,8 @@ def _call_for_each_row(function: Callable[[Any], Any], predictions: Any, weights
             values.append(function(sample))
         except UndefinedMetricError as error:
             values.append(math.nan)
-            _warn(f"{error}; the metric is NaN there")
+            _warn("%s; the metric is NaN there", str(error))
     return np.array(values)
-
-
-@lru_cache(maxsize=64)  # each text once
-def _warn(text: str) -> None:
-    logger.warning("%s", text)
 
 
 def _call_for_class_0(function: Metric, predictions: Any, weights: np.ndarray) -> np.ndarray:

@@ -15,15 +15,9 @@ from rich.text import Text
 
 from runwright.config.addresses import to_address, to_path
 from runwright.errors import plain
+from runwright.report import terminal
 from runwright.report.tables import strict
-from runwright.report.terminal import (
-    duration,
-    number_text,
-    print_facts,
-    print_table,
-    result_console,
-    table_of,
-)
+from runwright.report.terminal import duration, number_text
 from runwright.store import write_json
 from runwright.types import Interval, RunResult
 
@@ -78,7 +72,7 @@ def write_summary(summary: RunSummary) -> Path:
 
 def print_summary(summary: RunSummary, *, console: Console | None = None) -> None:
     """Print the summary to standard output."""
-    console = console or result_console()
+    console = console or terminal.result_console()
     facts = [f"{summary.global_step:,} steps", f"{duration(summary.seconds['all'])} in all"]
     if summary.best_step is not None:
         facts.append(f"best at step {summary.best_step:,}")
@@ -94,7 +88,7 @@ def print_summary(summary: RunSummary, *, console: Console | None = None) -> Non
         console=console,
     )
     console.print()
-    print_facts([*_effort(summary), *_files(summary)], console=console)
+    terminal.print_facts([*_effort(summary), *_files(summary)], console=console)
 
 
 def print_metrics(
@@ -130,7 +124,7 @@ def print_metrics(
         tables.append(_table(f"{split}, by group", names, "", list(by_group.items())))
     for table in tables:
         if table.rows:
-            print_table(table, console=console or result_console(), above=1, left=1)
+            terminal.print_table(table, console=console or terminal.result_console(), above=1, left=1)
 
 
 def _texts(values: Mapping[str, float]) -> dict[str, str]:
@@ -148,7 +142,7 @@ def _table(
         rows.append([plain(key.removeprefix(prefix)), *cells])
     names = [name for name, _ in shown]
     wraps = {*names} - {"value", "95 % interval", "before"}
-    return table_of([heading, *names], rows, right=names, wraps=wraps)
+    return terminal.table_of([heading, *names], rows, right=names, wraps=wraps)
 
 
 def peak_memory_bytes() -> int:

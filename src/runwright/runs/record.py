@@ -22,18 +22,10 @@ from runwright.dataset.checks import describe
 from runwright.dataset.load import LoadedData
 from runwright.report.progress import Progress
 from runwright.report.summary import RunSummary, peak_memory_bytes, write_summary
+from runwright.runs import folder as folders
 from runwright.runs import outputs
 from runwright.runs.card import write_card
 from runwright.runs.data_identity import DATA_FILE, check_data, record_data
-from runwright.runs.folder import (
-    CONFIG_FILE,
-    OVERRIDES_FILE,
-    read_config,
-    read_run,
-    this_process,
-    update_status,
-    write_config,
-)
 from runwright.runs.page import write_report
 from runwright.runs.states import TRACEBACK_FILE, mark_all
 from runwright.store import cache_root, read_json, write_json
@@ -95,7 +87,7 @@ def start_recording(run: Run) -> None:
         logger.warning("%s: marked %s: %s", death.folder, death.status, death.reason)
     if len(deaths) > MAX_DEATHS_NAMED:
         logger.warning("%d earlier runs had died too: runwright runs", len(deaths) - MAX_DEATHS_NAMED)
-    record = read_run(run.folder)
+    record = folders.read_run(run.folder)
     run.tracker.start(
         RunInfo(
             run_id=run.run_id,
@@ -112,9 +104,11 @@ def start_recording(run: Run) -> None:
     if record.get("end_time"):  # until now nobody worked at it
         idle = record.get("idle_seconds", 0.0) + max(0.0, time.time() - record["end_time"])
         earlier["idle_seconds"] = idle
-    update_status(run.folder, "RUNNING", **earlier, **this_process(), device=str(run.ranks.device))
+    folders.update_status(
+        run.folder, "RUNNING", **earlier, **folders.this_process(), device=str(run.ranks.device)
+    )
     run.tracker.log_params({key: value for key, value in run.config.items() if key != "references"})
-    for name in (CONFIG_FILE, OVERRIDES_FILE):
+    for name in (folders.CONFIG_FILE, folders.OVERRIDES_FILE):
         run.tracker.log_artifact(run.folder / name)
     if run.config.get("hub", {}).get("repo") and not get_token():
         logger.warning("hub.repo: nobody is logged in to the hub: hf auth login, or the variable HF_TOKEN")
@@ -130,7 +124,7 @@ def finish_recording(run: Run, status: str, *, error: BaseException | None = Non
         with suppress(OSError):  # the disk may be what failed
             report.write_text(redact("".join(traceback.format_exception(error))), encoding="utf-8")
             run.tracker.log_artifact(report)
-    update_status(run.folder, status, **fields)
+    folders.update_status(run.folder, status, **fields)
     if (run.folder / LOG_FILE).is_file():
         run.tracker.log_artifact(run.folder / LOG_FILE)
     run.tracker.finish(status)
@@ -170,8 +164,8 @@ def describe_data(run: Run, prepared: build.Prepared) -> None:
         change = redact({"step": step, "changes": run.data_changes})
         texts = "; ".join(change["changes"])
         logger.warning("from step %d on the data is not what it was: %s", step, texts)
-        earlier = read_run(run.folder).get("data_changes", [])
-        update_status(run.folder, "RUNNING", data_changes=[*earlier, change])
+        earlier = folders.read_run(run.folder).get("data_changes", [])
+        folders.update_status(run.folder, "RUNNING", data_changes=[*earlier, change])
         run.tracker.log_tags({"data.changed": f"from step {step} on: {texts}"})
     file = record_data(run.folder, run.config, prepared.data, prepared.task, changed=changed)
     run.tracker.log_artifact(file)
@@ -210,9 +204,9 @@ def settle_cut(run: Run, stepper: Stepper, batches: Batches) -> Batches:
         tokens = largest_fit(stepper, batches)
     run.config = {**run.config, "trainer": {**run.config["trainer"], "microbatch_tokens": tokens}}
     if run.ranks.is_first:
-        config = read_config(run.folder / CONFIG_FILE)
+        config = folders.read_config(run.folder / folders.CONFIG_FILE)
         config["trainer"]["microbatch_tokens"] = tokens
-        write_config(run.folder, config)
+        folders.write_config(run.folder, config)
         text = "the longest examples fit into memory in microbatches of"
         logger.info("trainer.microbatch_tokens=auto: %s %d tokens; a resumed run keeps them", text, tokens)
     run.ranks.barrier()  # the configuration is part of the identity of checkpoints
@@ -279,7 +273,7 @@ def record_summary(run: Run, state: TrainingState, result: RunResult) -> RunSumm
         peak_memory_bytes=peak_memory_bytes(),
         device=str(run.ranks.device),
         data_warnings=read_json(run.folder / DATA_FILE).get("warnings", []),
-        data_changes=read_run(run.folder).get("data_changes", []),
+        data_changes=folders.read_run(run.folder).get("data_changes", []),
         notes=run.notes,
         tracked_at=str(getattr(run.tracker, "location", "")),
     )
@@ -314,11 +308,11 @@ def push_best(run: Run) -> None:
         return
     run.stop.at_once = True  # all is recorded: Ctrl-C ends the upload
     again = f"runwright push {shlex.quote(str(run.folder))}"
-    if {"sweep", "reproduces"} & read_run(run.folder).keys():
+    if {"sweep", "reproduces"} & folders.read_run(run.folder).keys():
         logger.info("not pushed to %s, as one of several runs: %s", repo, again)
         return
     pushed = {"repo": repo, "error": "it was interrupted"}
-    update_status(run.folder, "FINISHED", pushed=pushed)
+    folders.update_status(run.folder, "FINISHED", pushed=pushed)
     try:
         address = hub.push(hub.choose_files(run.folder / "best"), repo, private=options["private"])
         logger.info("pushed: %s", address)
@@ -326,17 +320,10 @@ def push_best(run: Run) -> None:
     except Exception as error:  # noqa: BLE001 - the run has finished
         pushed["error"] = redact(str(error) or type(error).__name__)
         logger.warning("not pushed: %s; to try again: %s", pushed["error"], again)
-    update_status(run.folder, "FINISHED", pushed=pushed)
+    folders.update_status(run.folder, "FINISHED", pushed=pushed)
 
 
 # --- origin -----------------------------------------------------------------------------------------------
-
-
-def surroundings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Code, packages, machine and seeds that a run of this configuration would have here and now."""
-    code = code_folders(granted().packages, conf=Path.cwd() / "conf")
-    outputs = Path(config["output_dir"]).expanduser().resolve()
-    return {**collect(code=code, but=outputs), "seeds": config["seeds"]}
 
 
 def record_origin(folder: Path, config: Mapping[str, Any], *, num_processes: int, tracker: Tracker) -> None:
@@ -344,11 +331,13 @@ def record_origin(folder: Path, config: Mapping[str, Any], *, num_processes: int
 
     That of its first start is never rewritten: a run that is resumed writes provenance-2.json.
     """
-    record: dict[str, Any] = {**surroundings(config), "num_processes": num_processes}
+    code = code_folders(granted().packages, conf=Path.cwd() / "conf")
+    record = collect(code=code, but=Path(config["output_dir"]).expanduser().resolve())
+    record |= {"seeds": config["seeds"], "num_processes": num_processes}
     file, number = folder / PROVENANCE_FILE, 2
     while file.exists():
         file, number = folder / f"provenance-{number}.json", number + 1
     write_json(file, record)
     tracker.log_artifact(file)
-    original = read_run(folder).get("reproduces")
+    original = folders.read_run(folder).get("reproduces")
     tracker.log_tags(tags(record) | ({"runwright.reproduces": original} if original else {}))

@@ -84,11 +84,6 @@ def losses_of(records: Records) -> np.ndarray | None:
     return np.array([(record["loss"], record.get("loss_count", 1)) for record in records], dtype=np.float64)
 
 
-def label_names(folder: Path) -> tuple[str, ...]:
-    """The classes of a run in their order, as its task learned them."""
-    return tuple(map(str, read_json(folder / "task.json").get("label_names", ())))
-
-
 def as_predictions(records: Records, labels: tuple[str, ...]) -> Predictions | Recorded | None:
     """Records in the form that metrics read; None for an unknown kind and without labels."""
     if not all("expected" in record and "predicted" in record for record in records):
@@ -211,7 +206,8 @@ def _difference_of_means(one: np.ndarray, other: np.ndarray) -> Interval:
 
 def _compare_metrics(pairs: Pairs, sides: tuple[Side, Side]) -> Iterator[Difference]:
     """The runs' own metrics, computed anew for each resample of rows."""
-    labels, other_labels = (label_names(side.folder) for side in sides)
+    tasks = (read_json(side.folder / "task.json") for side in sides)
+    labels, other_labels = (tuple(map(str, task.get("label_names", ()))) for task in tasks)
     wholes: list[Any] = [as_predictions(records, labels) for records in pairs.records]
     if labels != other_labels or any(whole is None for whole in wholes):
         return

@@ -19,7 +19,7 @@ from runwright.analysis.compare.sides import (
     split_rank,
 )
 from runwright.metric.bootstrap import CONFIDENCE, welch
-from runwright.report.terminal import mean_text, number_text, print_table, result_console, shorten, table_of
+from runwright.report import terminal
 
 SEEDED = f"Welch's test over runs, {CONFIDENCE:.0%}"
 MAX_VALUE = 40  # characters of a setting
@@ -44,7 +44,7 @@ class Verdict:
         if main is None:
             return "Whether B is better than A cannot be tested."
         interval = main.interval
-        amount, low, high = map(number_text, (abs(interval.value), interval.low, interval.high))
+        amount, low, high = map(terminal.number_text, (abs(interval.value), interval.low, interval.high))
         about = f"interval of the difference [{low}, {high}] ({main.method}, n = {main.n})."
         way = "higher" if interval.value > 0 else "lower"
         if main.better is None:
@@ -102,20 +102,22 @@ def _compare_seeds(first: Side, second: Side) -> Iterator[Difference]:
 
 def print_comparison(first: Side, second: Side, verdict: Verdict) -> None:
     """Print both sides, differing settings, metrics with their differences, and the verdict."""
-    console = result_console()
+    console = terminal.result_console()
     for letter, side in (("A", first), ("B", second)):
         console.print(Text.assemble((f"{letter}  ", "bold"), side.label), soft_wrap=True)
     if settings := differing_settings([first, second]):
-        rows = ([key, *(shorten(text, MAX_VALUE) for text in values)] for key, values in settings.items())
-        print_table(table_of(["what differs", "A", "B"], rows), console=console, above=1)
+        rows = (
+            [key, *(terminal.shorten(text, MAX_VALUE) for text in values)] for key, values in settings.items()
+        )
+        terminal.print_table(terminal.table_of(["what differs", "A", "B"], rows), console=console, above=1)
     else:
         console.print("no setting differs")
     tested, rows = {difference.metric: difference for difference in verdict.differences}, []
     for name in (name for name in metric_names([first, second]) if name.count("/") == 1):
         values = first.values(name), second.values(name)
-        rows.append([name, *map(mean_text, values), _difference_cell(tested.get(name), *values)])
-    table = table_of(["metric", "A", "B", "B - A"], rows, right=["A", "B"])
-    print_table(table, console=console, above=1, below=1)
+        rows.append([name, *map(terminal.mean_text, values), _difference_cell(tested.get(name), *values)])
+    table = terminal.table_of(["metric", "A", "B", "B - A"], rows, right=["A", "B"])
+    terminal.print_table(table, console=console, above=1, below=1)
     is_sure = verdict.main is not None and verdict.main.better is not None
     console.print(Text(verdict.words, style="bold" if is_sure else ""), soft_wrap=True)
     for note in verdict.notes:
@@ -127,9 +129,9 @@ def _difference_cell(difference: Difference | None, first: Sequence[float], seco
     if difference is None:
         return Text("-")
     interval = difference.interval
-    value, low, high = map(number_text, (interval.value, interval.low, interval.high))
+    value, low, high = map(terminal.number_text, (interval.value, interval.low, interval.high))
     words = f"{value} [{low}, {high}]"
     pairs = (difference.first, first), (difference.second, second)
     if not all(math.isclose(x, statistics.fmean(shown), rel_tol=1e-6, abs_tol=1e-9) for x, shown in pairs):
-        words += f" of {number_text(difference.first)} and {number_text(difference.second)}"
+        words += f" of {terminal.number_text(difference.first)} and {terminal.number_text(difference.second)}"
     return Text(words, style={None: "", 0: "red", 1: "green"}[difference.better])

@@ -22,21 +22,18 @@ class RunRecord:
     def __init__(self, folder: Path, *, config: dict[str, Any], curves: Mapping[str, Curve]) -> None:
         self.folder, self.config, self.curves = folder, config, curves
         names = ("run", "summary", "provenance", "data", "task")
-        files = (read_json(folder / f"{name}.json") for name in names)
-        self.run, self.summary, self.provenance, self.data, self.task = files
-        self.predictions = read_predictions(folder / "predictions")  # by split, validation first
+        read = (read_json(folder / f"{name}.json") for name in names)
+        self.run, self.summary, self.provenance, self.data, self.task = read
+        files = sorted(
+            (folder / "predictions").glob("*.jsonl"), key=lambda f: (f.stem != "validation", f.stem)
+        )
+        self.predictions = {file.stem: list(islice(_records(file), MAX_PREDICTIONS)) for file in files}
         self.tables = read_tables(folder / "tables")  # by the stem of the file
         self.metrics = numbers_of(self.summary.get("metrics"))
         self.name = f"{self.run.get('name', folder.parent.name)}/{folder.name}"  # experiment and folder
         # What metrics are grouped by, and the metric that chose the best model.
         self.group_column = str(config.get("task", {}).get("group_column") or "")
         self.best_metric = str(config.get("trainer", {}).get("best_metric", "loss"))
-
-
-def read_predictions(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """The records of predictions/<split>.jsonl by split, validation first."""
-    files = sorted(folder.glob("*.jsonl"), key=lambda file: (file.stem != "validation", file.stem))
-    return {file.stem: list(islice(_records(file), MAX_PREDICTIONS)) for file in files}
 
 
 def _records(file: Path) -> Iterator[dict[str, Any]]:
