@@ -20,7 +20,7 @@ from runwright.errors import ConfigError, DataError
 from runwright.metric import evaluate_adapter
 from runwright.metric.bootstrap import bootstrap_interval, make_metric
 from runwright.metric.classification import class_score, roc_auc
-from runwright.metric.evaluate_adapter import check_modules, module_metric, module_notes
+from runwright.metric.evaluate_adapter import check_modules, module_metric, module_notes, script_of
 from runwright.predictions import Ragged
 from runwright.types import Metric, Predictions
 
@@ -218,6 +218,11 @@ def test_a_script_with_a_mistake_is_told_in_one_line(tmp_path: Path) -> None:
     script.write_text("raise SystemExit(0)\n")
     with pytest.raises(ConfigError, match=r"ending\.py cannot be loaded: SystemExit"):
         check_modules({"evaluate": node("", path=str(script), key="f1")}, task=task)
+
+
+def test_a_script_that_is_not_there_is_no_name_on_the_hub() -> None:
+    with pytest.raises(ConfigError, match=r"a module's path: given 'metrics/f1\.py', expected a \.py file"):
+        script_of("metrics/f1.py", None)
 
 
 def test_without_permission_nothing_runs(tmp_path: Path, single_label: Make) -> None:

@@ -129,7 +129,9 @@ def _parse(parser: OverridesParser, text: str, folders: ConfFolders) -> Override
     except (HydraException, ValueError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split("\n")[0].split()).partition(" expecting")[0]
         key, _, value = text.partition("=")
-        hint = f"text goes in quotes: {shlex.quote(f'{key}={quoted(value)}')}" if key.isascii() else ""
+        texts = re.fullmatch(r"\[([^\[\]{}'\"]+)\]", value)  # of a list each
+        written = f"[{','.join(map(quoted, re.split(' *, *', texts[1])))}]" if texts else quoted(value)
+        hint = f"text goes in quotes: {shlex.quote(f'{key}={written}')}" if key.isascii() else ""
         return Mistake(text, f"a form that Hydra cannot read ({reason})", expected, hint)
     return override if override.key_or_group else Mistake(text, "no key", expected)
 

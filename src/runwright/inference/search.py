@@ -135,11 +135,8 @@ def write_map(index: Index, output: Path, *, colour: str | None) -> None:
     }
     if colour is not None:
         ids, rows = (index.texts[name].to_pylist() for name in ("id", "row"))
-        texts = [
-            texts_of(json.loads(text), {colour: [colour]}, row=row, file=about["file"])
-            for row, text in zip(ids, rows, strict=True)
-        ]
-        values = [str(text[colour]) for text in texts]
+        records = zip(ids, map(json.loads, rows), strict=True)
+        values = [str(texts_of(record, {colour: [colour]}, row=row)[colour]) for row, record in records]
         names = [name for name, _ in Counter(values).most_common()]
         if len(names) > MAX_COLOURS:
             names = [*names[: MAX_COLOURS - 1], "others"]

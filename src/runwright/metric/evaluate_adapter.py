@@ -78,17 +78,17 @@ def script_of(path: str, revision: str | None) -> str:
     folder = Path(path).expanduser()
     script = folder / f"{folder.resolve().name}.py" if folder.is_dir() else folder
     is_script = script.suffix == ".py" and script.is_file()
-    if not is_script and (folder.exists() or not re.fullmatch(r"[\w-]+(/[\w-][\w.-]*)?", path)):
+    if not is_script and (folder.exists() or not re.fullmatch(r"(?!.*\.py$)[\w-]+(/[\w-][\w.-]*)?", path)):
         expected = (
             f"a .py file, a folder with a script of its name ({script} is not there), or a name on the hub"
         )
-        raise ConfigError(f"metric.path: given {path!r}, expected {expected}")
+        raise ConfigError(f"a module's path: given {path!r}, expected {expected}")
     if not is_script and not re.fullmatch(r"[0-9a-f]{40}", str(revision)):
         expected = f"the commit of {path} on the hub, 40 digits (a script of yours is path=./{path})"
-        raise ConfigError(f"metric.revision: given {revision}, expected {expected}")
+        raise ConfigError(f"a module's revision: given {revision}, expected {expected}")
     if not code_allowed():
         raise ConfigError(
-            f"metric.path: given {path!r}, which is code, expected --trust-remote-code: only if you trust it"
+            f"a module's path: {path!r} is code, expected --trust-remote-code: only if you trust it"
         )
     if is_script:
         return str(script.resolve())
