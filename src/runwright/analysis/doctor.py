@@ -16,7 +16,7 @@ import yaml
 
 from runwright.config.redaction import MASK, Redactor, redact
 from runwright.errors import TrackingError, listed
-from runwright.runs.folder import find_runs
+from runwright.runs.folder import whole_runs
 from runwright.runs.states import find_dead, is_busy, mark
 from runwright.store import json_text, written_whole
 from runwright.tracker.mlflow.store import Store, client_settings, locate, probe, require_tables
@@ -39,7 +39,7 @@ class Finding:
 def examine(output_dir: Path, *, fix: bool) -> Iterator[Finding]:
     """All checks in the order of the report; with `fix`, runs that died are marked KILLED or FAILED."""
     yield _check_torch()
-    runs = find_runs(output_dir)
+    runs = list(whole_runs(output_dir))  # which names those that cannot be read
     yield from _check_dead_runs(output_dir, len(runs), fix=fix)
     yield from _check_stores(output_dir, runs)
     tracked = {run: unsent_bytes(run) for run in runs if "run" in read_state(run)}
