@@ -68,8 +68,7 @@ def _check_torch() -> Finding:
 
 
 def _check_dead_runs(output_dir: Path, num_runs: int, *, fix: bool) -> Iterator[Finding]:
-    deaths = find_dead(output_dir)
-    if not deaths:
+    if not (deaths := find_dead(output_dir)):
         yield Finding("ok", "runs", f"{num_runs} in {output_dir}, none of them died without a record")
     for death in deaths:
         name = f"{death.folder.parent.name}/{death.folder.name}"
@@ -101,8 +100,7 @@ def check_store(store: Store) -> Finding:
     """Check that the store answers, is whole, of this MLflow's version, and not locked."""
     shown, file = redact(store.uri), store.file
     if file is None:
-        trouble = probe(store, timeout_seconds=TIMEOUT_SECONDS)
-        if not trouble:
+        if not (trouble := probe(store, timeout_seconds=TIMEOUT_SECONDS)):
             return Finding("ok", "store", f"{shown} answers")
         advice = "start the server; until then runs keep everything, and runwright sync --all sends it later"
         return Finding("problem", "store", f"{shown}: {trouble}", advice)

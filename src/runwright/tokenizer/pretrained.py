@@ -231,8 +231,7 @@ def convert(name: str) -> Path:
         except (OSError, ValueError) as error:
             reason = why_not_loaded(error)
             raise ConfigError(f"runwright convert: cannot load {name!r}: {reason}") from error
-    files = _pickled(source)
-    if not files:
+    if not (files := _pickled(source)):
         raise ConfigError(f"runwright convert: {name!r} has no pytorch_model.bin, or safetensors beside it")
     entry = _entry(files)
     with store.cached(entry, lambda folder: _convert_pickles(files, folder), max_bytes=MAX_CACHE_BYTES):
