@@ -58,8 +58,7 @@ def parameter_groups(
     head, learns at that rate. Each group has `name` (such as `head.no_decay`) and, through torch,
     `param_names`; none is empty.
     """
-    trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    if not trainable:
+    if not (trainable := [(name, p) for name, p in model.named_parameters() if p.requires_grad]):
         raise ConfigError("the model has no trainable parameter: model.freeze covers all of it")
     # The norms of torch, and those that architectures write themselves, such as T5LayerNorm.
     norms = [module for module in model.modules() if "norm" in type(module).__name__.lower()]

@@ -78,6 +78,17 @@ def test_an_empty_folder_is_well_and_stays_empty(tmp_path: Path, capsys: pytest.
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_damaged_run_is_named_and_not_counted(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = Path("outputs/demo/2026-01-01_00-00-00-abc")
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text("[]")
+    code, findings = report(capsys)
+    assert (code, next(f["text"] for f in findings if f["what"] == "runs")[:13]) == (0, "0 in outputs,")
+    assert caplog.messages == [f"left out, since run.json cannot be read: {folder}"]
+
+
 def test_a_run_that_died_is_a_problem_until_it_is_fixed(capsys: pytest.CaptureFixture[str]) -> None:
     process = subprocess.Popen([sys.executable, "-P", "-c", DYING], stdout=subprocess.PIPE, text=True)
     assert process.stdout

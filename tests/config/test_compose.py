@@ -354,9 +354,9 @@ def config_of(overrides: list[str], folder: Path, **files: str) -> Any:
     [
         ("optimizer.lr=${oc.env:LIKE_LR}", "1e-4", "${oc.decode:${oc.env:LIKE_LR}} reads its text"),
         ("trainer.deterministic=${oc.env:LIKE_LR}", "true", "${oc.decode:${oc.env:LIKE_LR}} reads its text"),
-        ("name=1e3", "", "put it in quotes, as it is written"),
-        ("name=true", "", "put it in quotes, as it is written: \"'true'\""),
-        ("task.text_column=1", "", "put it in quotes, as it is written: \"'1'\""),
+        ("name=1e3", "", "given 1e3, expected text; for text put it in quotes: 'name=\"1e3\"'"),
+        ("name=true", "", "put it in quotes: 'name=\"true\"'"),
+        ("++task.text_column=1", "", "put it in quotes: 'task.text_column=\"1\"'"),
     ],
 )
 def test_values_that_are_read_as_another_type_are_refused_with_the_way_to_write_them(

@@ -16,7 +16,7 @@ import yaml
 
 from runwright.config.redaction import MASK, Redactor, redact
 from runwright.errors import TrackingError, listed
-from runwright.runs.folder import find_runs
+from runwright.runs.folder import whole_runs
 from runwright.runs.states import find_dead, is_busy, mark
 from runwright.store import json_text, written_whole
 from runwright.tracker.mlflow.store import Store, client_settings, locate, probe, require_tables
@@ -39,7 +39,7 @@ class Finding:
 def examine(output_dir: Path, *, fix: bool) -> Iterator[Finding]:
     """All checks in the order of the report; with `fix`, runs that died are marked KILLED or FAILED."""
     yield _check_torch()
-    runs = find_runs(output_dir)
+    runs = list(whole_runs(output_dir))  # which names those that cannot be read
     yield from _check_dead_runs(output_dir, len(runs), fix=fix)
     yield from _check_stores(output_dir, runs)
     tracked = {run: unsent_bytes(run) for run in runs if "run" in read_state(run)}
@@ -68,8 +68,7 @@ def _check_torch() -> Finding:
 
 
 def _check_dead_runs(output_dir: Path, num_runs: int, *, fix: bool) -> Iterator[Finding]:
-    deaths = find_dead(output_dir)
-    if not deaths:
+    if not (deaths := find_dead(output_dir)):
         yield Finding("ok", "runs", f"{num_runs} in {output_dir}, none of them died without a record")
     for death in deaths:
         name = f"{death.folder.parent.name}/{death.folder.name}"
@@ -101,8 +100,7 @@ def check_store(store: Store) -> Finding:
     """Check that the store answers, is whole, of this MLflow's version, and not locked."""
     shown, file = redact(store.uri), store.file
     if file is None:
-        trouble = probe(store, timeout_seconds=TIMEOUT_SECONDS)
-        if not trouble:
+        if not (trouble := probe(store, timeout_seconds=TIMEOUT_SECONDS)):
             return Finding("ok", "store", f"{shown} answers")
         advice = "start the server; until then runs keep everything, and runwright sync --all sends it later"
         return Finding("problem", "store", f"{shown}: {trouble}", advice)

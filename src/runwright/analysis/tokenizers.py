@@ -42,8 +42,7 @@ def report_on(name: str, texts: Sequence[str], *, pair: str | None = None) -> di
 
 def compare(names: Sequence[str], texts: Iterable[str], shown: Sequence[str]) -> list[dict[str, Any]]:
     """Statistics of each tokenizer over the texts, and the tokens of those to be shown, for JSON."""
-    texts = list(texts)
-    if not texts:
+    if not (texts := list(texts)):
         raise ConfigError("runwright tokenizer compare: there is no text to compare on")
     reports = []
     for name, tokenizer in zip(names, map(_open, names), strict=True):

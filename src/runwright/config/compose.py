@@ -7,6 +7,7 @@ does. Nothing of Hydra's job folders or logging is touched.
 
 import os
 import re
+import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from runwright.config.folders import GLOBAL_GROUPS, find_conf_folders
 from runwright.config.hydra_settings import check_hydra
 from runwright.config.loading import hydra_leaves, load_what_works
 from runwright.config.options import leaves_of
-from runwright.config.overrides import apply_value, flat_keys, parse_overrides
+from runwright.config.overrides import apply_value, flat_keys, parse_overrides, quoted
 from runwright.config.redaction import check_secrets
 from runwright.config.rules.checks import as_dict, mode_of
 from runwright.config.targets import GROUPS, check
@@ -171,12 +172,16 @@ def all_mistakes(composed: Composed) -> list[Mistake]:
         of_schema, written = check(composed.config), leaves_of(composed.unresolved)
         reported = {mistake.key for mistake in mistakes}
         wrong = reported | {mistake.key for mistake in of_schema}
+        typed = {text.lstrip("+").partition("=")[0]: text.partition("=")[2] for text in composed.overrides}
         for mistake in of_schema:
             value = written.get(mistake.key)
             if isinstance(value, str) and re.fullmatch(ENVIRONMENT, value):
                 is_apt = mistake.hint and "quotes" not in mistake.hint
                 hint = mistake.hint if is_apt else f"${{oc.decode:{value}}} reads its text as a value"
                 mistake = replace(mistake, given=f"{mistake.given} from {value}", hint=hint)
+            if "quotes, as" in mistake.hint and (text := typed.get(mistake.key)):  # 1e3 is 1000.0 by now
+                hint = f"for text put it in quotes: {shlex.quote(f'{mistake.key}={quoted(text)}')}"
+                mistake = replace(mistake, given=text, hint=hint)
             if mistake.key not in reported and _referenced_key(value) not in wrong:
                 mistakes.append(mistake)
     return mistakes

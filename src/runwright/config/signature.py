@@ -81,8 +81,7 @@ def find_file(module: str) -> Path | None:
 @lru_cache(maxsize=256)
 def read_source(module: str) -> Source | None:
     """The parsed source of a module; None where there is no Python source. Raises SyntaxError."""
-    file = find_file(module)
-    if file is None:
+    if (file := find_file(module)) is None:
         return None
     tree = ast.parse(file.read_bytes(), filename=str(file))
     body = list(tree.body)

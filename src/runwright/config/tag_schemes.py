@@ -117,8 +117,7 @@ def find_spans(tags: Sequence[str], *, scheme: Scheme) -> list[TagSpan]:
     spans: list[TagSpan] = []
     is_open = False
     for position, text in enumerate(tags):
-        tag = read_tag(text, scheme)
-        if tag is None:
+        if (tag := read_tag(text, scheme)) is None:
             is_open = False
             continue
         if is_open and tag.letter in "IE" and spans[-1].type == tag.type:

@@ -7,6 +7,7 @@ takes the options of a node from there too (`signature.py`) and reports all mist
 """
 
 import inspect
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -103,12 +104,22 @@ def check_target(target: Any, *, key: str, group: str) -> Signature | Mistake:
         return Mistake(key, shown(target), expected)
     if source is None:
         expected = f"a module that exists: {module!r} does not"
-        return Mistake(key, shown(target), expected)
+        return Mistake(key, shown(target), expected, _defined_elsewhere(target, room))
     if signature is None or name.startswith("_"):
         public = [public for public in source.definitions if not public.startswith("_")]
         expected = f"a class or function defined in {module}: {listed(public)}".removesuffix(": ")
-        return Mistake(key, shown(target), expected, did_you_mean(name, public))
+        hint = did_you_mean(name, public) or _defined_elsewhere(target, room)
+        return Mistake(key, shown(target), expected, hint)
     return signature
+
+
+def _defined_elsewhere(target: str, room: str) -> str:
+    """A question with the full name that a class or function of this room has in another module."""
+    root, name = Path(__file__).parents[2], target.rpartition(".")[2]
+    definition = re.compile(rf"^(class|def) (?!_){name}\b", re.MULTILINE)
+    files = (root / room.replace(".", "/")).rglob("*.py")
+    files = [file.relative_to(root) for file in files if definition.search(file.read_text(encoding="utf-8"))]
+    return did_you_mean(target, [".".join([*file.with_suffix("").parts, name]) for file in files])
 
 
 def objects_for(

@@ -236,8 +236,7 @@ def predict_chunk(run: FinishedRun, records: Sequence[Mapping[str, Any]], *, fir
     `first` is the number of the first one among all: chance is drawn for each by its number.
     """
     columns = record_columns(run.task, records, first=first)
-    examples = run.task.encode_records(columns)
-    if not examples:
+    if not (examples := run.task.encode_records(columns)):
         return run.task.assemble_records(None, columns)
     prepared = PreparedExamples([record_batch(examples)], cache_note="in memory")
     options: Any = {"max_tokens": run.options.evaluate_tokens, "ranks": run.ranks, "speed": run.speed}

@@ -201,8 +201,7 @@ def texts_of(
     """A record's texts by the names that the task has for them; raises DataError where one is missing."""
     texts = {}
     for name, choices in columns.items():
-        present = [column for column in choices if column in record]
-        if not present:
+        if not (present := [column for column in choices if column in record]):
             others = "".join(f", nor {other!r}" for other in choices[:-1])
             hint = "" if file is None else " (--text-column NAME says which one holds the text)"
             problem = f"no such column{others}; this record has {', '.join(map(str, record))}{hint}"

@@ -183,8 +183,7 @@ def set_initial_bias(model: nn.Module, head: Head, *, new: Container[str] | None
 
     shape, encoder = (len(head.initial_bias),), f"{getattr(model, 'base_model_prefix', '')}."
     biases = [(n, p) for n, p in model.named_parameters() if n.endswith("bias") and p.shape == shape]
-    biases = [(n, p) for n, p in biases if not n.startswith(encoder)]
-    if not biases:
+    if not (biases := [(n, p) for n, p in biases if not n.startswith(encoder)]):
         problem = f"given true, but the output layer of {type(model).__name__} has no bias"
         raise ConfigError(f"task.bias_from_labels: {problem}")
     name, bias = biases[-1]  # the layer nearest to the output

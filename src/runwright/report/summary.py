@@ -206,7 +206,6 @@ def shown_path(path: Path) -> str:
 
 
 def _relative_store(address: str) -> str:
-    file = to_path(address) if address.startswith("sqlite") else None
-    if file is None:
+    if (file := to_path(address) if address.startswith("sqlite") else None) is None:
         return address
     return to_address(Path(shown_path(file)), "sqlite", query=address.partition("?")[2])

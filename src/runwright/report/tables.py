@@ -99,8 +99,7 @@ class RecordWriter:
 def write_records(path: Path, records: Iterable[Mapping[str, Any]]) -> Path:
     """Write CSV for spreadsheets, with the columns of all records, or JSON lines, by the file's suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    is_csv = path.suffix == ".csv"
-    if is_csv:
+    if is_csv := path.suffix == ".csv":
         records = [{guarded(key): guarded(cell) for key, cell in _flat(each).items()} for each in records]
     with path.open("w", encoding="utf-8", newline="") as stream:
         columns = csv_columns(records) if is_csv else ()

@@ -102,8 +102,7 @@ def check_data(
 def data_changes(folder: Path, config: Mapping[str, Any], data: LoadedData, task: Any) -> list[str]:
     """Changes of the rows of each split and of what the task learned, then the files that changed."""
     record = read_json(folder / DATA_FILE)
-    before = record.get("fingerprints")
-    if before is None:
+    if (before := record.get("fingerprints")) is None:
         return []
     now = rows_of(data, splits=other_splits(data, before))
     changes = [f"{split}: {text}" for split, text in row_changes(recorded_rows(folder), now).items()]

@@ -57,8 +57,7 @@ def write_report(folder: Path, *, is_sweep: bool) -> Path:
     """Write the page of a run or a sweep into its folder."""
     target = folder / REPORT_NAME
     if is_sweep:
-        jobs = read_jobs(folder)
-        if not jobs:
+        if not (jobs := read_jobs(folder)):
             raise ConfigError(
                 f"{folder}: given a sweep none of whose jobs has ended, expected {OUTCOME_FILE} files"
             )

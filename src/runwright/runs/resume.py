@@ -150,8 +150,7 @@ def resuming(folder: Path, config: Mapping[str, Any] | None) -> Iterator[None]:
     record = (folder / folders.RUN_FILE).read_bytes()
     files = [file for name in (folders.CONFIG_FILE, RESUMES_FILE) if (file := folder / name).is_file()]
     before = {file: file.read_text(encoding="utf-8") for file in files}
-    changed = differences(folders.read_config(folder / folders.CONFIG_FILE), config)
-    if changed:
+    if changed := differences(folders.read_config(folder / folders.CONFIG_FILE), config):
         folders.write_config(folder, config)
     record_resume(folder, changed)
     try:

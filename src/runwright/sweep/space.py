@@ -192,8 +192,7 @@ def _axis(override: Override, keys: tuple[str, ...]) -> Axis:
         return Axis(keys=keys, distribution=CategoricalDistribution(texts))
     steps: dict[str, Any] = {}
     if isinstance(value, RangeSweep):
-        numbers = sorted(value.range())
-        if not numbers:
+        if not (numbers := sorted(value.range())):
             raise ConfigError(f"{name}: given a range without values, expected range(first, end)")
         low, high, steps = numbers[0], numbers[-1], {"step": abs(value.step)}
     else:

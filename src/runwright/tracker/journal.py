@@ -98,8 +98,7 @@ class Journal:
             new: dict[str, Any] = {}
             conflicts: dict[str, list[Any]] = {}
             for name, value in values.items():
-                first = self._curves[name].add(step, value)
-                if first is None:
+                if (first := self._curves[name].add(step, value)) is None:
                     new[name] = _safe(value)
                 elif _safe(first) != _safe(value) and not name.startswith(UNREPEATABLE):
                     conflicts[name] = [_safe(first), _safe(value)]
@@ -259,8 +258,7 @@ def _cut_torn_line(path: Path) -> int:
     """Remove an incomplete last line; the length of the file then."""
     with path.open("r+b") as file:
         length = sum(len(line) for line in file if line.endswith(b"\n"))
-        torn = file.seek(0, os.SEEK_END) - length
-        if torn:
+        if torn := file.seek(0, os.SEEK_END) - length:
             logger.warning("the journal ended in a torn line of %d bytes; it was cut", torn)
             file.truncate(length)
     return length

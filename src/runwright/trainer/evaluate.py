@@ -69,8 +69,7 @@ def predict(
         if on_progress:
             on_progress(done, share)
     model.train(was_training)
-    code = int(max(ranks.per_rank(stop.code if stop else 0)))
-    if code:
+    if code := int(max(ranks.per_rank(stop.code if stop else 0))):
         raise EvaluationStopped(code)
     if ranks.num_ranks > 1:
         gathered = ranks.gather(pack(join(parts)) if parts else b"")

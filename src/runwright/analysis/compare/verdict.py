@@ -40,8 +40,7 @@ class Verdict:
     @property
     def words(self) -> str:
         """The answer in a sentence."""
-        main = self.main
-        if main is None:
+        if (main := self.main) is None:
             return "Whether B is better than A cannot be tested."
         interval = main.interval
         amount, low, high = map(terminal.number_text, (abs(interval.value), interval.low, interval.high))

@@ -111,8 +111,7 @@ def focal_suits_the_problem(loss: Any, problem: Any) -> Mistakes:
 
 def tags_are_of_the_scheme(names: Any, scheme: Any) -> Mistakes:
     tags = [str(name) for name in as_list(names)]
-    wrong = misfits(tags, scheme) if scheme in list(LETTERS) else []
-    if wrong:
+    if wrong := misfits(tags, scheme) if scheme in list(LETTERS) else []:
         problem = scheme_problem(wrong[0], tags, scheme)
         yield Mistake("task.tag_names", listed(wrong), f"tags of task.scheme={scheme}", problem)
 
@@ -205,6 +204,14 @@ def config_follows_from_others(config: Any) -> Mistakes:
             source = "the task" if name in FROM_TASK else "the tokenizer"
             expected = f"no such key: this follows from {source}; leave it out"
             yield Mistake(f"model.config.{name}", shown(value), expected)
+
+
+def heads_divide_the_width(config: Any, architecture: Any) -> Mistakes:
+    sizes = {} if "t5" in str(architecture) else as_dict(config)  # whose heads have a size of their own
+    for heads, width in {"num_attention_heads": "hidden_size", "n_head": "n_embd"}.items():
+        number, size = sizes.get(heads, 0), sizes.get(width, 0)
+        if "head_dim" not in sizes and is_number(number) and is_number(size) and number > 0 and size % number:
+            yield Mistake(f"model.config.{heads}", shown(number), f"a divisor of {width}={size}")
 
 
 # --- data sets --------------------------------------------------------------------------------------------

@@ -225,6 +225,7 @@ TRAINING = (
         checks.decoder_writes_its_own, "model.name", "model.decoder", "task.target_tokenizer", "model.shared"
     ),
     rule(checks.config_follows_from_others, "model.config"),
+    rule(checks.heads_divide_the_width, "model.config", "model.architecture?"),
     at_most("task.max_length", "model.config.max_position_embeddings"),
     at_most("task.max_length", "model.config.n_positions"),
 )

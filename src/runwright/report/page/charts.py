@@ -70,8 +70,7 @@ def metric_charts(curves: Mapping[str, Curve], *, best_step: int | None) -> list
 
 def charts_of_runs(runs: Sequence[tuple[str, Mapping[str, Curve]]], about: str) -> Iterator[Chart]:
     """Training losses of named runs, then each metric of the validation split evaluated repeatedly."""
-    losses = [(name, curves["train/loss"]) for name, curves in runs if "train/loss" in curves]
-    if losses:
+    if losses := [(name, curves["train/loss"]) for name, curves in runs if "train/loss" in curves]:
         series = [line(name, *curve, raw=True) for name, curve in losses]
         yield curves_chart("Training loss", about, series, smooth=True, whole=True)
     metrics = dict.fromkeys(

@@ -86,8 +86,7 @@ def make_version(
     from mlflow.exceptions import MlflowException
 
     key = f"{run_id}/{record['t']}"
-    model = _find_model(client, key, experiment_id)
-    if model is None:
+    if (model := _find_model(client, key, experiment_id)) is None:
         raise TrackingError(
             "the store has no logged model of this run: it is too old, or the model was deleted"
         )

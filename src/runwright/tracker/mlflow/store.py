@@ -91,8 +91,7 @@ def locate(uri: str | None, *, artifacts: str | None, output_dir: Path) -> Store
         )
     folder = output_dir.resolve() if scheme in DATABASES else None
     if scheme == "sqlite":
-        file = to_path(uri)
-        if file is None:
+        if (file := to_path(uri)) is None:
             raise TrackingError(
                 f"tracker.uri {redact(uri)!r} names no file: give sqlite:///PATH.db, seen from here, or "
                 f"sqlite:////PATH.db, seen from the root (%3F for a ? in it, %25 for a %), or leave it null"
