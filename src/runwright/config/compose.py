@@ -122,10 +122,11 @@ def compose(
     composed = put_on_top(loaded.config, parsed.values)
     leaves: dict[str, Any] = {}
     if (hydra := loaded.hydra) is not None:
-        mistakes += check_hydra(hydra_leaves(hydra), shipped=folders.shipped)
+        leaves = hydra_leaves(hydra)
+        mistakes += check_hydra(leaves, shipped=folders.shipped)
         options = [override for override in parsed.hydra if "/" not in override.key_or_group]
         mistakes += [mistake for override in options for mistake in apply_value(override, hydra)]
-        leaves = hydra_leaves(hydra)
+        leaves = hydra_leaves(hydra) if options else leaves
     mistakes += composed.mistakes
     return replace(
         composed,

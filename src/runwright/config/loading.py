@@ -5,7 +5,6 @@ Files and overrides that change a setting of Hydra (a launcher, a sweeper) take 
 plugins.
 """
 
-import copy
 import pickle
 import re
 import warnings
@@ -220,7 +219,8 @@ class Loader(ConfigLoaderImpl):
         ]
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        job = copy.deepcopy(master_config)
+        job = OmegaConf.masked_copy(master_config, HYDRA)  # the rest is in no job's way, and copied often
+        job.hydra.sweep.dir = str(master_config.hydra.sweep.dir)  # which may refer to the rest
         job.hydra.overrides.task = list(sweep_overrides)
         return job
 

@@ -36,7 +36,7 @@ def parse_overrides(
     overrides: Sequence[str], folders: ConfFolders, *, multirun: bool = False
 ) -> tuple[Parsed, list[Mistake]]:
     """The valid overrides by their kind, and the mistakes in the others."""
-    parser, groups, parsed = OverridesParser.create(), set(folders.groups()), Parsed()
+    parser, groups, parsed = OverridesParser.create(), folders.groups(), Parsed()
     mistakes: list[Mistake] = []
     seen: dict[str, str] = {}
     for text in overrides:
@@ -64,7 +64,7 @@ def parse_overrides(
             if (before := seen.setdefault(key, text)) != text:
                 expected = "one choice" + (f"; for several: {key}=[a,b]" if name == "metric" else "")
                 mistakes.append(Mistake(text, f"a second choice after {before!r}", expected))
-            wrong = _check_choice(override, folders)
+            wrong = _check_choice(override, folders, groups)
             mistakes += wrong
             parsed.choices.extend([] if wrong else [override])
         else:
@@ -72,8 +72,8 @@ def parse_overrides(
     return parsed, mistakes
 
 
-def _check_choice(override: Override, folders: ConfFolders) -> list[Mistake]:
-    text, group, groups = str(override.input_line), override.key_or_group, folders.groups()
+def _check_choice(override: Override, folders: ConfFolders, groups: Sequence[str]) -> list[Mistake]:
+    text, group = str(override.input_line), override.key_or_group
     if override.is_force_add():
         return [Mistake(text, "'++' before a group", f"{group}=<option> or +{group}=<option>")]
     if group not in groups:
@@ -141,7 +141,10 @@ def _check_key(override: Override, config: DictConfig) -> Mistake | None:
     key, text = override.key_or_group, str(override.input_line)
     if override.is_add() or override.is_force_add():
         return None  # the schema knows whether it may be there
-    keys, parts = {"", *flat_keys(config)}, key.split(".")
+    parts, node = key.split("."), config
+    for part in parts:  # mostly it is there, and to list all keys takes 1 ms
+        node = node._get_node(part, validate_access=False) if isinstance(node, DictConfig) and node else None
+    keys = {"", *flat_keys(config)} if node is None else {key}
     depth = max(depth for depth in range(len(parts) + 1) if ".".join(parts[:depth]) in keys)
     if depth == len(parts):
         return None

@@ -55,7 +55,7 @@ class Signature:
     returns: dict[str, str]  # return annotations by name: of a function, or of a class's methods
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Source:
     """The names at the top of one parsed module."""
 
@@ -103,9 +103,12 @@ def read_source(module: str) -> Source | None:
 def read_signature(module: str, name: str) -> Signature | None:
     """The signature of a top-level class or function; None where the module does not define it itself."""
     source = read_source(module)
-    definition = source.definitions.get(name) if source else None
-    if source is None or definition is None:
-        return None
+    return _signature_of(source, name) if source and name in source.definitions else None
+
+
+@lru_cache(maxsize=1024)
+def _signature_of(source: Source, name: str) -> Signature:
+    definition = source.definitions[name]
     if isinstance(definition, ast.FunctionDef):
         statements: list[ast.stmt] = [definition]
         parameters, options = definition.args, _keywords(source, definition.args)
@@ -121,7 +124,7 @@ def read_signature(module: str, name: str) -> Signature | None:
         with suppress(ValueError):  # no literal
             literals[attribute] = ast.literal_eval(value)
     return Signature(
-        target=f"{module}.{name}",
+        target=f"{source.name}.{name}",
         objects=tuple(argument.arg for argument in positional),
         num_required_objects=max(0, len(positional) - len(parameters.defaults)),
         options=options,

@@ -19,6 +19,7 @@ from runwright.errors import listed
 from runwright.store import written_whole
 
 pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
+_VALUES = json.JSONEncoder(ensure_ascii=False, default=str)  # json.dumps makes one for each call
 
 
 def column_chunks(rows: Dataset, column: str) -> Iterator[tuple[int, pa.Array]]:
@@ -53,8 +54,8 @@ def row_keys(rows: Dataset, columns: Sequence[str], *, size: int = 16) -> Iterat
 
 def key_of(values: Sequence[Any], *, size: int = 16) -> bytes:
     """A hash of `size` bytes of some values."""
-    text = json.dumps(values, ensure_ascii=False, default=str)
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).digest()
+    content = _VALUES.encode(values).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(content, digest_size=size).digest()
 
 
 def content_fingerprint(rows: Dataset) -> str:

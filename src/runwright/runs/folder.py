@@ -17,11 +17,13 @@ from contextlib import suppress
 from copy import deepcopy
 from dataclasses import asdict
 from functools import lru_cache
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
+from omegaconf._utils import get_yaml_loader
+from omegaconf.errors import OmegaConfBaseException
 
 from runwright.config.options import with_values
 from runwright.config.permissions import granted
@@ -104,18 +106,13 @@ def read_config(file: Path) -> dict[str, Any]:
 
     References to environment variables stay as they are: `secrets.reveal` puts their values in.
     """
-    import yaml
-    from omegaconf.errors import OmegaConfBaseException
-
     try:
         config = deepcopy(_from_yaml(file.read_text(encoding="utf-8")))
         if "${" in str(config):
             config = OmegaConf.to_container(OmegaConf.create(keep_references(config)), resolve=True)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(
-            f"{file}: given a file that cannot be read ({reason}), expected a config.yaml"
-        ) from error
+        problem = f"given a file that cannot be read ({' '.join(str(error).split())})"
+        raise ConfigError(f"{file}: {problem}, expected a config.yaml") from error
     if not isinstance(config, dict):
         raise ConfigError(f"{file}: given a {type(config).__name__}, expected a mapping of names to values")
     return {str(key): value for key, value in config.items()}
@@ -123,7 +120,7 @@ def read_config(file: Path) -> dict[str, Any]:
 
 @lru_cache(maxsize=4)  # a run reads its own five times, 30 ms each
 def _from_yaml(text: str) -> Any:
-    return OmegaConf.to_container(OmegaConf.load(StringIO(text)), resolve=False)
+    return yaml.load(text, Loader=get_yaml_loader())  # noqa: S506 - a safe one, OmegaConf's own
 
 
 class DamagedRunError(ConfigError, ValueError):

@@ -23,6 +23,7 @@ from typing import Any
 
 import psutil
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.core.utils import run_job, setup_globals
 from omegaconf import DictConfig, open_dict
@@ -217,26 +218,18 @@ class Driver:
 
 
 def run_one(
-    hydra: tuple[Any, Any, Callable[[DictConfig], Any]],
-    overrides: Sequence[str],
-    number: int,
-    singletons: Any,
+    hydra: tuple[Any, Any, Callable[[DictConfig], Any]], overrides: Sequence[str], number: int, state: Any
 ) -> Any:
     """One job as Hydra's launchers run it; returns or raises what the application does."""
     context, config, function = hydra
     setup_globals()
-    Singleton.set_state(singletons)
+    state["instances"][Plugins] = Plugins.instance()  # which the server may have looked for
+    Singleton.set_state(state)
     job = context.config_loader.load_sweep_config(config, list(overrides))
     with open_dict(job):
         job.hydra.job.id, job.hydra.job.num = f"{job.hydra.job.name}_{number}", number
     HydraConfig.instance().set_config(job)
-    done = run_job(
-        hydra_context=context,
-        config=job,
-        task_function=function,
-        job_dir_key="hydra.sweep.dir",
-        job_subdir_key="hydra.sweep.subdir",
-    )
+    done = run_job(function, job, "hydra.sweep.dir", "hydra.sweep.subdir", hydra_context=context)
     return done.return_value
 
 

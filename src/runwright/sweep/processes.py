@@ -55,7 +55,7 @@ class Pool:
         """A slot for a new job; that of a device when the process, which has memory there, is gone."""
         busy = {job.slot for job in self.jobs.values()}
         busy |= {job.slot for job in self.leaving if "CUDA_VISIBLE_DEVICES" in self.slots[job.slot]}
-        if len(self.leaving) > len(self.slots):  # a store that hangs must not gather processes
+        if len(self.leaving) > 2 * len(self.slots):  # a store that hangs must not gather processes
             return None
         return next((slot for slot in range(len(self.slots)) if slot not in busy), None)
 

@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from runwright.config.redaction import Redactor, redact
+from runwright.config.redaction import Redactor
 from runwright.config.sources import resolve_source
 from runwright.errors import ConfigError
 from runwright.store import file_sha256, read_json, write_json
@@ -43,9 +43,9 @@ def collect(
     files in the folder `but`, its `not_compared` the files that could not be compared. `code` has the sha256
     of each source file in these folders.
     """
-    folder = folder or Path.cwd()
+    folder, redactor = folder or Path.cwd(), Redactor()
     masked = {
-        "command": shlex.join(map(redact, sys.argv)),  # before quotes tear secrets apart
+        "command": shlex.join(map(redactor.text, sys.argv)),  # before quotes tear secrets apart
         "folder": str(folder.resolve()),
         "git": _git(read_repository(folder, but=but)),
         "python": {"version": platform.python_version(), "executable": sys.executable},
@@ -55,7 +55,7 @@ def collect(
     }
     # Names of packages and files are no settings: `google-auth` keeps its version.
     plain = {"packages": installed_packages(), "code": hash_code(code or {})}
-    return Redactor().value(masked) | plain
+    return redactor.value(masked) | plain
 
 
 def tags(origin: dict[str, Any]) -> dict[str, str]:
