@@ -5,11 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 from datasets import Dataset
 
-from runwright.dataset.fingerprint import column_chunks, row_keys
+from runwright.dataset.fingerprint import column_chunks, row_hashes
 from runwright.dataset.readers.raw import ROW_ID, files_of, left_out_of, locate
 from runwright.dataset.readers.text_rows import other_dialect
 from runwright.errors import DataError, did_you_mean, plain
@@ -162,14 +163,14 @@ class SplitLook(NamedTuple):
 def look_at(splits: Splits, *, text_columns: Sequence[str]) -> dict[str, SplitLook]:
     """Count the rows of every split; equal rows are those whose texts are all equal."""
     heads = {name: rows.select(range(min(len(rows), MOST_ROWS))) for name, rows in splits.items()}
-    keys = {name: list(row_keys(rows, text_columns)) for name, rows in heads.items()}
-    trained = set(keys.get("train", []))
+    hashes = {name: row_hashes(rows, text_columns) for name, rows in heads.items()}
+    trained = hashes.get("train", np.empty(0, np.uint64))
     return {
         name: SplitLook(
             num_rows=len(rows),
             empty=sum(_num_blank(rows, column) for column in text_columns),
-            repeated=len(rows) - len(set(keys[name])),
-            in_train=0 if name == "train" else sum(key in trained for key in keys[name]),
+            repeated=len(rows) - len(np.unique(hashes[name])),
+            in_train=0 if name == "train" else int(np.isin(hashes[name], trained).sum()),
         )
         for name, rows in heads.items()
     }

@@ -36,6 +36,7 @@ BATCH_ROWS = 1000
 MAX_CACHE_BYTES = 20 * 2**30
 
 Encode = Callable[[dict[str, list[Any]]], list[Example]]
+Inputs = Callable[[], Dataset]
 
 
 class PreparedExamples:
@@ -119,16 +120,16 @@ def record_batch(examples: Sequence[Example], schema: pa.Schema | None = None) -
 
 
 def prepare_examples(
-    rows: Dataset, encode: Encode, *, key: Mapping[str, Any], folder: Path | None, num_processes: int = 1
+    inputs: Inputs, encode: Encode, *, key: Mapping[str, Any], folder: Path | None, num_processes: int = 1
 ) -> PreparedExamples:
-    """The examples that `encode` makes of `rows`, from the cache where the same key was prepared before.
+    """The examples that `encode` makes of `inputs`, from the cache where the same key was prepared before.
 
     `key` must hold, as JSON can, everything the examples depend on. `encode` gets 1,000 rows at a time as
     lists by column, in `num_processes` of its own. One process encodes, the others that want the same wait
     for it. Sets unused for longest are removed beyond MAX_CACHE_BYTES. Without a folder the examples stay in
     memory.
     """
-    encoded = _encoded(rows, encode, num_processes)
+    encoded = _encoded(inputs, encode, num_processes)
     if folder is None:
         return PreparedExamples(list(encoded), cache_note="prepared in memory, not kept")
     full_key, note = {**key, "format": _FORMAT}, "taken from the cache"
@@ -149,8 +150,9 @@ def prepare_examples(
         return PreparedExamples(batches, cache_note=note)
 
 
-def _encoded(rows: Dataset, encode: Encode, num_processes: int) -> Iterator[pa.RecordBatch]:
+def _encoded(inputs: Inputs, encode: Encode, num_processes: int) -> Iterator[pa.RecordBatch]:
     schema: pa.Schema | None = None
+    rows = inputs()
     tables: Any = rows.with_format(None).iter(batch_size=BATCH_ROWS)
     starts = range(0, len(rows), BATCH_ROWS)
     num_processes = min(num_processes, len(starts))

@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,30 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
-from datasets import Dataset
+from datasets import ClassLabel, Dataset, Value
 
-from runwright.dataset.readers.raw import ROW_ID
+from runwright import store
+from runwright.dataset.readers.raw import ROW_ID, readers_code
 from runwright.errors import listed
-from runwright.store import written_whole
 
 pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
+
+FEW_ROWS = 10_000  # what is made of fewer takes no longer than a file in the cache
+MAX_CACHE_BYTES = 2**30
+
+
+def kept_array(key: Sequence[Any], num_rows: int, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """What `compute` makes of so many rows, from the cache where it was made for the same key before."""
+    if num_rows < FEW_ROWS:
+        return compute()
+    entry = store.cache_root() / "arrays" / store.digest([readers_code(), *key])
+
+    def write(folder: Path) -> dict[str, Any]:
+        np.save(folder / "array.npy", compute(), allow_pickle=False)
+        return {}
+
+    with store.cached(entry, write, max_bytes=MAX_CACHE_BYTES):
+        return np.load(entry / "array.npy", mmap_mode="r", allow_pickle=False)
 
 
 def column_chunks(rows: Dataset, column: str) -> Iterator[tuple[int, pa.Array]]:
@@ -38,6 +55,18 @@ def column_numbers(rows: Dataset, column: str) -> np.ndarray:
     return np.concatenate(pieces).astype(np.int64) if pieces else np.empty(0, dtype=np.int64)
 
 
+def distinct_values(rows: Dataset, column: str) -> tuple[list[Any], np.ndarray]:
+    """The values of a column, each once, by their first rows, and of each row the number of its own, [N] int.
+
+    Of a column of lists the value of each row.
+    """
+    if not isinstance(rows.features[column], Value | ClassLabel):
+        return rows[column][:], np.arange(len(rows))
+    chunks = pa.chunked_array([values for _, values in column_chunks(rows, column)])
+    encoded: Any = chunks.dictionary_encode("encode").unify_dictionaries().combine_chunks()
+    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
+
+
 def row_numbers(rows: Dataset) -> np.ndarray:
     """The ids of rows, [N] int64; their positions where they have none."""
     return column_numbers(rows, ROW_ID) if ROW_ID in rows.column_names else np.arange(len(rows))
@@ -51,9 +80,21 @@ def row_keys(rows: Dataset, columns: Sequence[str], *, size: int = 16) -> Iterat
             yield key_of(values, size=size)
 
 
+def row_hashes(rows: Dataset, columns: Sequence[str]) -> np.ndarray:
+    """A hash of each row's values in these columns, [N] uint64."""
+
+    def compute() -> np.ndarray:
+        return np.fromiter(row_keys(rows, columns, size=8), dtype="S8").view("<u8")
+
+    return kept_array(["hashes", rows._fingerprint, *columns], len(rows), compute)
+
+
+_as_json = json.JSONEncoder(ensure_ascii=False, default=str).encode  # json.dumps makes one for each call
+
+
 def key_of(values: Sequence[Any], *, size: int = 16) -> bytes:
     """A hash of `size` bytes of some values."""
-    text = json.dumps(values, ensure_ascii=False, default=str)
+    text = _as_json(values)
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).digest()
 
 
@@ -62,10 +103,12 @@ def content_fingerprint(rows: Dataset) -> str:
 
     Column order and whether strings are `string` or `large_string` make no difference.
     """
-    whole = hashlib.blake2b(digest_size=16)
-    for column in sorted(rows.column_names):
-        whole.update(_column_digest(rows, column))
-    return whole.hexdigest()
+
+    def compute() -> np.ndarray:
+        digests = b"".join(_column_digest(rows, column) for column in sorted(rows.column_names))
+        return np.array(hashlib.blake2b(digests, digest_size=16).hexdigest())
+
+    return kept_array(["content", rows._fingerprint], len(rows), compute).item()
 
 
 def _column_digest(rows: Dataset, column: str) -> bytes:
@@ -115,7 +158,7 @@ def hash_rows(rows: Dataset) -> np.ndarray | None:
     columns = sorted(name for name in rows.column_names if name != ROW_ID)
     hashes = np.empty(len(rows), _ROW)
     hashes["row_id"] = row_numbers(rows)
-    hashes["hash"] = np.frombuffer(b"".join(row_keys(rows, columns, size=8)), dtype="<u8")
+    hashes["hash"] = row_hashes(rows, columns)
     return hashes
 
 
@@ -130,7 +173,7 @@ def write_row_hashes(
     for split, rows in splits.items():
         if (hashes := hash_rows(rows)) is not None:
             arrays[split] = hashes
-    with written_whole(folder / FILE_NAME) as unfinished, unfinished.open("wb") as stream:
+    with store.written_whole(folder / FILE_NAME) as unfinished, unfinished.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **arrays)  # pyright: ignore[reportArgumentType]
 
 

@@ -13,11 +13,12 @@ import numpy as np
 import pyarrow as pa
 from datasets import ClassLabel, Dataset, Value
 
+from runwright import store
 from runwright.dataset.checks import missing_column
 from runwright.dataset.cleaning import passes
 from runwright.dataset.cleaning.columns import as_text
 from runwright.dataset.cleaning.passes import contiguous, renamed, take
-from runwright.dataset.fingerprint import column_numbers, content_fingerprint, row_numbers
+from runwright.dataset.fingerprint import column_numbers, content_fingerprint, kept_array, row_numbers
 from runwright.dataset.readers.raw import ROW_ID, RawSplit, about_of, files_of, kept_rows, notes_of
 from runwright.dataset.readers.reading import BATCH_ROWS
 from runwright.dataset.readers.streams import RowStream
@@ -157,7 +158,6 @@ def _subsets(splits: Splits, subset: Mapping[str, int | None], seed: int) -> Spl
 
 
 _MAX_STRATA = 1000
-_BLOCK = 100_000  # rows whose keys are Python objects at a time
 
 
 def random_order(row_ids: np.ndarray, *, seed: int, purpose: str) -> np.ndarray:
@@ -166,13 +166,15 @@ def random_order(row_ids: np.ndarray, *, seed: int, purpose: str) -> np.ndarray:
     Adding or removing rows leaves the order of the others as it was.
     """
     prefix = f"{seed}:{purpose}:".encode()
-    keys = np.empty(len(row_ids), dtype=np.uint64)
-    for start in range(0, len(row_ids), _BLOCK):
-        ids = row_ids[start : start + _BLOCK].tolist()
-        digests = [hashlib.blake2b(prefix + str(row_id).encode(), digest_size=8).digest() for row_id in ids]
-        keys[start : start + len(ids)] = np.frombuffer(b"".join(digests), dtype=">u8")
-    # Equal 64-bit keys are ordered by row id, so that the order never depends on the sort.
-    return np.lexsort((row_ids, keys))
+
+    def compute() -> np.ndarray:
+        texts = (prefix + str(int(row_id)).encode() for row_id in row_ids)
+        digests = (hashlib.blake2b(text, digest_size=8).digest() for text in texts)
+        keys = np.fromiter(digests, dtype="S8").view(">u8")
+        # Equal 64-bit keys are ordered by row id, so that the order never depends on the sort.
+        return np.lexsort((row_ids, keys))
+
+    return kept_array(["order", seed, purpose, store.bytes_digest(row_ids)], len(row_ids), compute)
 
 
 def hold_out(

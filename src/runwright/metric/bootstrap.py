@@ -86,10 +86,10 @@ def resamples(num_examples: int, num_samples: int, generator: np.random.Generato
     if not num_examples:
         return
     for size in _block_sizes(num_samples, num_examples):
-        shape = size, num_examples
-        positions = generator.integers(num_examples, size=shape)
-        cells = positions + np.arange(shape[0])[:, None] * num_examples
-        yield np.bincount(cells.ravel(), minlength=math.prod(shape)).reshape(shape).astype(np.float64)
+        weights = np.empty((size, num_examples))
+        for row, positions in zip(weights, generator.integers(num_examples, size=weights.shape), strict=True):
+            row[:] = np.bincount(positions, minlength=num_examples)
+        yield weights
 
 
 def percentile_interval(value: float, blocks: Sequence[np.ndarray]) -> Interval:

@@ -6,11 +6,13 @@ from functools import partial
 from itertools import chain
 from typing import Any, Literal
 
+import numpy as np
 from datasets import ClassLabel, Dataset
 from torch import Tensor
 
 from runwright import types
 from runwright.dataset.checks import has_column
+from runwright.dataset.fingerprint import distinct_values
 from runwright.errors import DataError
 from runwright.task import labels
 from runwright.task.base import Task
@@ -68,7 +70,7 @@ class SequenceClassification(Task):
 
     def fit(self, splits: Splits) -> None:
         """Learn class names, group names, class weights and a bias; every label is checked."""
-        values = self._values(splits["train"], split="train") or []
+        values, _ = self._values(splits["train"], split="train") or ([], None)
         self.label_form = self._form_of(splits["train"], values)
         if self.problem != "regression":
             feature = splits["train"].features.get(self.label_column)
@@ -76,7 +78,8 @@ class SequenceClassification(Task):
             self.label_names = self.names_option or self._names_from(splits["train"], values)
         targets = {name: self.read_labels(rows, split=name) for name, rows in splits.items()}["train"] or []
         if self.group_column:
-            values = {str(value) for rows in splits.values() for value in rows[self.group_column]}
+            columns = (distinct_values(rows, self.group_column)[0] for rows in splits.values())
+            values = {str(value) for column in columns for value in column}
             self.group_names = tuple(sorted(values))
         options = {"names": self.label_names, "column": self.label_column, "problem": self.problem}
         self.class_weights = labels.learn_class_weights(self.weights_option, targets, **options)
@@ -108,21 +111,24 @@ class SequenceClassification(Task):
             initial_bias=self.initial_bias,
         )
 
-    def _values(self, rows: Dataset, *, split: str) -> list[Any] | None:
-        """The label of each row as it is in the data; of several columns a list."""
+    def _values(self, rows: Dataset, *, split: str) -> tuple[list[Any], np.ndarray] | None:
+        """Labels as in the data, of several columns lists; see `distinct_values`."""
         option = "task.label_column"
         if not all(has_column(rows, name, split=split, option=option) for name in self.label_columns):
             return None
         columns = [self._column(rows, name) for name in self.label_columns]
-        return columns[0] if len(columns) == 1 else list(map(list, zip(*columns, strict=True)))
+        if len(columns) == 1:
+            return columns[0]
+        whole = [[values[number] for number in numbers] for values, numbers in columns]
+        return list(map(list, zip(*whole, strict=True))), np.arange(len(rows))
 
-    def _column(self, rows: Dataset, name: str) -> list[Any]:
+    def _column(self, rows: Dataset, name: str) -> tuple[list[Any], np.ndarray]:
         """The values of a column, ids as the names that it carries: other splits may have another order."""
-        values, feature = rows[name][:], rows.features[name]
+        (values, numbers), feature = distinct_values(rows, name), rows.features[name]
         names = {} if self.names_option else dict(enumerate(labels.names_in(feature)))
         if not names or isinstance(feature, ClassLabel):
-            return [names.get(value, value) for value in values] if names else values
-        return [value and [names.get(label, label) for label in value] for value in values]
+            return [names.get(value, value) for value in values] if names else values, numbers
+        return [value and [names.get(label, label) for label in value] for value in values], numbers
 
     def _sets(self, values: Sequence[Any]) -> list[list[Any]]:
         return [labels.split_labels(value, self.label_separator) for value in values]
@@ -162,7 +168,7 @@ class SequenceClassification(Task):
                 notes.append(f"{same}; of CSV ++dataset.source.column_types.{name}=string keeps them apart")
         for split, rows in splits.items():
             values = self._values(rows, split=split) if split != "train" else None
-            if values is not None and self._is_hidden(values):
+            if values is not None and self._is_hidden(values[0]):
                 notes.append(f"no row of {split} has a label (-1 is none here): it gets no metrics")
         return notes
 
@@ -176,13 +182,14 @@ class SequenceClassification(Task):
 
     def read_labels(self, rows: Dataset, *, split: str) -> list[Any] | None:
         """Class ids, lists of them or floats; None where a split other than train has no labels."""
-        values = self._values(rows, split=split)
+        values, numbers = self._values(rows, split=split) or (None, np.empty(0))
         if values is None or (split != "train" and self._is_hidden(values)):
             return None  # hidden test labels, as GLUE publishes them
         encoder = labels.LabelEncoder(self.label_names, ordered=self.names_ordered)
         values = self._sets(values) if self.problem == "multi_label" else values
         targets: list[Any] = []
-        for row, value in enumerate(values):
+        firsts = np.flatnonzero(np.diff(np.maximum.accumulate(numbers), prepend=-1))
+        for row, value in zip(firsts.tolist(), values, strict=True):
             where: dict[str, Any] = {"split": split, "row": row, "column": self.label_column}
             if self.problem == "regression":
                 targets.append(labels.read_number(value, **where))
@@ -196,7 +203,7 @@ class SequenceClassification(Task):
                     problem = f"given {value}, a class twice; with 0 or 1 for each class all rows are as long"
                     raise DataError(problem, **where)
                 targets.append(sorted({*ids}))
-        return targets
+        return [targets[number] for number in numbers.tolist()]
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
         """One example for each row, with `labels` and `group` where the columns have them."""
