@@ -48,17 +48,16 @@ class PreparedExamples:
         self.names = tuple(batches[0].schema.names)  # of the values of each example
         self._starts = np.cumsum([0, *(len(batch) for batch in batches)])
         self._columns = [[_reader(batch.column(name)) for name in self.names] for batch in batches]
-        sides = [self._sizes(name) for name in ("input_ids", "target_ids") if name in self.names]
+        present = [name for name in ("input_ids", "target_ids") if name in self.names]
+        lists: Any = [[batch.column(name) for batch in batches] for name in present]
+        sides = [
+            np.concatenate([np.diff(column.offsets) for column in side], dtype=np.int64) for side in lists
+        ]
         self.lengths = np.sum(sides, axis=0)
         self.widths = np.stack(sides, axis=1) if len(sides) > 1 else self.lengths
         if "padded_length" in self.names:
             self.widths = self.column("padded_length")
         self.example_ids = self.column("example_id") if "example_id" in self.names else np.arange(len(self))
-
-    def _sizes(self, name: str) -> np.ndarray:
-        """The number of values in each list of a column, [N] int64."""
-        columns: list[Any] = [batch.column(name) for batch in self._batches]
-        return np.concatenate([np.diff(column.offsets.to_numpy()) for column in columns]).astype(np.int64)
 
     def column(self, name: str) -> np.ndarray:
         """One number for each example, [N], in the order of positions."""
@@ -152,8 +151,7 @@ def prepare_examples(
 
 def _encoded(inputs: Inputs, encode: Encode, num_processes: int) -> Iterator[pa.RecordBatch]:
     schema: pa.Schema | None = None
-    rows = inputs()
-    tables: Any = rows.with_format(None).iter(batch_size=BATCH_ROWS)
+    tables: Any = (rows := inputs()).with_format(None).iter(batch_size=BATCH_ROWS)
     starts = range(0, len(rows), BATCH_ROWS)
     num_processes = min(num_processes, len(starts))
     one = num_processes < 2 or "fork" not in multiprocessing.get_all_start_methods()

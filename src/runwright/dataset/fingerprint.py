@@ -4,8 +4,9 @@ import hashlib
 import json
 import logging
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +22,16 @@ from runwright.errors import listed
 pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
 
 FEW_ROWS = 10_000  # what is made of fewer takes no longer than a file in the cache
-MAX_CACHE_BYTES = 2**30
+MAX_BYTES = 2**30
 
 
 def kept_array(key: Sequence[Any], num_rows: int, compute: Callable[[], np.ndarray]) -> np.ndarray:
     """What `compute` makes of so many rows, from the cache where it was made for the same key before."""
     if num_rows < FEW_ROWS:
         return compute()
-    entry = store.cache_root() / "arrays" / store.digest([readers_code(), *key])
-
-    def write(folder: Path) -> dict[str, Any]:
-        np.save(folder / "array.npy", compute(), allow_pickle=False)
-        return {}
-
-    with store.cached(entry, write, max_bytes=MAX_CACHE_BYTES):
-        return np.load(entry / "array.npy", mmap_mode="r", allow_pickle=False)
+    name, entry = "array.npy", store.cache_root() / "arrays" / store.digest([readers_code(), *key])
+    with store.cached(entry, lambda folder: np.save(folder / name, compute()) or {}, max_bytes=MAX_BYTES):
+        return np.load(entry / name, mmap_mode="r")
 
 
 def column_chunks(rows: Dataset, column: str) -> Iterator[tuple[int, pa.Array]]:
@@ -44,22 +40,19 @@ def column_chunks(rows: Dataset, column: str) -> Iterator[tuple[int, pa.Array]]:
     start = 0
     for piece in table.iter(batch_size=10_000):
         values: Any = piece.column(column).combine_chunks()  # pyright: ignore[reportAttributeAccessIssue]
-        values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
         yield start, values
         start += len(values)
 
 
-def column_numbers(rows: Dataset, column: str) -> np.ndarray:
-    """A column of whole numbers without nulls, [N] int64, with no Python number for each."""
-    pieces = [values.to_numpy(zero_copy_only=False) for _, values in column_chunks(rows, column)]
-    return np.concatenate(pieces).astype(np.int64) if pieces else np.empty(0, dtype=np.int64)
+def row_numbers(rows: Dataset) -> np.ndarray:
+    """The ids of rows, [N] int64, with no Python number for each; their positions where they have none."""
+    if ROW_ID not in rows.column_names or not len(rows):
+        return np.arange(len(rows))
+    return np.concatenate([values.to_numpy() for _, values in column_chunks(rows, ROW_ID)])
 
 
 def distinct_values(rows: Dataset, column: str) -> tuple[list[Any], np.ndarray]:
-    """The values of a column, each once, by their first rows, and of each row the number of its own, [N] int.
-
-    Of a column of lists the value of each row.
-    """
+    """Values of a column, each once (lists: of each row), and for each row the number of its own, [N] int."""
     if not isinstance(rows.features[column], Value | ClassLabel):
         return rows[column][:], np.arange(len(rows))
     chunks = pa.chunked_array([values for _, values in column_chunks(rows, column)])
@@ -67,35 +60,19 @@ def distinct_values(rows: Dataset, column: str) -> tuple[list[Any], np.ndarray]:
     return encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
 
 
-def row_numbers(rows: Dataset) -> np.ndarray:
-    """The ids of rows, [N] int64; their positions where they have none."""
-    return column_numbers(rows, ROW_ID) if ROW_ID in rows.column_names else np.arange(len(rows))
-
-
-def row_keys(rows: Dataset, columns: Sequence[str], *, size: int = 16) -> Iterator[bytes]:
-    """A hash of `size` bytes of each row's values in these columns."""
-    batches: Any = rows.select_columns(list(columns)).iter(batch_size=1000)
-    for batch in batches:
-        for values in zip(*(batch[column] for column in columns), strict=True):
-            yield key_of(values, size=size)
-
-
 def row_hashes(rows: Dataset, columns: Sequence[str]) -> np.ndarray:
     """A hash of each row's values in these columns, [N] uint64."""
-
-    def compute() -> np.ndarray:
-        return np.fromiter(row_keys(rows, columns, size=8), dtype="S8").view("<u8")
-
-    return kept_array(["hashes", rows._fingerprint, *columns], len(rows), compute)
+    batches: Any = rows.select_columns(list(columns)).iter(batch_size=1000)
+    values = chain.from_iterable(zip(*map(batch.get, columns), strict=True) for batch in batches)
+    return kept_array(["hashes", rows._fingerprint, *columns], len(rows), lambda: hashes_of(values))
 
 
-_as_json = json.JSONEncoder(ensure_ascii=False, default=str).encode  # json.dumps makes one for each call
-
-
-def key_of(values: Sequence[Any], *, size: int = 16) -> bytes:
-    """A hash of `size` bytes of some values."""
-    text = _as_json(values)
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).digest()
+def hashes_of(values: Iterable[Any]) -> np.ndarray:
+    """64 bits for each value, [N] uint64; 0 for None."""
+    texts = ("" if value is None else json.dumps(value, ensure_ascii=False, default=str) for value in values)
+    contents = (text.encode("utf-8", "surrogatepass") for text in texts)
+    hashes = (hashlib.blake2b(text, digest_size=8).digest() if text else bytes(8) for text in contents)
+    return np.fromiter(hashes, dtype="S8").view("<u8")
 
 
 def content_fingerprint(rows: Dataset) -> str:
@@ -170,9 +147,7 @@ def write_row_hashes(
     `trained_before` [M] uint64 are those of rows that it was trained on and that are no longer in train.
     """
     arrays: dict[str, np.ndarray] = {} if trained_before is None else {_EARLIER: trained_before}
-    for split, rows in splits.items():
-        if (hashes := hash_rows(rows)) is not None:
-            arrays[split] = hashes
+    arrays |= {split: hashes for split, rows in splits.items() if (hashes := hash_rows(rows)) is not None}
     with store.written_whole(folder / FILE_NAME) as unfinished, unfinished.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **arrays)  # pyright: ignore[reportArgumentType]
 

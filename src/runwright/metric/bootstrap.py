@@ -86,10 +86,8 @@ def resamples(num_examples: int, num_samples: int, generator: np.random.Generato
     if not num_examples:
         return
     for size in _block_sizes(num_samples, num_examples):
-        weights = np.empty((size, num_examples))
-        for row, positions in zip(weights, generator.integers(num_examples, size=weights.shape), strict=True):
-            row[:] = np.bincount(positions, minlength=num_examples)
-        yield weights
+        draws = generator.integers(num_examples, size=(size, num_examples))
+        yield np.array([np.bincount(row, minlength=num_examples) for row in draws], dtype=np.float64)
 
 
 def percentile_interval(value: float, blocks: Sequence[np.ndarray]) -> Interval:

@@ -35,17 +35,10 @@ def evaluate_splits(
     run: Any, prepared: Any, model: torch.nn.Module, names: Sequence[str]
 ) -> dict[str, Evaluation]:
     """Predictions and metrics by split."""
-    return {
-        split: evaluate_split(
-            run,
-            split,
-            model=model,
-            task=prepared.task,
-            examples=prepared.examples[split],
-            rows=prepared.data.splits[split],
-        )
-        for split in names
-    }
+    shared: Any = {"model": model, "task": prepared.task}
+    rows = {split: prepared.data.splits[split] for split in names}
+    examples = {split: prepared.examples[split] for split in names}
+    return {s: evaluate_split(run, s, examples=examples[s], rows=rows[s], **shared) for s in names}
 
 
 def evaluate_split(
@@ -223,9 +216,8 @@ def write_samples(folder: Path, step: int, samples: Mapping[str, Sequence[Mappin
 
 def _records(predictions: Any, *, rows: Any, task: Any) -> Iterator[dict[str, Any]]:
     ordered = rows.select(positions_of(predictions.example_ids, rows), keep_in_memory=True)
-    batches = (zip(*columns.values(), strict=True) for columns in ordered.iter(BATCH_ROWS))
-    for index, values in enumerate(chain.from_iterable(batches)):
-        row = dict(zip(ordered.column_names, values, strict=True))
+    tables = ordered.with_format("arrow").iter(BATCH_ROWS)
+    for index, row in enumerate(chain.from_iterable(table.to_pylist() for table in tables)):
         record: dict[str, Any] = {"row_id": row["row_id"]}
         record |= {column: row[column] for column in task.columns_in(row)}
         record |= task.describe(predictions, index, row=row, all_scores=False)

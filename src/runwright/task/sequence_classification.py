@@ -73,13 +73,17 @@ class SequenceClassification(Task):
         values, _ = self._values(splits["train"], split="train") or ([], None)
         self.label_form = self._form_of(splits["train"], values)
         if self.problem != "regression":
-            feature = splits["train"].features.get(self.label_column)
-            self.names_ordered = bool(self.names_option or labels.names_in(feature))
-            self.label_names = self.names_option or self._names_from(splits["train"], values)
+            carried = labels.names_in(splits["train"].features.get(self.label_column))
+            self.names_ordered = bool(self.names_option or carried)
+            if carried and not self.names_option:
+                labels.check_label_names(carried, where=f"dataset column {self.label_column!r}")
+            names = chain.from_iterable(self._sets(values)) if self.problem == "multi_label" else values
+            where: Any = {"split": "train", "column": self.label_column}
+            names = self.names_option or carried or labels.names_from_values(names, **where)
+            self.label_names = tuple(map(labels.label_name, names))
         targets = {name: self.read_labels(rows, split=name) for name, rows in splits.items()}["train"] or []
-        if self.group_column:
-            columns = (distinct_values(rows, self.group_column)[0] for rows in splits.values())
-            values = {str(value) for column in columns for value in column}
+        if group := self.group_column:
+            values = {str(value) for rows in splits.values() for value in distinct_values(rows, group)[0]}
             self.group_names = tuple(sorted(values))
         options = {"names": self.label_names, "column": self.label_column, "problem": self.problem}
         self.class_weights = labels.learn_class_weights(self.weights_option, targets, **options)
@@ -152,12 +156,6 @@ class SequenceClassification(Task):
             raise DataError(problem, split="train", column=self.label_column)
         return "vector" if width or len(self.label_columns) > 1 else ""
 
-    def _names_from(self, train: Dataset, values: Sequence[Any]) -> tuple[str, ...]:
-        if names := labels.names_in(train.features.get(self.label_column)):
-            return labels.check_label_names(names, where=f"dataset column {self.label_column!r}")
-        names = chain.from_iterable(self._sets(values)) if self.problem == "multi_label" else values
-        return labels.names_from_values(names, split="train", column=self.label_column)
-
     def label_notes(self, splits: Splits) -> list[str]:
         notes = labels.doubtful_names(self.label_names, self.problem)
         classes = () if self.problem == "regression" or self.label_form == "vector" else self.label_columns
@@ -182,7 +180,7 @@ class SequenceClassification(Task):
 
     def read_labels(self, rows: Dataset, *, split: str) -> list[Any] | None:
         """Class ids, lists of them or floats; None where a split other than train has no labels."""
-        values, numbers = self._values(rows, split=split) or (None, np.empty(0))
+        values, numbers = self._values(rows, split=split) or (None, np.empty(0, int))
         if values is None or (split != "train" and self._is_hidden(values)):
             return None  # hidden test labels, as GLUE publishes them
         encoder = labels.LabelEncoder(self.label_names, ordered=self.names_ordered)

@@ -9,7 +9,7 @@ import regex
 import torch
 from datasets import Dataset
 
-from runwright.dataset.fingerprint import column_numbers
+from runwright.dataset.fingerprint import row_numbers
 from runwright.errors import DataError, shown
 from runwright.types import Batch, Example, Splits
 
@@ -232,7 +232,7 @@ def sums_by_row(values: torch.Tensor, mask: torch.Tensor) -> tuple[np.ndarray, n
 
 def positions_of(row_ids: np.ndarray, rows: Any) -> np.ndarray:
     """Positions in `rows`, a Dataset or lists by name, of the rows with these ids, [N] int64."""
-    ids = column_numbers(rows, "row_id") if isinstance(rows, Dataset) else np.array(rows["row_id"])
+    ids = row_numbers(rows) if isinstance(rows, Dataset) else np.array(rows["row_id"])
     order = np.argsort(ids, kind="stable")
     return order[np.searchsorted(ids, row_ids, sorter=order)]
 

@@ -33,7 +33,6 @@ from runwright.types import Batch, Example, Examples, Task
 logger = logging.getLogger(__name__)
 
 LEDGER_START = "0" * 32
-_ROWS = 10_000  # whose lengths are Python's numbers at a time
 Item = TypeVar("Item")
 
 
@@ -99,20 +98,19 @@ def cut_batch(lengths: Sequence[int] | np.ndarray, cut: Cut) -> list[np.ndarray]
     table = np.asarray(lengths, dtype=np.int64)
     table = table if table.ndim == 2 else table[:, None]
     order = np.argsort(-table.sum(axis=1), kind="stable")
-    size = cut.microbatch_size or len(order)
-    tokens = cut.microbatch_tokens or math.inf
+    size, tokens = cut.microbatch_size or len(order), cut.microbatch_tokens or math.inf
     starts: list[int] = []
     total, widest = 0, [0]  # tokens of the last microbatch, and its longest sequence of each kind
-    parts = (table[order[start : start + _ROWS]].tolist() for start in range(0, len(order), _ROWS))
+    # Python's numbers of some rows at a time.
+    parts = (table[rows].tolist() for rows in np.array_split(order, 1 + len(order) // 10_000))
     for index, sides in enumerate(chain.from_iterable(parts)):
         count = index - starts[-1] + 1 if starts else 1
         wider = list(map(max, widest, sides))
         total = count * sum(wider) if cut.padded else total + sum(sides)
-        if 1 < count <= size and total <= tokens:
-            widest = wider
-        else:
+        if count == 1 or count > size or total > tokens:
             starts.append(index)
-            total, widest = sum(sides), sides
+            total, wider = sum(sides), sides
+        widest = wider
     return np.split(order, starts[1:]) if starts else []
 
 
