@@ -69,7 +69,7 @@ def _ours(model: Any, prompts: list[list[int]], strategy: Any) -> list[list[int]
     tokenizer = SimpleNamespace(pad_token_id=0, eos_token_id=1)
     texts: list[list[int]] = [[]] * len(prompts)
     widths = np.array([len(prompt) + strategy.max_new_tokens for prompt in prompts])
-    for places in cut_batch(widths, Cut(microbatch_tokens=BATCH_TOKENS)):
+    for places in map(np.ndarray.tolist, cut_batch(widths, Cut(microbatch_tokens=BATCH_TOKENS))):
         ids = [torch.tensor(prompts[place]) for place in places]
         batch = pad_sequence(ids, batch_first=True)
         mask = pad_sequence([torch.ones_like(row) for row in ids], batch_first=True)

@@ -243,7 +243,7 @@ def encode_rows(
         logger.info("data: %s: %s", split, note)
     with naming_rows({split: rows}):
         return prepare_examples(
-            task.inputs_of(rows, split=split),
+            partial(task.inputs_of, rows, split=split),
             encode,
             key={
                 **key,

@@ -82,10 +82,10 @@ def join(batches: Sequence[P]) -> P:
         values, lengths = ([getattr(column, name) for column in columns] for name in ("values", "lengths"))
         return Ragged(np.concatenate(values), np.concatenate(lengths))
 
-    names = columns_of(batches[0])
-    columns = {name: concatenated([getattr(batch, name) for batch in batches]) for name in names}
-    whole = replace(batches[0], **columns)
-    return select(whole, np.argsort(whole.example_ids, kind="stable"))
+    columns = {name: [getattr(batch, name) for batch in batches] for name in columns_of(batches[0])}
+    order = np.argsort(np.concatenate(columns["example_ids"]), kind="stable")
+    # One column after the other, so that memory never holds all of them twice.
+    return replace(batches[0], **{name: concatenated(parts)[order] for name, parts in columns.items()})
 
 
 def pack(predictions: PerExample, **arrays: np.ndarray) -> bytes:

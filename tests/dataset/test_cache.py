@@ -21,7 +21,7 @@ KEY = {"data": "d1", "tokenizer": "t1", "task": {"max_length": 64, "columns": ["
 
 
 def rows_of(count):
-    return Dataset.from_dict({"row_id": list(range(count))})
+    return lambda: Dataset.from_dict({"row_id": list(range(count))})
 
 
 def encode(batch):
@@ -207,7 +207,7 @@ def encode(batch):
     return [{"example_id": n, "input_ids": [n], "labels": 0} for n in batch["row_id"]]
 
 rows = Dataset.from_dict({"row_id": list(range(3000))})
-examples = prepare_examples(rows, encode, key={"data": "same"}, folder=folder / "cache")
+examples = prepare_examples(lambda: rows, encode, key={"data": "same"}, folder=folder / "cache")
 assert examples.fetch([2999])[0]["input_ids"] == [2999]
 print(examples.cache_note)
 """
@@ -233,7 +233,8 @@ def encode(batch):
         os.kill(os.getpid(), signal.SIGKILL)
     return [{"input_ids": [n]} for n in batch["row_id"]]
 
-prepare_examples(Dataset.from_dict({"row_id": list(range(2000))}), encode, key={}, folder=Path(sys.argv[1]))
+rows = Dataset.from_dict({"row_id": list(range(2000))})
+prepare_examples(lambda: rows, encode, key={}, folder=Path(sys.argv[1]))
 """
 
 

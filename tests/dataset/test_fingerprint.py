@@ -4,7 +4,8 @@ from datasets import Dataset, Features, Value, concatenate_datasets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runwright.dataset.fingerprint import content_fingerprint
+from runwright.dataset.fingerprint import content_fingerprint, distinct_values, row_hashes, row_numbers
+from runwright.dataset.load import random_order
 
 VALUES = {
     "text": ["a", "", None, "文🙂"],
@@ -60,3 +61,39 @@ def test_the_boundary_between_texts_counts():
 def test_lists_and_names_count():
     variants = [{"a": [[1], [2]]}, {"a": [[1, 2], []]}, {"b": [[1], [2]]}]
     assert len({content_fingerprint(Dataset.from_dict(variant)) for variant in variants}) == 3
+
+
+@pytest.mark.parametrize(
+    ("values", "distinct", "numbers"),
+    [
+        (["b", None, "a", "b", None], ["b", None, "a"], [0, 1, 2, 0, 1]),
+        ([1.5, -1.0, 1.5], [1.5, -1.0], [0, 1, 0]),
+        ([True, False, False], [True, False], [0, 1, 1]),
+        ([None, None], [None], [0, 0]),
+        ([["a"], [], ["a"]], [["a"], [], ["a"]], [0, 1, 2]),
+    ],
+)
+def test_distinct_values_come_by_their_first_rows(values, distinct, numbers):
+    found, of_rows = distinct_values(Dataset.from_dict({"c": values}), "c")
+    assert (found, of_rows.tolist()) == (distinct, numbers)
+    turned = Dataset.from_dict({"c": values[::-1]}).select(range(len(values) - 1, -1, -1))
+    assert distinct_values(turned, "c")[0] == distinct
+
+
+def test_what_was_made_of_many_rows_is_read_the_next_time(monkeypatch, cache):
+    rows = Dataset.from_dict({"row_id": range(20), "text": [f"{n % 7}" for n in range(20)]})
+
+    def outcomes():
+        order = random_order(row_numbers(rows), seed=3, purpose="p").tolist()
+        return content_fingerprint(rows), row_hashes(rows, ["text"]).tolist(), order
+
+    expected = outcomes()
+    assert not cache.exists()
+    monkeypatch.setattr("runwright.dataset.fingerprint.FEW_ROWS", 20)
+    assert outcomes() == expected
+    assert len(list(cache.glob("arrays/*/array.npy"))) == 3
+    monkeypatch.setattr("runwright.dataset.fingerprint.np.save", lambda *_: pytest.fail("made again"))
+    assert outcomes() == expected
+    other = Dataset.from_dict({"row_id": range(20), "text": ["x"] * 20})
+    with pytest.raises(pytest.fail.Exception, match="made again"):
+        content_fingerprint(other)

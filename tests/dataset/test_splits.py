@@ -2,6 +2,7 @@ import hashlib
 
 import numpy as np
 import pytest
+from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,13 +56,13 @@ def test_strata_are_kept_in_proportion_and_each_keeps_a_row_for_training(sizes, 
 
 
 def test_each_value_is_a_stratum():
-    assert strata_of(["a", "b", "a"], column="c").tolist() == [0, 1, 0]
-    assert strata_of([3, 1, 3, 2], column="c").tolist() == [0, 1, 0, 2]
+    for values in (["a", "b", "a", "c"], [3, 1, 3, 2], [["a"], [], ["a"], ["a", "b"]]):
+        assert strata_of(Dataset.from_dict({"c": values}), "c").tolist() == [0, 1, 0, 2]
 
 
 def test_texts_are_too_many_to_stratify_by():
     with pytest.raises(DataError, match="column 'text': 1001 different values"):
-        strata_of([f"text {n}" for n in range(1001)], column="text")
+        strata_of(Dataset.from_dict({"text": [f"text {n}" for n in range(1001)]}), "text")
 
 
 def test_shares_that_cannot_be_are_refused():

@@ -29,6 +29,14 @@ def test_class_names_come_sorted_from_the_training_split(make_task: Any) -> None
     assert task.read_labels(splits(["yes", "no"])["train"], split="train") == [2, 1]
 
 
+def test_an_unknown_label_is_named_by_its_first_row(make_task: Any) -> None:
+    task = make_task()
+    task.fit(splits(["no", "yes"]))
+    with pytest.raises(DataError, match="unknown label 'new'") as caught:
+        task.read_labels(splits(["no", "yes", "yes", "new", "other", "new"])["train"], split="train")
+    assert caught.value.row == 3
+
+
 def test_numeric_classes_are_in_numeric_order(make_task: Any) -> None:
     task = make_task()
     task.fit(splits([10, 9, 2, 10]))

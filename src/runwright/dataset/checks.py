@@ -5,11 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 from datasets import Dataset
 
-from runwright.dataset.fingerprint import column_chunks, row_keys
+from runwright.dataset.fingerprint import column_chunks, row_hashes
 from runwright.dataset.readers.raw import ROW_ID, files_of, left_out_of, locate
 from runwright.dataset.readers.text_rows import other_dialect
 from runwright.errors import DataError, did_you_mean, plain
@@ -162,23 +163,19 @@ class SplitLook(NamedTuple):
 def look_at(splits: Splits, *, text_columns: Sequence[str]) -> dict[str, SplitLook]:
     """Count the rows of every split; equal rows are those whose texts are all equal."""
     heads = {name: rows.select(range(min(len(rows), MOST_ROWS))) for name, rows in splits.items()}
-    keys = {name: list(row_keys(rows, text_columns)) for name, rows in heads.items()}
-    trained = set(keys.get("train", []))
-    return {
-        name: SplitLook(
+    hashes = {name: row_hashes(rows, text_columns) for name, rows in heads.items()}
+    trained, looks = hashes.get("train", np.empty(0, np.uint64)), {}
+    for name, rows in heads.items():
+        kinds = {column: getattr(rows.features[column], "dtype", "") for column in text_columns}
+        texts = [column for column, kind in kinds.items() if kind in ("string", "large_string")]
+        chunks = (values for column in texts for _, values in column_chunks(rows, column))
+        looks[name] = SplitLook(
             num_rows=len(rows),
-            empty=sum(_num_blank(rows, column) for column in text_columns),
-            repeated=len(rows) - len(set(keys[name])),
-            in_train=0 if name == "train" else sum(key in trained for key in keys[name]),
+            empty=sum(pc.sum(is_blank(chunk)).as_py() or 0 for chunk in chunks),
+            repeated=len(rows) - len(np.unique(hashes[name])),
+            in_train=0 if name == "train" else int(np.isin(hashes[name], trained).sum()),
         )
-        for name, rows in heads.items()
-    }
-
-
-def _num_blank(rows: Dataset, column: str) -> int:
-    if getattr(rows.features[column], "dtype", None) not in ("string", "large_string"):
-        return 0  # lists of words
-    return sum(pc.sum(is_blank(values)).as_py() or 0 for _, values in column_chunks(rows, column))
+    return looks
 
 
 def warnings_of(looks: Mapping[str, SplitLook]) -> list[str]:

@@ -36,6 +36,7 @@ BATCH_ROWS = 1000
 MAX_CACHE_BYTES = 20 * 2**30
 
 Encode = Callable[[dict[str, list[Any]]], list[Example]]
+Inputs = Callable[[], Dataset]
 
 
 class PreparedExamples:
@@ -47,17 +48,16 @@ class PreparedExamples:
         self.names = tuple(batches[0].schema.names)  # of the values of each example
         self._starts = np.cumsum([0, *(len(batch) for batch in batches)])
         self._columns = [[_reader(batch.column(name)) for name in self.names] for batch in batches]
-        sides = [self._sizes(name) for name in ("input_ids", "target_ids") if name in self.names]
+        present = [name for name in ("input_ids", "target_ids") if name in self.names]
+        lists: Any = [[batch.column(name) for batch in batches] for name in present]
+        sides = [
+            np.concatenate([np.diff(column.offsets) for column in side], dtype=np.int64) for side in lists
+        ]
         self.lengths = np.sum(sides, axis=0)
         self.widths = np.stack(sides, axis=1) if len(sides) > 1 else self.lengths
         if "padded_length" in self.names:
             self.widths = self.column("padded_length")
         self.example_ids = self.column("example_id") if "example_id" in self.names else np.arange(len(self))
-
-    def _sizes(self, name: str) -> np.ndarray:
-        """The number of values in each list of a column, [N] int64."""
-        columns: list[Any] = [batch.column(name) for batch in self._batches]
-        return np.concatenate([np.diff(column.offsets.to_numpy()) for column in columns]).astype(np.int64)
 
     def column(self, name: str) -> np.ndarray:
         """One number for each example, [N], in the order of positions."""
@@ -119,16 +119,16 @@ def record_batch(examples: Sequence[Example], schema: pa.Schema | None = None) -
 
 
 def prepare_examples(
-    rows: Dataset, encode: Encode, *, key: Mapping[str, Any], folder: Path | None, num_processes: int = 1
+    inputs: Inputs, encode: Encode, *, key: Mapping[str, Any], folder: Path | None, num_processes: int = 1
 ) -> PreparedExamples:
-    """The examples that `encode` makes of `rows`, from the cache where the same key was prepared before.
+    """The examples that `encode` makes of `inputs`, from the cache where the same key was prepared before.
 
     `key` must hold, as JSON can, everything the examples depend on. `encode` gets 1,000 rows at a time as
     lists by column, in `num_processes` of its own. One process encodes, the others that want the same wait
     for it. Sets unused for longest are removed beyond MAX_CACHE_BYTES. Without a folder the examples stay in
     memory.
     """
-    encoded = _encoded(rows, encode, num_processes)
+    encoded = _encoded(inputs, encode, num_processes)
     if folder is None:
         return PreparedExamples(list(encoded), cache_note="prepared in memory, not kept")
     full_key, note = {**key, "format": _FORMAT}, "taken from the cache"
@@ -149,9 +149,9 @@ def prepare_examples(
         return PreparedExamples(batches, cache_note=note)
 
 
-def _encoded(rows: Dataset, encode: Encode, num_processes: int) -> Iterator[pa.RecordBatch]:
+def _encoded(inputs: Inputs, encode: Encode, num_processes: int) -> Iterator[pa.RecordBatch]:
     schema: pa.Schema | None = None
-    tables: Any = rows.with_format(None).iter(batch_size=BATCH_ROWS)
+    tables: Any = (rows := inputs()).with_format(None).iter(batch_size=BATCH_ROWS)
     starts = range(0, len(rows), BATCH_ROWS)
     num_processes = min(num_processes, len(starts))
     one = num_processes < 2 or "fork" not in multiprocessing.get_all_start_methods()

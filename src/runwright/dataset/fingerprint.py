@@ -4,22 +4,35 @@ import hashlib
 import json
 import logging
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
-from datasets import Dataset
+from datasets import ClassLabel, Dataset, Value
 
-from runwright.dataset.readers.raw import ROW_ID
+from runwright import store
+from runwright.dataset.readers.raw import ROW_ID, readers_code
 from runwright.errors import listed
-from runwright.store import written_whole
 
 pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
 _VALUES = json.JSONEncoder(ensure_ascii=False, default=str)  # json.dumps makes one for each call
+
+FEW_ROWS = 10_000  # what is made of fewer takes no longer than a file in the cache
+MAX_BYTES = 2**30
+
+
+def kept_array(key: Sequence[Any], num_rows: int, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """What `compute` makes of so many rows, from the cache where it was made for the same key before."""
+    if num_rows < FEW_ROWS:
+        return compute()
+    name, entry = "array.npy", store.cache_root() / "arrays" / store.digest([readers_code(), *key])
+    with store.cached(entry, lambda folder: np.save(folder / name, compute()) or {}, max_bytes=MAX_BYTES):
+        return np.load(entry / name, mmap_mode="r")
 
 
 def column_chunks(rows: Dataset, column: str) -> Iterator[tuple[int, pa.Array]]:
@@ -28,34 +41,39 @@ def column_chunks(rows: Dataset, column: str) -> Iterator[tuple[int, pa.Array]]:
     start = 0
     for piece in table.iter(batch_size=10_000):
         values: Any = piece.column(column).combine_chunks()  # pyright: ignore[reportAttributeAccessIssue]
-        values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
         yield start, values
         start += len(values)
 
 
-def column_numbers(rows: Dataset, column: str) -> np.ndarray:
-    """A column of whole numbers without nulls, [N] int64, with no Python number for each."""
-    pieces = [values.to_numpy(zero_copy_only=False) for _, values in column_chunks(rows, column)]
-    return np.concatenate(pieces).astype(np.int64) if pieces else np.empty(0, dtype=np.int64)
-
-
 def row_numbers(rows: Dataset) -> np.ndarray:
-    """The ids of rows, [N] int64; their positions where they have none."""
-    return column_numbers(rows, ROW_ID) if ROW_ID in rows.column_names else np.arange(len(rows))
+    """The ids of rows, [N] int64, with no Python number for each; their positions where they have none."""
+    if ROW_ID not in rows.column_names or not len(rows):
+        return np.arange(len(rows))
+    return np.concatenate([values.to_numpy() for _, values in column_chunks(rows, ROW_ID)])
 
 
-def row_keys(rows: Dataset, columns: Sequence[str], *, size: int = 16) -> Iterator[bytes]:
-    """A hash of `size` bytes of each row's values in these columns."""
+def distinct_values(rows: Dataset, column: str) -> tuple[list[Any], np.ndarray]:
+    """Values of a column, each once (lists: of each row), and for each row the number of its own, [N] int."""
+    if not isinstance(rows.features[column], Value | ClassLabel):
+        return rows[column][:], np.arange(len(rows))
+    chunks = pa.chunked_array([values for _, values in column_chunks(rows, column)])
+    encoded: Any = chunks.dictionary_encode("encode").unify_dictionaries().combine_chunks()
+    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
+
+
+def row_hashes(rows: Dataset, columns: Sequence[str]) -> np.ndarray:
+    """A hash of each row's values in these columns, [N] uint64."""
     batches: Any = rows.select_columns(list(columns)).iter(batch_size=1000)
-    for batch in batches:
-        for values in zip(*(batch[column] for column in columns), strict=True):
-            yield key_of(values, size=size)
+    values = chain.from_iterable(zip(*map(batch.get, columns), strict=True) for batch in batches)
+    return kept_array(["hashes", rows._fingerprint, *columns], len(rows), lambda: hashes_of(values))
 
 
-def key_of(values: Sequence[Any], *, size: int = 16) -> bytes:
-    """A hash of `size` bytes of some values."""
-    content = _VALUES.encode(values).encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(content, digest_size=size).digest()
+def hashes_of(values: Iterable[Any]) -> np.ndarray:
+    """64 bits for each value, [N] uint64; 0 for None."""
+    texts = ("" if value is None else _VALUES.encode(value) for value in values)
+    contents = (text.encode("utf-8", "surrogatepass") for text in texts)
+    hashes = (hashlib.blake2b(text, digest_size=8).digest() if text else bytes(8) for text in contents)
+    return np.fromiter(hashes, dtype="S8").view("<u8")
 
 
 def content_fingerprint(rows: Dataset) -> str:
@@ -63,10 +81,12 @@ def content_fingerprint(rows: Dataset) -> str:
 
     Column order and whether strings are `string` or `large_string` make no difference.
     """
-    whole = hashlib.blake2b(digest_size=16)
-    for column in sorted(rows.column_names):
-        whole.update(_column_digest(rows, column))
-    return whole.hexdigest()
+
+    def compute() -> np.ndarray:
+        digests = b"".join(_column_digest(rows, column) for column in sorted(rows.column_names))
+        return np.array(hashlib.blake2b(digests, digest_size=16).hexdigest())
+
+    return kept_array(["content", rows._fingerprint], len(rows), compute).item()
 
 
 def _column_digest(rows: Dataset, column: str) -> bytes:
@@ -116,7 +136,7 @@ def hash_rows(rows: Dataset) -> np.ndarray | None:
     columns = sorted(name for name in rows.column_names if name != ROW_ID)
     hashes = np.empty(len(rows), _ROW)
     hashes["row_id"] = row_numbers(rows)
-    hashes["hash"] = np.frombuffer(b"".join(row_keys(rows, columns, size=8)), dtype="<u8")
+    hashes["hash"] = row_hashes(rows, columns)
     return hashes
 
 
@@ -128,10 +148,8 @@ def write_row_hashes(
     `trained_before` [M] uint64 are those of rows that it was trained on and that are no longer in train.
     """
     arrays: dict[str, np.ndarray] = {} if trained_before is None else {_EARLIER: trained_before}
-    for split, rows in splits.items():
-        if (hashes := hash_rows(rows)) is not None:
-            arrays[split] = hashes
-    with written_whole(folder / FILE_NAME) as unfinished, unfinished.open("wb") as stream:
+    arrays |= {split: hashes for split, rows in splits.items() if (hashes := hash_rows(rows)) is not None}
+    with store.written_whole(folder / FILE_NAME) as unfinished, unfinished.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **arrays)  # pyright: ignore[reportArgumentType]
 
 

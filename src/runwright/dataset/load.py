@@ -5,7 +5,7 @@ held-out splits. They are stored as rows of their own, with new row ids, for eac
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,11 +13,12 @@ import numpy as np
 import pyarrow as pa
 from datasets import ClassLabel, Dataset, Value
 
+from runwright import store
 from runwright.dataset.checks import missing_column
 from runwright.dataset.cleaning import passes
 from runwright.dataset.cleaning.columns import as_text
 from runwright.dataset.cleaning.passes import contiguous, renamed, take
-from runwright.dataset.fingerprint import column_numbers, content_fingerprint, row_numbers
+from runwright.dataset.fingerprint import content_fingerprint, distinct_values, kept_array, row_numbers
 from runwright.dataset.readers.raw import ROW_ID, RawSplit, about_of, files_of, kept_rows, notes_of
 from runwright.dataset.readers.reading import BATCH_ROWS
 from runwright.dataset.readers.streams import RowStream
@@ -61,7 +62,10 @@ def load_splits(
     Cleaning steps share rows among `num_processes`. With `streaming`, train is read as a stream, of which a
     subset is the beginning.
     """
-    stream = _stream(source, subset) if streaming else None
+    stream = source.get("train") if streaming else None
+    if streaming and not isinstance(stream, RowStream):
+        raise ConfigError("dataset.streaming: given true, but train of this source is not read as a stream")
+    stream = stream and replace(stream, limit=subset.get("train"))
     # Of a stream the first rows stand for all while columns are renamed and other splits cleaned.
     raw = source if stream is None else {**source, "train": stream.head()}
     splits, notes = renamed(raw, columns), notes_of(source)
@@ -89,13 +93,6 @@ def load_splits(
         stream=stream,
         shuffle_buffer=shuffle_buffer,
     )
-
-
-def _stream(source: Any, subset: Mapping[str, int | None]) -> RowStream:
-    stream = source.get("train")
-    if not isinstance(stream, RowStream):
-        raise ConfigError("dataset.streaming: given true, but train of this source is not read as a stream")
-    return replace(stream, limit=subset.get("train"))
 
 
 def _cleaned(splits: Splits, step: Callable[[Splits], Splits], notes: list[str], *, is_whole: bool) -> Splits:
@@ -131,8 +128,8 @@ def _held_out(
     rows = splits["train"]
     if stratify_by is not None and stratify_by not in rows.column_names:
         raise missing_column(stratify_by, rows, split="train")
-    strata = None if stratify_by is None else strata_of(rows[stratify_by][:], column=stratify_by)
-    positions = hold_out(column_numbers(rows, ROW_ID), wanted, seed=seed, strata=strata)
+    strata = None if stratify_by is None else strata_of(rows, stratify_by)
+    positions = hold_out(row_numbers(rows), wanted, seed=seed, strata=strata)
     sizes = [f"{len(of_split)} for {split}" for split, of_split in positions.items() if split != "train"]
     notes.append(f"held out of {len(rows)} rows of train: {', '.join(sizes)}")
     together = {**splits, **{split: take(rows, of_split) for split, of_split in positions.items()}}
@@ -151,13 +148,12 @@ def _subsets(splits: Splits, subset: Mapping[str, int | None], seed: int) -> Spl
             raise DataError("the split has no rows left", split=split)
         result[split] = rows
         if sizes.get(split, len(rows)) < len(rows):
-            order = random_order(column_numbers(rows, ROW_ID), seed=seed, purpose=f"subset of {split}")
+            order = random_order(row_numbers(rows), seed=seed, purpose=f"subset of {split}")
             result[split] = take(rows, np.sort(order[: sizes[split]]))
     return result
 
 
 _MAX_STRATA = 1000
-_BLOCK = 100_000  # rows whose keys are Python objects at a time
 
 
 def random_order(row_ids: np.ndarray, *, seed: int, purpose: str) -> np.ndarray:
@@ -165,14 +161,11 @@ def random_order(row_ids: np.ndarray, *, seed: int, purpose: str) -> np.ndarray:
 
     Adding or removing rows leaves the order of the others as it was.
     """
-    prefix = f"{seed}:{purpose}:".encode()
-    keys = np.empty(len(row_ids), dtype=np.uint64)
-    for start in range(0, len(row_ids), _BLOCK):
-        ids = row_ids[start : start + _BLOCK].tolist()
-        digests = [hashlib.blake2b(prefix + str(row_id).encode(), digest_size=8).digest() for row_id in ids]
-        keys[start : start + len(ids)] = np.frombuffer(b"".join(digests), dtype=">u8")
+    texts = (f"{seed}:{purpose}:{row_id}".encode() for row_id in row_ids)
+    keys = (hashlib.blake2b(text, digest_size=8).digest() for text in texts)
+    name, size = ["order", seed, purpose, store.bytes_digest(row_ids)], len(row_ids)
     # Equal 64-bit keys are ordered by row id, so that the order never depends on the sort.
-    return np.lexsort((row_ids, keys))
+    return kept_array(name, size, lambda: np.lexsort((row_ids, np.fromiter(keys, "S8").view(">u8"))))
 
 
 def hold_out(
@@ -227,10 +220,11 @@ def whole_counts(shares: np.ndarray, total: int, *, room: np.ndarray) -> np.ndar
     return counts
 
 
-def strata_of(values: Sequence[object], *, column: str) -> np.ndarray:
+def strata_of(rows: Dataset, column: str) -> np.ndarray:
     """A stratum number for each distinct value; raises DataError where there are too many."""
     codes: dict[str, int] = {}
-    strata = np.array([codes.setdefault(repr(value), len(codes)) for value in values], dtype=np.int64)
+    values, numbers = distinct_values(rows, column)
+    strata = np.array([codes.setdefault(repr(value), len(codes)) for value in values])[numbers]
     if len(codes) > _MAX_STRATA:
         problem = f"{len(codes)} different values are too many to stratify by (at most {_MAX_STRATA})"
         raise DataError(problem, column=column)

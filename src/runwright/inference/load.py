@@ -14,6 +14,7 @@ from runwright.config.compose import compose
 from runwright.config.redaction import reveal
 from runwright.config.rules.checks import generates_texts
 from runwright.dataset.examples import PreparedExamples, record_batch
+from runwright.dataset.fingerprint import content_fingerprint
 from runwright.errors import CheckpointError, ConfigError, DataError
 from runwright.inference.export.onnx_model import OnnxModel
 from runwright.inference.records import Columns, in_chunks, texts_of
@@ -219,7 +220,7 @@ def _require_masks(run: FinishedRun, records: Sequence[Mapping[str, Any]]) -> No
 
 def examples_of(run: FinishedRun, rows: Any, split: str) -> PreparedExamples:
     """The examples of a split, from the cache where they are in it."""
-    options: Any = {"key": {"rows": rows._fingerprint}, "folder": cache_root() / "examples"}
+    options: Any = {"key": {"data": content_fingerprint(rows)}, "folder": cache_root() / "examples"}
     return build.encode_rows(run.config, rows, run.task, run.tokenizer, split=split, **options)
 
 

@@ -79,10 +79,8 @@ def resamples(num_examples: int, num_samples: int, generator: np.random.Generato
     if not num_examples:
         return
     for size in _block_sizes(num_samples, num_examples):
-        shape = size, num_examples
-        positions = generator.integers(num_examples, size=shape)
-        cells = positions + np.arange(shape[0])[:, None] * num_examples
-        yield np.bincount(cells.ravel(), minlength=math.prod(shape)).reshape(shape).astype(np.float64)
+        draws = generator.integers(num_examples, size=(size, num_examples))
+        yield np.array([np.bincount(row, minlength=num_examples) for row in draws], dtype=np.float64)
 
 
 def percentile_interval(value: float, blocks: Sequence[np.ndarray]) -> Interval:

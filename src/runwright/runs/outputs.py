@@ -4,18 +4,21 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from runwright.dataset.checks import naming_rows
+from runwright.dataset.examples import BATCH_ROWS
 from runwright.errors import ConfigError, DataError
 from runwright.metric.bootstrap import bootstrap_interval
 from runwright.predictions import select
 from runwright.report.tables import class_report, group_rows, write_records
 from runwright.store import folder_whole
 from runwright.sweep.trial import after_answer
+from runwright.task.text import positions_of
 from runwright.trainer.batches import derive_seed
 from runwright.trainer.evaluate import Evaluation, evaluate, predict
 from runwright.trainer.options import TrainerOptions
@@ -32,17 +35,10 @@ def evaluate_splits(
     run: Any, prepared: Any, model: torch.nn.Module, names: Sequence[str]
 ) -> dict[str, Evaluation]:
     """Predictions and metrics by split."""
-    return {
-        split: evaluate_split(
-            run,
-            split,
-            model=model,
-            task=prepared.task,
-            examples=prepared.examples[split],
-            rows=prepared.data.splits[split],
-        )
-        for split in names
-    }
+    shared: Any = {"model": model, "task": prepared.task}
+    rows = {split: prepared.data.splits[split] for split in names}
+    examples = {split: prepared.examples[split] for split in names}
+    return {s: evaluate_split(run, s, examples=examples[s], rows=rows[s], **shared) for s in names}
 
 
 def evaluate_split(
@@ -219,9 +215,9 @@ def write_samples(folder: Path, step: int, samples: Mapping[str, Sequence[Mappin
 
 
 def _records(predictions: Any, *, rows: Any, task: Any) -> Iterator[dict[str, Any]]:
-    positions = {int(row_id): position for position, row_id in enumerate(rows["row_id"])}
-    for index, row_id in enumerate(predictions.example_ids.tolist()):
-        row = rows[positions[row_id]]
+    ordered = rows.select(positions_of(predictions.example_ids, rows), keep_in_memory=True)
+    tables = ordered.with_format("arrow").iter(BATCH_ROWS)
+    for index, row in enumerate(chain.from_iterable(table.to_pylist() for table in tables)):
         record: dict[str, Any] = {"row_id": row["row_id"]}
         record |= {column: row[column] for column in task.columns_in(row)}
         record |= task.describe(predictions, index, row=row, all_scores=False)

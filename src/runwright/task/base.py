@@ -139,8 +139,7 @@ class Task:
         labels = self.read_labels(rows, split=split) if self.label_names else None
         if labels is None:
             return None
-        ids = np.fromiter(each_label(labels), dtype=np.int64)
-        return np.bincount(ids, minlength=len(self.label_names)).tolist()
+        return np.bincount(np.fromiter(each_label(labels), int), minlength=len(self.label_names)).tolist()
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
         """Examples of some rows, any number for a row, from the columns of `inputs_of`.

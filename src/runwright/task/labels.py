@@ -11,6 +11,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from contextlib import suppress
 from typing import Any, Literal
 
+import numpy as np
+
 from runwright.dataset.cleaning.passes import lines_of_file
 from runwright.errors import ConfigError, DataError, did_you_mean, listed
 
@@ -196,24 +198,29 @@ class LabelEncoder:
         raise DataError(problem.rstrip("; "))
 
 
-def read_all(values: Sequence[Any], read: Callable[[Any], Any], **where: Any) -> list[Any]:
-    """What `read` makes of each value; the DataError of the first wrong one names its row, and others."""
-    targets: list[Any] = []
-    try:
-        targets.extend(map(read, values))
-    except DataError as error:
-        left = values[len(targets) :]
-        counts, wrong = Counter(map(repr, left)), list[str]()
-        for text, value in zip(counts, {repr(value): value for value in left}.values(), strict=True):
-            with suppress(DataError):
-                read(value)
-                continue
-            wrong.append(f"{text:.40} ({counts[text]})")
-            if len(wrong) == MAX_WRONG:
-                break
-        others = f"; wrong labels, with counts: {', '.join(wrong)}" * (wrong != [f"{left[0]!r:.40} (1)"])
-        raise DataError(f"{error.problem}{others}", row=len(targets), **where) from None
-    return targets
+def read_all(
+    values: Sequence[Any], read: Callable[[Any], Any], numbers: np.ndarray, **where: Any
+) -> list[Any]:
+    """What `read` makes of each row's value, of which `numbers` [N] int has the position in `values`.
+
+    The DataError of the first wrong one names its row, and other wrong ones with their counts.
+    """
+    targets, wrong = [], dict[int, str]()
+    for number, value in enumerate(values):
+        try:
+            targets.append(read(value))
+        except DataError as error:
+            targets.append(None)
+            wrong[number] = error.problem
+    if wrong:
+        sizes, counts = np.bincount(numbers).tolist(), Counter[str]()
+        for number in wrong:
+            counts[f"{values[number]!r:.40}"] += sizes[number]
+        row = int(np.argmax(np.isin(numbers, [*wrong])))
+        first = [f"{text} ({count})" for text, count in [*counts.items()][:MAX_WRONG]]
+        others = f"; wrong labels, with counts: {', '.join(first)}" * (counts.total() > 1)
+        raise DataError(wrong[int(numbers[row])] + others, row=row, **where)
+    return [targets[number] for number in numbers.tolist()]
 
 
 def list_in(text: str) -> list[Any] | None:

@@ -6,11 +6,13 @@ from functools import partial
 from itertools import chain
 from typing import Any, Literal
 
+import numpy as np
 from datasets import ClassLabel, Dataset
 from torch import Tensor
 
 from runwright import types
 from runwright.dataset.checks import has_column
+from runwright.dataset.fingerprint import distinct_values
 from runwright.errors import DataError
 from runwright.task import labels
 from runwright.task.base import Task
@@ -68,15 +70,20 @@ class SequenceClassification(Task):
 
     def fit(self, splits: Splits) -> None:
         """Learn class names, group names, class weights and a bias; every label is checked."""
-        values = self._values(splits["train"], split="train") or []
+        values, _ = self._values(splits["train"], split="train") or ([], None)
         self.label_form = self._form_of(splits["train"], values)
         if self.problem != "regression":
-            feature = splits["train"].features.get(self.label_column)
-            self.names_ordered = bool(self.names_option or labels.names_in(feature))
-            self.label_names = self.names_option or self._names_from(splits["train"], values)
+            carried = labels.names_in(splits["train"].features.get(self.label_column))
+            self.names_ordered = bool(self.names_option or carried)
+            if carried and not self.names_option:
+                labels.check_label_names(carried, where=f"dataset column {self.label_column!r}")
+            names = chain.from_iterable(self._sets(values)) if self.problem == "multi_label" else values
+            where: Any = {"split": "train", "column": self.label_column}
+            names = self.names_option or carried or labels.names_from_values(names, **where)
+            self.label_names = tuple(map(labels.label_name, names))
         targets = {name: self.read_labels(rows, split=name) for name, rows in splits.items()}["train"] or []
-        if self.group_column:
-            values = {str(value) for rows in splits.values() for value in rows[self.group_column]}
+        if group := self.group_column:
+            values = {str(value) for rows in splits.values() for value in distinct_values(rows, group)[0]}
             self.group_names = tuple(sorted(values))
         options = {"names": self.label_names, "column": self.label_column, "problem": self.problem}
         self.class_weights = labels.learn_class_weights(self.weights_option, targets, **options)
@@ -108,21 +115,24 @@ class SequenceClassification(Task):
             initial_bias=self.initial_bias,
         )
 
-    def _values(self, rows: Dataset, *, split: str) -> list[Any] | None:
-        """The label of each row as it is in the data; of several columns a list."""
+    def _values(self, rows: Dataset, *, split: str) -> tuple[list[Any], np.ndarray] | None:
+        """Labels as in the data, of several columns lists; see `distinct_values`."""
         option = "task.label_column"
         if not all(has_column(rows, name, split=split, option=option) for name in self.label_columns):
             return None
         columns = [self._column(rows, name) for name in self.label_columns]
-        return columns[0] if len(columns) == 1 else list(map(list, zip(*columns, strict=True)))
+        if len(columns) == 1:
+            return columns[0]
+        whole = [[values[number] for number in numbers] for values, numbers in columns]
+        return list(map(list, zip(*whole, strict=True))), np.arange(len(rows))
 
-    def _column(self, rows: Dataset, name: str) -> list[Any]:
+    def _column(self, rows: Dataset, name: str) -> tuple[list[Any], np.ndarray]:
         """The values of a column, ids as the names that it carries: other splits may have another order."""
-        values, feature = rows[name][:], rows.features[name]
+        (values, numbers), feature = distinct_values(rows, name), rows.features[name]
         names = {} if self.names_option else dict(enumerate(labels.names_in(feature)))
         if not names or isinstance(feature, ClassLabel):
-            return [names.get(value, value) for value in values] if names else values
-        return [value and [names.get(label, label) for label in value] for value in values]
+            return [names.get(value, value) for value in values] if names else values, numbers
+        return [value and [names.get(label, label) for label in value] for value in values], numbers
 
     def _sets(self, values: Sequence[Any]) -> list[list[Any]]:
         return [labels.split_labels(value, self.label_separator) for value in values]
@@ -146,12 +156,6 @@ class SequenceClassification(Task):
             raise DataError(problem, split="train", column=self.label_column)
         return "vector" if width or len(self.label_columns) > 1 else ""
 
-    def _names_from(self, train: Dataset, values: Sequence[Any]) -> tuple[str, ...]:
-        if names := labels.names_in(train.features.get(self.label_column)):
-            return labels.check_label_names(names, where=f"dataset column {self.label_column!r}")
-        names = chain.from_iterable(self._sets(values)) if self.problem == "multi_label" else values
-        return labels.names_from_values(names, split="train", column=self.label_column)
-
     def label_notes(self, splits: Splits) -> list[str]:
         notes = labels.doubtful_names(self.label_names, self.problem)
         classes = () if self.problem == "regression" or self.label_form == "vector" else self.label_columns
@@ -162,7 +166,7 @@ class SequenceClassification(Task):
                 notes.append(f"{same}; of CSV ++dataset.source.column_types.{name}=string keeps them apart")
         for split, rows in splits.items():
             values = self._values(rows, split=split) if split != "train" else None
-            if values is not None and self._is_hidden(values):
+            if values is not None and self._is_hidden(values[0]):
                 notes.append(f"no row of {split} has a label (-1 is none here): it gets no metrics")
         return notes
 
@@ -176,7 +180,7 @@ class SequenceClassification(Task):
 
     def read_labels(self, rows: Dataset, *, split: str) -> list[Any] | None:
         """Class ids, lists of them or floats; None where a split other than train has no labels."""
-        values = self._values(rows, split=split)
+        values, numbers = self._values(rows, split=split) or (None, np.empty(0, int))
         if values is None or (split != "train" and self._is_hidden(values)):
             return None  # hidden test labels, as GLUE publishes them
         encoder = labels.LabelEncoder(self.label_names, ordered=self.names_ordered)
@@ -192,7 +196,7 @@ class SequenceClassification(Task):
 
         read = {"regression": labels.read_number, "single_label": encoder.encode}.get(self.problem, read_set)
         values = self._sets(values) if self.problem == "multi_label" else values
-        return labels.read_all(values, read, split=split, column=self.label_column)
+        return labels.read_all(values, read, numbers, split=split, column=self.label_column)
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
         """One example for each row, with `labels` and `group` where the columns have them."""

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import regex
 import torch
+from datasets import Dataset
 
+from runwright.dataset.fingerprint import row_numbers
 from runwright.errors import DataError, shown
 from runwright.types import Batch, Example, Splits
 
@@ -223,10 +225,11 @@ def sums_by_row(values: torch.Tensor, mask: torch.Tensor) -> tuple[np.ndarray, n
     return zeros.index_add(0, rows, values.double()).cpu().numpy(), counts.cpu().numpy()
 
 
-def positions_of(row_ids: np.ndarray, rows: Any) -> list[int]:
-    """Positions in `rows`, a Dataset or lists by name, of the rows with these ids."""
-    positions = {int(row_id): position for position, row_id in enumerate(rows["row_id"])}
-    return [positions[int(row_id)] for row_id in row_ids]
+def positions_of(row_ids: np.ndarray, rows: Any) -> np.ndarray:
+    """Positions in `rows`, a Dataset or lists by name, of the rows with these ids, [N] int64."""
+    ids = row_numbers(rows) if isinstance(rows, Dataset) else np.array(rows["row_id"])
+    order = np.argsort(ids, kind="stable")
+    return order[np.searchsorted(ids, row_ids, sorter=order)]
 
 
 # --- words ------------------------------------------------------------------------------------------------

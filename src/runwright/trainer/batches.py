@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import KW_ONLY, dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import islice
+from itertools import chain, islice
 from threading import Event
 from typing import Any, ClassVar, TypeVar
 
@@ -89,31 +89,29 @@ class StepBatch:
         return len(self.sizes)
 
 
-def cut_batch(lengths: Sequence[int] | np.ndarray, cut: Cut) -> list[list[int]]:
-    """Microbatches as lists of positions in the batch, longest first; equal lengths keep their order.
+def cut_batch(lengths: Sequence[int] | np.ndarray, cut: Cut) -> list[np.ndarray]:
+    """Microbatches as positions in the batch, longest first; equal lengths keep their order.
 
     `lengths` are [B], or [B, S] where an example has S sequences, which are padded one by one. A single
     example longer than `microbatch_tokens` is a microbatch of its own.
     """
     table = np.asarray(lengths, dtype=np.int64)
     table = table if table.ndim == 2 else table[:, None]
-    sides, sizes = table.tolist(), table.sum(axis=1).tolist()
-    order = np.argsort(-table.sum(axis=1), kind="stable").tolist()
-    size = cut.microbatch_size or len(order)
-    tokens = cut.microbatch_tokens or math.inf
-    microbatches: list[list[int]] = []
+    order = np.argsort(-table.sum(axis=1), kind="stable")
+    size, tokens = cut.microbatch_size or len(order), cut.microbatch_tokens or math.inf
+    starts: list[int] = []
     total, widest = 0, [0]  # tokens of the last microbatch, and its longest sequence of each kind
-    for position in order:
-        current = microbatches[-1] if microbatches else []
-        wider = list(map(max, widest, sides[position]))
-        total = (len(current) + 1) * sum(wider) if cut.padded else total + sizes[position]
-        if current and len(current) < size and total <= tokens:
-            current.append(position)
-            widest = wider
-        else:
-            microbatches.append([position])
-            total, widest = sizes[position], sides[position]
-    return microbatches
+    # Python's numbers of some rows at a time.
+    parts = (table[rows].tolist() for rows in np.array_split(order, 1 + len(order) // 10_000))
+    for index, sides in enumerate(chain.from_iterable(parts)):
+        count = index - starts[-1] + 1 if starts else 1
+        wider = list(map(max, widest, sides))
+        total = count * sum(wider) if cut.padded else total + sum(sides)
+        if count == 1 or count > size or total > tokens:
+            starts.append(index)
+            total, wider = sum(sides), sides
+        widest = wider
+    return np.split(order, starts[1:]) if starts else []
 
 
 def assign(costs: Sequence[int], num_ranks: int) -> list[list[int]]:
@@ -158,8 +156,8 @@ def make_batch(
     """
     task, cut, ranks = batches.task, batches.cut, batches.ranks
 
-    def microbatch(index: int, positions: Sequence[int]) -> Microbatch:
-        examples = task.augment(picked.fetch(positions), seed=batches.seed, epoch=epoch)
+    def microbatch(index: int, positions: np.ndarray) -> Microbatch:
+        examples = task.augment(picked.fetch(positions.tolist()), seed=batches.seed, epoch=epoch)
         return Microbatch(index=index, count=task.count(examples), batch=task.collate(examples))
 
     lengths, widths = picked.column("lengths"), picked.column("widths")

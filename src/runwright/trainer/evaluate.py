@@ -61,7 +61,7 @@ def predict(
         if stop and stop.code:
             break
         # one seed and epoch for all evaluations: what chance changes is always the same
-        some = task.augment(examples.fetch(positions), seed=0, epoch=0)
+        some = task.augment(examples.fetch(positions.tolist()), seed=0, epoch=0)
         batch = to_device(task.collate(some), ranks.device)
         with ranks.autocast():
             parts.append(task.evaluate_batch(model, batch))
@@ -108,10 +108,10 @@ def _compute(predictions: Any, metrics: Mapping[str, Metric]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if predictions.losses is not None:
         counts = predictions.loss_counts
-        count = len(predictions.losses) if counts is None else math.fsum(counts.tolist())
-        values["loss"] = math.fsum(predictions.losses.tolist()) / count if count else math.nan
+        count = len(predictions.losses) if counts is None else math.fsum(counts)
+        values["loss"] = math.fsum(predictions.losses) / count if count else math.nan
     if predictions.more_losses is not None:
-        values["loss"] += math.fsum(predictions.more_losses.tolist()) / len(predictions.more_losses)
+        values["loss"] += math.fsum(predictions.more_losses) / len(predictions.more_losses)
     if predictions.labelled:
         once = np.ones((1, len(predictions.example_ids)))
         values |= {name: metric(predictions, once)[0] for name, metric in metrics.items()}

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +15,7 @@ import pyarrow.compute
 from datasets import Dataset
 
 from runwright.dataset.cleaning.columns import text_of
-from runwright.dataset.fingerprint import column_chunks, key_of
+from runwright.dataset.fingerprint import column_chunks, hashes_of, row_hashes
 from runwright.dataset.load import LoadedData
 from runwright.dataset.readers.raw import ROW_ID
 from runwright.errors import DataError
@@ -240,15 +240,13 @@ def id_columns(rows: Dataset, used: Collection[str | None]) -> Iterator[str]:
 
 
 def _all_differ(rows: Dataset, column: str) -> bool:
-    hashes = []
     for _, values in column_chunks(rows, column):
         if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
             if pc.any(pc.match_substring(values, " ")).as_py():
                 return False
         elif not pa.types.is_integer(values.type):
             return False
-        hashes.append(hashes_of(values.to_pylist()))
-    return len(rows) >= FEW_ROWS and len(np.unique(np.concatenate(hashes))) == len(rows)
+    return len(rows) >= FEW_ROWS and len(np.unique(row_hashes(rows, [column]))) == len(rows)
 
 
 def survey_tokens(rows: Dataset, tokenizer: Any, columns: Columns) -> TokenSurvey:
@@ -282,12 +280,6 @@ def texts_of(values: Any) -> pa.Array:
         return values
     texts = [None if value is None else text_of(value) for value in values.to_pylist()]
     return pa.array(texts, pa.large_string())
-
-
-def hashes_of(values: Iterable[Any]) -> np.ndarray:
-    """64 bits for each value, [N] uint64; NO_VALUE for None."""
-    keys = (bytes(8) if value is None else key_of(value, size=8) for value in values)
-    return np.frombuffer(b"".join(keys), dtype="<u8").astype(np.uint64)
 
 
 def quantile(lengths: np.ndarray, share: float) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow.compute
 from datasets import Dataset, Value
 
@@ -18,7 +19,7 @@ from runwright.dataset.checks import row_error
 from runwright.dataset.cleaning import passes
 from runwright.dataset.cleaning.columns import as_text, text_of
 from runwright.dataset.cleaning.passes import RowFilter, Step, TextStep, lines_of_file, require_splits, take
-from runwright.dataset.fingerprint import row_keys
+from runwright.dataset.fingerprint import row_hashes
 from runwright.errors import ConfigError
 from runwright.types import NonNegativeInt, Splits
 
@@ -160,18 +161,15 @@ class DropDuplicates:
         passes.require_columns_somewhere(splits, self.columns)
         require_splits(splits, self.within, option="within")
         keyed = {split: rows for split, rows in splits.items() if set(self.columns) <= set(rows.column_names)}
-        others = [split for split in keyed if split != "train"] if self.across else []
-        held_out = {key for split in others for key in row_keys(keyed[split], self.columns)}
+        hashes = {split: row_hashes(rows, self.columns) for split, rows in keyed.items()}
         result = dict(splits)
         for split, rows in keyed.items():
-            seen = set(held_out) if split == "train" else set()
-            positions = []
-            for position, key in enumerate(row_keys(rows, self.columns)):
-                if key not in seen:
-                    positions.append(position)
-                    seen |= {key} if split in self.within else set()
-            if len(positions) < len(rows):
-                result[split] = take(rows, positions)
+            stays = np.full(len(rows), split not in self.within)
+            stays[np.unique(hashes[split], return_index=True)[1]] = True
+            for other in keyed if split == "train" and self.across else ():
+                stays &= other == "train" or ~np.isin(hashes[split], hashes[other])
+            if not stays.all():
+                result[split] = take(rows, np.flatnonzero(stays))
         return result
 
 
