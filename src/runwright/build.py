@@ -219,7 +219,8 @@ def _rows_to_fit(data: LoadedData) -> Splits:
 
 def column_kinds(task: Any, splits: Splits) -> dict[str, Kind]:
     """The columns that every split must have, as the first has them, and which of them must hold text."""
-    columns = task.columns_in(next(iter(splits.values())).column_names)
+    first = next(iter(splits.values()))
+    columns = task.columns_in([*first.column_names, *left_out_of(first)])
     return {column: "text" if column in task.row_texts else "any" for column in columns}
 
 

@@ -339,6 +339,7 @@ BAD = [
         "response"),
     Bad("chats json", "no answers", lines({"prompt": "a"}), "no answers to learn from", None, "completion"),
     Bad("chats json", "no such columns", lines({"ask": "a"}), "expected those of one of task.forms"),
+    Bad("chats json", "texts and numbers for chats", lines(CHAT, {"messages": 4}), "as other rows are", 1, "messages"),
     Bad("chats json", "a chat that is too long", lines(CHAT), "an answer is never cut", 0,
         options=("task.max_length=8",)),
     Bad("chats json", "all chats too long", lines(CHAT), "more in each than task.max_length",

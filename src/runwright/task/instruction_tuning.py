@@ -188,7 +188,7 @@ class InstructionTuning(GeneratingTask):
             if self.too_long == "drop" and is_answered(chat):
                 return None
             problem = f"{len(ids)} tokens, but task.max_length={self.max_length} and an answer is never cut"
-            raise DataError(f"{problem}; raise it, or set task.too_long=drop")
+            raise DataError(f"{problem}; raise it, shorten the prompt, or set task.too_long=drop")
         example: Example = {"input_ids": ids, "full_length": len(ids), "prompt_length": len(ids)}
         if not is_answered(chat):
             return example
