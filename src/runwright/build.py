@@ -80,7 +80,8 @@ def texts_of(config: Config, data: LoadedData | None = None) -> Corpus:
         names = [name for name in rows.column_names if name != ROW_ID]
         # Words are read in place of the texts that a record to predict has.
         fixed = task.row_texts if {*task.columns} <= {*task.row_texts} else ()
-        columns = fixed or task.texts_in([*names, *left_out_of(rows)])
+        with naming_rows({"train": rows}):
+            columns = fixed or task.texts_in([*names, *left_out_of(rows)])
     if not columns:
         raise ConfigError("tokenizer.columns: given [], expected at least one column, or null")
 
@@ -199,8 +200,8 @@ def look(data: LoadedData, task: Any) -> dict[str, SplitLook]:
 def fit_task(task: Any, data: LoadedData, config: Config) -> None:
     """Let the task learn from the rows; raises DataError for a column or a label that cannot be used."""
     splits = _rows_to_fit(data)
-    require_columns(splits, column_kinds(task, splits), options=column_options(config))
     with naming_rows(splits):
+        require_columns(splits, column_kinds(task, splits), options=column_options(config))
         task.fit(splits)
     if task.problem == "multi_label":  # the comma of "1,2" stands between two labels
         data.notes[:] = [note for note in data.notes if f"{task.label_column!r} is text (" not in note]
@@ -218,7 +219,8 @@ def _rows_to_fit(data: LoadedData) -> Splits:
 
 def column_kinds(task: Any, splits: Splits) -> dict[str, Kind]:
     """The columns that every split must have, as the first has them, and which of them must hold text."""
-    columns = task.columns_in(next(iter(splits.values())).column_names)
+    first = next(iter(splits.values()))
+    columns = task.columns_in([*first.column_names, *left_out_of(first)])
     return {column: "text" if column in task.row_texts else "any" for column in columns}
 
 

@@ -28,7 +28,7 @@ SECRETS = (
 )
 ORDINARY = (
     "tokenizer max_tokens pad_token mask_token num_tokens token_count key label_key author keyboard "
-    "secretary tokens_per_second"
+    "secretary tokens_per_second forced_first_token"
 )
 
 

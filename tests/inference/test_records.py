@@ -269,7 +269,7 @@ def csv_rows(records: list[dict[str, Any]], **options: Any) -> list[dict[str, st
     writer = RecordWriter(stream, format_name="csv", **options)
     for record in records:
         writer.write(record)
-    return list(csv.DictReader(io.StringIO(stream.getvalue())))
+    return list(csv.DictReader(io.StringIO(stream.getvalue(), newline="")))
 
 
 @pytest.mark.parametrize("value", ["a\ud800b", ["a\udfffb"], {"inner": "\ud800"}])
@@ -297,6 +297,11 @@ def test_spans_in_csv_are_json_and_labels_are_joined() -> None:
     assert json.loads(row["predicted"]) == SPANS
     assert "Zürich" in row["predicted"]
     assert (row["labels"], row["none"]) == ("a,b", "")
+
+
+@pytest.mark.parametrize("text", ["a\rb", "a\r\nb", "\n", 'a,"b"'])
+def test_texts_with_line_ends_of_any_kind_stay_whole_in_csv(text: str) -> None:
+    assert csv_rows([{"text": text, "other": "c"}] * 2) == [{"text": text, "other": "c"}] * 2
 
 
 def test_csv_has_the_columns_of_all_records() -> None:

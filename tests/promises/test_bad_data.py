@@ -31,6 +31,12 @@ QUESTIONS = [
     "task=question_answering", "metric=[exact_match]", "task.max_length=64", "task.overlap=8",
     "task.max_question_length=16",
 ]  # fmt: skip
+DECODER = [
+    "model=scratch_decoder", SMALL, "tokenizer=train/byte_bpe", "tokenizer.model.vocab_size=300",
+    "tokenizer.family=gpt2", *COMMON[3:],
+]  # fmt: skip
+CHATS = ["dataset=json", "task=instruction_tuning", "metric=[token_f1]"]
+TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token }}{% endfor %}"
 EMBEDDING = ["dataset=json", "task=sentence_embedding", "task.problem=retrieval", "task.label_column=null"]
 FORMATS: dict[str, list[str]] = {
     "classes csv": ["dataset=csv", "metric=[accuracy]"],
@@ -57,6 +63,10 @@ FORMATS: dict[str, list[str]] = {
     "triplets json": [
         *EMBEDDING, "task.objective=triplet", "task.negative_column=other", "metric=[mrr_10]"
     ],
+    "chats json": [*CHATS, f"task.chat_template='{TEMPLATE}'"],
+    "chats by a template": CHATS,
+    "translations json": ["dataset=json", "task=translation", "metric=[chrf]"],
+    "next text": ["dataset=text", "task=causal_language_modeling", "metric=[perplexity]"],
     "stream csv": ["dataset=csv", "dataset.streaming=true", "metric=[accuracy]", "task.label_names=[n,p]"],
     "stream json": ["dataset=json", "dataset.streaming=true", "metric=[accuracy]", "task.label_names=[n,p]"],
     "stream parquet": [
@@ -137,6 +147,8 @@ NUMBERS = HEAD + "a,1\nb,2\n"
 TAGS = "Ada B-a\nis O\n\nBob B-a\nx I-a\n"
 WORDS = {"words": ["Ada", "is"], "tags": ["B-a", "O"]}
 SCORES = "sentence1,sentence2,score\n"
+CHAT = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
+REPLY, TRANSLATION = {"prompt": "a", "response": "b"}, {"source": "a", "target": ["b"]}
 PAIR, OTHER_PAIR = {"sentence1": "a", "sentence2": "b"}, {"sentence1": "c", "sentence2": "d"}
 DEEP = '{"text": ' + "[" * 100_000 + "\n"
 HALF = '{"text": "\\ud83d", "label": "p"}\n'
@@ -316,6 +328,33 @@ BAD = [
     Bad("triplets json", "no third text", lines(PAIR, OTHER_PAIR), "no such column", None, "other"),
     Bad("triplets json", "null", lines(PAIR | {"other": "x"}, OTHER_PAIR | {"other": None}), "is missing", 1,
         "other"),
+    # --- texts that are written -----------------------------------------------------------------------
+    Bad("chats json", "no turn to learn", lines(CHAT, {"messages": CHAT["messages"][:1]}),
+        "a chat without a turn of 'assistant'", 1, "messages"),
+    Bad("chats json", "an empty prompt", lines(REPLY, REPLY | {"prompt": " "}), "the prompt is empty", 1,
+        "prompt"),
+    Bad("chats json", "a missing answer", lines(REPLY, REPLY | {"response": None}), "the answer is empty", 1,
+        "response"),
+    Bad("chats json", "an answer that is not there", lines(REPLY, {"prompt": "a"}), "the answer is empty", 1,
+        "response"),
+    Bad("chats json", "no answers", lines({"prompt": "a"}), "no answers to learn from", None, "completion"),
+    Bad("chats json", "no such columns", lines({"ask": "a"}), "expected those of one of task.forms"),
+    Bad("chats json", "texts and numbers for chats", lines(CHAT, {"messages": 4}), "as other rows are", 1, "messages"),
+    Bad("chats json", "a chat that is too long", lines(CHAT), "an answer is never cut", 0,
+        options=("task.max_length=8",)),
+    Bad("chats json", "all chats too long", lines(CHAT), "more in each than task.max_length",
+        options=("task.max_length=8", "task.too_long=drop")),
+    Bad("chats by a template", "one that fails", lines(CHAT), "the chat template fails: no, thanks", 0,
+        options=("task.chat_template='{{ raise_exception(\"no, thanks\") }}'",)),
+    Bad("chats by a template", "one that cannot be read", lines(CHAT), "the chat template fails: Expected", 0,
+        options=("task.chat_template='{% for m in %}'",)),
+    Bad("translations json", "an empty target", lines(TRANSLATION, TRANSLATION | {"target": [" "]}),
+        "the target is empty", 1, "target"),
+    Bad("translations json", "a missing source", lines(TRANSLATION, {"target": ["b"]}), "is missing", 1,
+        "source"),
+    Bad("translations json", "no target", lines({"source": "a", "targets": "b"}), "mean 'targets'", None,
+        "target"),
+    Bad("next text", "blank lines", " \n\n \n", "every text is empty", column="text"),
     # --- streams --------------------------------------------------------------------------------------
     Bad("stream csv", "empty", "", "the file is empty"),
     Bad("stream csv", "header only", HEAD, "no rows"),
@@ -355,7 +394,8 @@ def arguments(kind: str, content: Content, folder: Path, *more: str) -> tuple[li
     train = write("train.data", content)
     where = "name" if kind.endswith("hub") else "files.train"
     named = [f"dataset.source.{where}={train}", f"output_dir={folder / 'outputs'}"]
-    return ["train", *FORMATS[kind], *COMMON, *named, *more], train
+    writes = kind.startswith(("chats", "next"))
+    return ["train", *FORMATS[kind], *(DECODER if writes else COMMON), *named, *more], train
 
 
 def test_every_format_has_its_rows() -> None:

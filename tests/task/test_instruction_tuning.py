@@ -156,6 +156,24 @@ def test_of_several_good_answers_the_first_is_trained_on(make: Callable[..., Ins
     assert task.references(rows) == [["4", "four"], ["2"]]
 
 
+@pytest.mark.parametrize("answer", ['[{"role": "engineer", "name": "Ada"}]', 4, 0.5])
+def test_an_answer_may_be_a_number_or_json(make: Callable[..., InstructionTuning], answer: Any) -> None:
+    task, rows = make(), rows_of(prompt=["Who?"], response=[answer])
+    assert answers_in(task, encode(task, rows)[0]) == f"{answer}<|im_end|>"
+    assert task.references(rows) == [[str(answer)]]
+
+
+def test_short_answers_without_an_end_token_are_trained_on_alone(
+    make: Callable[..., InstructionTuning],
+) -> None:
+    template = "{% for message in messages %}{{ message['content'] }}/{% endfor %}"
+    chat = [
+        {"role": role, "content": text} for role, text in zip(["user", "assistant"] * 2, "abcd", strict=True)
+    ]
+    task = make(chat_template=template)
+    assert answers_in(task, encode(task, rows_of(messages=[chat]))[0]) == "b/d/"
+
+
 def test_what_follows_the_last_answer_is_left_out_with_a_note(make: Callable[..., InstructionTuning]) -> None:
     task = make()
     examples = encode(task, rows_of(messages=[CHAT[1:3], CHAT[1:4]]))
@@ -170,6 +188,7 @@ BAD_ROWS = {
     "no prompt before the first answer": {"messages": [CHAT, CHAT[2:]]},
     "there is no prompt before": {"messages": [CHAT, []]},
     r"expected messages with 'role' and 'content'": {"messages": [json.dumps(CHAT), '[{"who": "me"}]']},
+    "where a text is expected": {"messages": [json.dumps(CHAT), '[{"role": "user", "content": ["a"]}]']},
 }
 
 

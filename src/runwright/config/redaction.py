@@ -21,7 +21,7 @@ MASK = "[redacted]"
 # Whole words of a name only: `tokenizer`, `max_tokens`, `key_column` and `pad_token` are no secrets.
 _SECRET_NAME = re.compile(
     r"(?:^|[_.\-/\s])"
-    r"(?:(?<!pad_)(?<!eos_)(?<!bos_)(?<!unk_)(?<!cls_)(?<!sep_)(?<!mask_)token"
+    r"(?:(?<!pad_)(?<!eos_)(?<!bos_)(?<!unk_)(?<!cls_)(?<!sep_)(?<!mask_)(?<!first_)token"
     r"|secrets?|passwords?|passwd|pwd|passphrase|credentials?|auth|bearer|cookie|dsn"
     r"|apikey|(?:api|secret|private|license|account)[_\-]key|access[_\-]key(?:[_\-]id)?)"
     r"(?:$|[.\-/\s])"

@@ -163,7 +163,7 @@ def _encoded(inputs: Inputs, encode: Encode, num_processes: int) -> Iterator[pa.
             schema = batch.schema
             yield batch
     if schema is None:
-        raise DataError("no examples came of these rows")
+        raise DataError("no examples came of these rows: no tokens, or more in each than task.max_length")
 
 
 _in_worker: list[Encode] = []

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from runwright.config.options import with_values
@@ -85,7 +86,9 @@ class RecordWriter:
         flat = _flat(record)
         if self._csv is None:
             names = list(dict.fromkeys([*self.columns, *flat]))
-            self._csv = csv.DictWriter(self.stream, names, lineterminator="\n")
+            # Before Python 3.13 only the characters of the writer's own line ends are quoted.
+            lines: Any = SimpleNamespace(write=lambda line: self.stream.write(f"{line[:-2]}\n"))
+            self._csv = csv.DictWriter(lines, names, lineterminator="\r\n")
             self._csv.writeheader()
         if new := flat.keys() - self._csv.fieldnames:
             raise DataError(

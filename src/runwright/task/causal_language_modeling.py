@@ -119,9 +119,8 @@ class CausalLanguageModeling(GeneratingTask):
         }
         if rows:
             some = {name: tensor[rows] for name, tensor in batch.items()}
-            lengths, sizes = (
-                mask.sum(dim=1).tolist() for mask in (some["attention_mask"], self.prompts(some)[1])
-            )
+            masks = some["attention_mask"], self.prompts(some)[1]
+            lengths, sizes = (mask.sum(dim=1).tolist() for mask in masks)
             texts, ids = self.generate(model, some).rows(), some["input_ids"].tolist()
             for row, line, length, size, text in zip(rows, ids, lengths, sizes, texts, strict=True):
                 lists["prompts"][row], lists["expected"][row] = line[:size], line[size:length]

@@ -124,10 +124,8 @@ class GeneratingTask(TargetTask):
 
     def evaluate_batch(self, model: Any, batch: Batch) -> Texts:
         """Losses where targets are known, and texts where there is a strategy."""
-        if "labels" in batch:
-            results = super().evaluate_batch(model, batch)
-        else:
-            results = Texts(example_ids=batch["example_ids"].cpu().numpy())
+        ids = batch["example_ids"].cpu().numpy()
+        results = super().evaluate_batch(model, batch) if "labels" in batch else Texts(example_ids=ids)
         if self.strategy is None:
             return results
         return replace(results, generated=self.generate(model, batch))
@@ -194,9 +192,8 @@ class GeneratingTask(TargetTask):
         """The texts of some rows, always the same ones, with the end of each prompt."""
         if predictions.predicted is None:
             return []
-        total = len(predictions.example_ids)
         samples = []
-        for index in evenly_spaced(total, NUM_SAMPLES).tolist():
+        for index in evenly_spaced(len(predictions.example_ids), NUM_SAMPLES).tolist():
             prompt = "" if predictions.prompts is None else predictions.prompts[index][-MAX_SHOWN:]
             described = self.describe(predictions, index, row={}, all_scores=False)
             texts = {"prompt": prompt, "expected": "", **described}.items()

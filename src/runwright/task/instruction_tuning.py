@@ -15,7 +15,7 @@ from runwright.dataset.cleaning.passes import lines_of_file
 from runwright.dataset.readers.raw import left_out_of
 from runwright.errors import ConfigError, DataError, listed
 from runwright.task.generating import GeneratingTask
-from runwright.task.text import IGNORED, Said, notes_of, say
+from runwright.task.text import IGNORED, Said, as_texts, notes_of, say
 from runwright.types import Batch, Example, PositiveInt, Splits
 
 Message = dict[str, str]  # role and content
@@ -188,7 +188,7 @@ class InstructionTuning(GeneratingTask):
             if self.too_long == "drop" and is_answered(chat):
                 return None
             problem = f"{len(ids)} tokens, but task.max_length={self.max_length} and an answer is never cut"
-            raise DataError(f"{problem}; raise it, or set task.too_long=drop")
+            raise DataError(f"{problem}; raise it, shorten the prompt, or set task.too_long=drop")
         example: Example = {"input_ids": ids, "full_length": len(ids), "prompt_length": len(ids)}
         if not is_answered(chat):
             return example
@@ -280,21 +280,20 @@ def is_answered(chat: Sequence[Message]) -> bool:
 def _messages(value: Any, form: Form, roles: Mapping[str, str], *, role: str = "user") -> list[Message]:
     """A text (of several the first) as a message of that role; a list of messages, also as JSON, as it is."""
     value = next(iter(texts_of(value)), value)
+    role_key, content_key = form.get("role", "role"), form.get("content", "content")
     if isinstance(value, str) and value.lstrip().startswith(("[{", "[ {")):
         with suppress(ValueError):  # a text that begins so
-            value = json.loads(value)
-    if value is None or isinstance(value, str):
-        return [{"role": role, "content": value or ""}]
-    role_key, content_key = form.get("role", "role"), form.get("content", "content")
+            read = json.loads(value)
+            value = read if "messages" in form or {role_key, content_key} <= {*read[0]} else value
+    if not isinstance(value, list | dict):
+        return [{"role": role, "content": as_texts([value])[0]}]
     chat: list[Message] = []
-    for message in value if isinstance(value, Sequence) else [value]:
+    for message in value if isinstance(value, list) else [value]:
         if not isinstance(message, Mapping) or role_key not in message or content_key not in message:
             expected = f"messages with {role_key!r} and {content_key!r} (task.forms names them)"
             raise DataError(f"given {message!r:.60}, expected {expected}")
-        name, content = message[role_key], message[content_key]
-        if not isinstance(content, str | None):
-            raise DataError(f"{content_key!r} is {content!r:.60}, expected a text")
-        chat.append({"role": roles.get(str(name), str(name)), "content": content or ""})
+        name, (content,) = str(message[role_key]), as_texts([message[content_key]])
+        chat.append({"role": roles.get(name, name), "content": content})
     return chat
 
 
@@ -322,6 +321,6 @@ def answer_spans(chat: Sequence[Message], text: str, tokenizer: Any) -> list[tup
                 f"the chat template renders turn {turn + 1} otherwise where it ends or others follow; "
                 "mark the answers in it with {% generation %} and {% endgeneration %}"
             )
-        end = after.rfind(tokenizer.eos_token, len(before)) + len(tokenizer.eos_token)
-        spans.append((len(before), len(after) if after[end:].strip() else end))
+        _, end, rest = after[len(before) :].rpartition(tokenizer.eos_token)
+        spans.append((len(before), len(after) - len(rest) if end and not rest.strip() else len(after)))
     return spans

@@ -116,7 +116,7 @@ def check_ends(tokenizer: Any, *, ends: Sequence[int]) -> None:
     if not ends:
         raise ConfigError(
             "tokenizer: it puts no token after a text, so the model could not learn where to end; take "
-            "another, or for a trained one tokenizer.family=t5"
+            "another, for a trained one tokenizer.family=t5, for a decoder task=instruction_tuning"
         )
     if tokenizer.padding_side != "right":
         raise ConfigError("tokenizer.padding_side: given left, expected right: encoders count from there")
