@@ -103,6 +103,11 @@ def shown(value: Any) -> str:
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def plain(text: str) -> str:
     """The text with characters that a terminal obeys, or that turn its direction, as their code."""
     return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)

@@ -95,10 +95,7 @@ def _reader(column: Any) -> Callable[[int], Any]:
 
 
 def record_batch(examples: Sequence[Example], schema: pa.Schema | None = None) -> pa.RecordBatch:
-    """The examples as columns of a schema; without one, whole numbers in lists take 32 bits.
-
-    Raises DataError where an example does not fit the schema.
-    """
+    """The examples as columns of a schema, else DataError; without one, integers in lists take 32 bits."""
     if schema is None:
         kinds = {name: pa.infer_type([example[name] for example in examples]) for name in examples[0]}
         for name, kind in kinds.items():

@@ -15,7 +15,7 @@ from runwright.config.redaction import reveal
 from runwright.config.rules.checks import generates_texts
 from runwright.dataset.examples import PreparedExamples, record_batch
 from runwright.dataset.fingerprint import content_fingerprint
-from runwright.errors import CheckpointError, ConfigError, DataError
+from runwright.errors import CheckpointError, ConfigError, DataError, first_line
 from runwright.inference.export.onnx_model import OnnxModel
 from runwright.inference.records import Columns, in_chunks, texts_of
 from runwright.inference.zero_shot import ZeroShot
@@ -102,9 +102,8 @@ def load_run(
                 num_threads = build.build_options(config).num_threads or share_of_cores(local_world_size())
                 model, device = OnnxModel(best, about["num_positions"], num_threads=num_threads), "cpu"
     except (OSError, LookupError, AttributeError, TypeError, ValueError, SafetensorError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(
-            f"{best}: given what is not as the run wrote it ({reason}), expected config.json and "
+            f"{best}: given what is not as the run wrote it ({first_line(error)}), expected config.json and "
             f"model.safetensors, with task.json beside it; put them back, or train again"
         ) from error
     if form == "safetensors":

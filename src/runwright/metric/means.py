@@ -67,10 +67,7 @@ def _errors(predictions: Predictions) -> np.ndarray:
 
 
 def perplexity(predictions: Any, weights: np.ndarray) -> np.ndarray:
-    """The exponential of the mean loss of a token in nats: over all tokens, never a mean of means.
-
-    At most exp(700), about 1e304.
-    """
+    """The exponential, of at most 700, of the mean loss of all tokens in nats; never a mean of means."""
     means = weighted_mean(predictions.losses, weights, sizes=predictions.loss_counts)
     return np.exp(np.minimum(means, LARGEST))
 

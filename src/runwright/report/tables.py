@@ -20,10 +20,7 @@ Rows = list[dict[str, Any]]
 
 
 def class_report(predicted: np.ndarray, expected: np.ndarray, labels: Sequence[str]) -> Rows:
-    """The table `count_report` of classes [N] int, or of sets [N, C] bool.
-
-    Expected classes outside 0 to C - 1 count for nothing.
-    """
+    """The table `count_report` of classes [N] int, of those from 0 to C - 1, or of sets [N, C] bool."""
     import numpy as np  # deferred: who writes records alone need not have it loaded
 
     if predicted.ndim == 1:

@@ -20,7 +20,7 @@ import torch
 from runwright import build
 from runwright.config.redaction import Redactor, reveal
 from runwright.config.targets import instantiate
-from runwright.errors import CheckpointError, ConfigError, RunwrightError
+from runwright.errors import CheckpointError, ConfigError, RunwrightError, first_line
 from runwright.model.padding_free import is_padding_free
 from runwright.model.parameters import count_but_embeddings
 from runwright.report.log import run_logging
@@ -305,8 +305,8 @@ def _restore(run: Run, checkpoints: CheckpointStore, stepper: Stepper, scheduler
     try:
         state = restore_snapshot(snapshot, stepper, scheduler)
     except (LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{folder}: its content does not fit the run ({reason})") from error
+        problem = f"its content does not fit the run ({first_line(error)})"
+        raise CheckpointError(f"{folder}: {problem}") from error
     checkpoints.protected_step = state.best_step
     logger.info("resuming from step %d (%s)", state.step, folder)
     return state

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from runwright.dataset.cleaning.passes import lines_of_file
 from runwright.dataset.readers.raw import left_out_of
-from runwright.errors import ConfigError, DataError, listed
+from runwright.errors import ConfigError, DataError, first_line, listed
 from runwright.task.generating import GeneratingTask
 from runwright.task.text import IGNORED, Said, as_texts, notes_of, say
 from runwright.types import Batch, Example, PositiveInt, Splits
@@ -303,8 +303,7 @@ def naming_the_template() -> Iterator[None]:
     try:
         yield
     except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError) as error:
-        reason = str(error).strip() or type(error).__name__
-        raise DataError(f"the chat template fails: {reason.splitlines()[0]}") from error
+        raise DataError(f"the chat template fails: {first_line(error)}") from error
 
 
 def answer_spans(chat: Sequence[Message], text: str, tokenizer: Any) -> list[tuple[int, int]]:

@@ -131,10 +131,7 @@ def encode_pairs(
 
 
 def with_second(example: Example, *, seed: int, epoch: int) -> Example:
-    """The example with its own second text or the strange one, each half of the time, and `next_label`.
-
-    0 is the text that follows, as in transformers' models.
-    """
+    """The example with its own second text (`next_label` 0) or the strange one (1), each half of the time."""
     chance = generator("next", seed, epoch, example["example_id"])
     if chance.random() < 0.5 or not example["other_input_ids"]:
         return {**example, "next_label": 0}

@@ -270,10 +270,7 @@ def in_batch_negatives(vectors: Tensor, *, scale: float) -> LossSum:
 
 
 def triplet(vectors: Tensor, *, margin: float) -> Tensor:
-    """By how much the negative is not farther from the anchor than the positive by `margin`, [N].
-
-    Distances are Euclidean, as in torch's triplet_margin_loss.
-    """
+    """By how much the negative is not farther (Euclidean) than the positive by `margin`, [N]."""
     anchors, positives, negatives = vectors[:, :3].unbind(dim=1)
     return F.triplet_margin_loss(anchors, positives, negatives, margin=margin, reduction="none")
 

@@ -18,7 +18,7 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from runwright import store
 from runwright.config.sources import GGUF, resolve_source
-from runwright.errors import ConfigError, did_you_mean
+from runwright.errors import ConfigError, did_you_mean, first_line
 
 log = logging.getLogger(__name__)
 
@@ -266,8 +266,8 @@ def _convert_pickles(files: list[Path], folder: Path) -> dict[str, Any]:
             weights |= {name: tensor.contiguous().clone() for name, tensor in state.items()}
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     except Exception as error:  # a file may hold anything
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise ConfigError(f"{files[0]}: expected tensors by name alone ({reason:.200})") from error
+        problem = f"expected tensors by name alone ({first_line(error):.200})"
+        raise ConfigError(f"{files[0]}: {problem}") from error
     for file in map(files[0].with_name, ("config.json", "generation_config.json")):
         if file.is_file():
             shutil.copyfile(file, folder / file.name)

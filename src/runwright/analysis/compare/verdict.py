@@ -8,16 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from rich.text import Text
 
+from runwright.analysis.compare import sides
 from runwright.analysis.compare.paired import compare_rows
-from runwright.analysis.compare.sides import (
-    Difference,
-    Side,
-    differing_settings,
-    less_is_better,
-    metric_names,
-    mixed_settings,
-    split_rank,
-)
+from runwright.analysis.compare.sides import Difference, Side, metric_names
 from runwright.metric.bootstrap import CONFIDENCE, welch
 from runwright.report import terminal
 
@@ -61,7 +54,7 @@ def judge(first: Side, second: Side) -> Verdict:
     if min(sizes) > 1:
         differences += _compare_seeds(first, second)
         for letter, side in (("A", first), ("B", second)):
-            if mixed := mixed_settings(side):
+            if mixed := sides.mixed_settings(side):
                 notes.append(f"the runs of {letter} differ in more than seeds: {', '.join(mixed[:5])}")
         notes.append("the interval says what other seeds would change, not what other test rows would")
     elif max(sizes) > 1:
@@ -76,7 +69,7 @@ def judge(first: Side, second: Side) -> Verdict:
 
     def rank(difference: Difference) -> tuple[bool, int, bool]:
         name = difference.metric.partition("/")[2]
-        return name != first.best_metric, split_rank(difference.metric), name != "loss"
+        return name != first.best_metric, sides.split_rank(difference.metric), name != "loss"
 
     differences.sort(key=rank)
     return Verdict(differences=tuple(differences), notes=tuple(notes))
@@ -93,7 +86,7 @@ def _compare_seeds(first: Side, second: Side) -> Iterator[Difference]:
             first=float(values[0].mean()),
             second=float(values[1].mean()),
             interval=welch(*values),
-            less_is_better=less_is_better(name, first),
+            less_is_better=sides.less_is_better(name, first),
             method=SEEDED,
             n=f"{len(values[0])} and {len(values[1])} runs",
         )
@@ -104,7 +97,7 @@ def print_comparison(first: Side, second: Side, verdict: Verdict) -> None:
     console = terminal.result_console()
     for letter, side in (("A", first), ("B", second)):
         console.print(Text.assemble((f"{letter}  ", "bold"), side.label), soft_wrap=True)
-    if settings := differing_settings([first, second]):
+    if settings := sides.differing_settings([first, second]):
         rows = (
             [key, *(terminal.shorten(text, MAX_VALUE) for text in values)] for key, values in settings.items()
         )

@@ -27,7 +27,7 @@ from datasets import ClassLabel, load_dataset, load_from_disk
 from runwright import store
 from runwright.dataset.readers.addresses import file_state
 from runwright.dataset.readers.raw import RawSplit, kept_rows
-from runwright.errors import ConfigError, DataError
+from runwright.errors import ConfigError, DataError, first_line
 from runwright.types import Splits
 
 _log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ def _resolve(name: str, revision: str | None) -> str:
         commit = HfApi().dataset_info(name, revision=revision).sha
     except Exception as error:
         raise DataError(
-            f"the hub does not say what {revision or 'the newest revision'} is ({_first_line(error)}); "
+            f"the hub does not say what {revision or 'the newest revision'} is ({first_line(error)}); "
             f"without a network, set dataset.source.revision to a full commit that was loaded before, or set "
             f"dataset.source.name to a local folder",
             file=name,
@@ -96,7 +96,7 @@ def _split(
         rows = load_dataset(name, config, split=theirs, **options) if rows is None else rows
     except Exception as error:
         of_config = f" of {config!r}" if config else ""
-        problem = f"split {theirs!r}{of_config} cannot be loaded: {_first_line(error)}"
+        problem = f"split {theirs!r}{of_config} cannot be loaded: {first_line(error)}"
         raise DataError(problem, file=origin, split=ours) from error
     if not len(rows):
         raise DataError(f"split {theirs!r} has no rows", file=origin, split=ours)
@@ -119,10 +119,6 @@ def _split(
     split = f"split {theirs}" if config is None else f"{config}, split {theirs}"
     about = {"files": [(origin, len(rows))], "split": split}
     return RawSplit(schema=schema, batches=batches(), about=about)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _is_hidden(value: Any) -> bool:

@@ -127,10 +127,7 @@ def sample(run: FinishedRun) -> Batch:
 def write_graphs(
     run: FinishedRun, folder: Path, *, form: str, opset: int | None, int8: bool
 ) -> dict[str, Any]:
-    """Write the model as ONNX, or as a program of torch.export; what is to be known to call it again.
-
-    Raises ConfigError with the reason where the exporter refuses it.
-    """
+    """Write the model as ONNX or a program of torch.export; what a call of it needs, or ConfigError."""
     model: Any = run.model
     if form == "torch" and run.task.generates:
         raise ConfigError("--format torch: it is for tasks that write no texts; take onnx")
