@@ -20,6 +20,7 @@ TEMPLATE = (
 )
 DECODER = ["model=scratch_decoder", "tokenizer=train/bpe", "tokenizer.model.min_frequency=1"]
 CHARACTERS = ["tokenizer=train/char", "tokenizer.family=t5"]
+SENTINELS = [*CHARACTERS, 'tokenizer.extra_tokens=["<extra_id_0>"]']
 LESS = ["metric=[perplexity]"]
 
 
@@ -71,6 +72,11 @@ CASES = {  # reader and file, overrides, lines in their order
         ["task=translation", "model=scratch_encoder_decoder", *CHARACTERS, "metric=[chrf]"],
         "tokens a f i l m </s> | labels u n f i l m , l à </s> | example 1 | tokens b </s> <pad> "
         "| labels c </s> -100 -100",
+    ),
+    "spans": (
+        "csv texts.csv",
+        ["task=denoising", "task.max_length=16", "model=scratch_encoder_decoder", *SENTINELS, *LESS],
+        "<extra_id_0> </s> | labels <extra_id_0>",
     ),
     "vectors": (
         "csv scored.csv",

@@ -149,7 +149,7 @@ def _sequence(batch: Batch, row: int, task: Any) -> Iterator[str]:
     yield from _aligned(lines)
     for name in [name for name in batch if name not in ("input_ids", "example_ids", *below)]:
         values = batch[name][example].tolist()
-        if name == "labels" and task.problem == "texts":
+        if name == "labels" and task.problem in ("texts", "target_tokens"):
             yield from _aligned({name: [value if value < 0 else name_tokens(value) for value in values]})
             continue
         yield f"  {name}: {_label(values, tokens, task) if name == 'labels' else values}"
