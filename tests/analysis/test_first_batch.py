@@ -41,7 +41,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(Path("scored.csv"), [{"sentence1": "a bad film", "sentence2": "film", "score": 4}])
     Path("squad.json").write_text(json.dumps({"data": [ARTICLE]}))
     tagged = {"words": ["the", "unbelievable", "film"], "tags": ["O", "B-x", "I-x"]}
-    Path("tags.jsonl").write_text(json.dumps(tagged))
+    Path("tags.jsonl").write_text(f'{json.dumps(tagged)}\n{{"words": ["fine"], "tags": ["O"]}}')
     Path("chats.jsonl").write_text(json.dumps({"prompt": "the film", "response": "good"}))
 
 
@@ -93,7 +93,8 @@ CASES = {  # reader and file, overrides, lines in their order
     "tags": (
         "json tags.jsonl",
         ["task=token_classification", "metric=[span_f1]"],
-        "tokens [CLS] the unbelievable film [SEP] | words -1 0 1 2 -1 | labels -100 O B-x I-x -100",
+        "row 0 | tokens [CLS] the unbelievable film [SEP] | words -1 0 1 2 -1 | labels -100 O B-x I-x -100 "
+        "| row 1 | tokens [CLS] fine [SEP] [PAD] [PAD]",
     ),
     "chats": (
         "json chats.jsonl",
