@@ -20,6 +20,7 @@ TEMPLATE = (
 )
 DECODER = ["model=scratch_decoder", "tokenizer=train/bpe", "tokenizer.model.min_frequency=1"]
 CHARACTERS = ["tokenizer=train/char", "tokenizer.family=t5"]
+SENTINELS = [*CHARACTERS, 'tokenizer.extra_tokens=["<extra_id_0>"]']
 LESS = ["metric=[perplexity]"]
 
 
@@ -40,7 +41,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(Path("scored.csv"), [{"sentence1": "a bad film", "sentence2": "film", "score": 4}])
     Path("squad.json").write_text(json.dumps({"data": [ARTICLE]}))
     tagged = {"words": ["the", "unbelievable", "film"], "tags": ["O", "B-x", "I-x"]}
-    Path("tags.jsonl").write_text(json.dumps(tagged))
+    Path("tags.jsonl").write_text(f'{json.dumps(tagged)}\n{{"words": ["fine"], "tags": ["O"]}}')
     Path("chats.jsonl").write_text(json.dumps({"prompt": "the film", "response": "good"}))
 
 
@@ -72,6 +73,11 @@ CASES = {  # reader and file, overrides, lines in their order
         "tokens a f i l m </s> | labels u n f i l m , l à </s> | example 1 | tokens b </s> <pad> "
         "| labels c </s> -100 -100",
     ),
+    "spans": (
+        "csv texts.csv",
+        ["task=denoising", "task.max_length=16", "model=scratch_encoder_decoder", *SENTINELS, *LESS],
+        "<extra_id_0> </s> | labels <extra_id_0>",
+    ),
     "vectors": (
         "csv scored.csv",
         ["task=sentence_embedding", "metric=[spearman]"],
@@ -87,7 +93,8 @@ CASES = {  # reader and file, overrides, lines in their order
     "tags": (
         "json tags.jsonl",
         ["task=token_classification", "metric=[span_f1]"],
-        "tokens [CLS] the unbelievable film [SEP] | words -1 0 1 2 -1 | labels -100 O B-x I-x -100",
+        "row 0 | tokens [CLS] the unbelievable film [SEP] | words -1 0 1 2 -1 | labels -100 O B-x I-x -100 "
+        "| row 1 | tokens [CLS] fine [SEP] [PAD] [PAD]",
     ),
     "chats": (
         "json chats.jsonl",

@@ -182,6 +182,36 @@ def test_an_override_that_the_models_own_settings_contradict_is_refused(model_fo
         runwright.pipeline(model_folder("bart"), overrides=["generation.max_new_tokens=5"])
 
 
+def leaves(answer: Any) -> list[Any]:
+    """All values of an answer, in their order."""
+    if isinstance(answer, dict | list):
+        inner = answer.values() if isinstance(answer, dict) else answer
+        return [leaf for value in inner for leaf in leaves(value)]
+    return [answer]
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "inputs"),
+    [
+        ("ner", None, ["Karl visited AcmeX in Berlin", "Anna", "The museum of Paris was warm and slow"]),
+        ("qa", None, [{"question": "who works", "context": text} for text in TEXTS]),
+        ("bert", None, ["the [MASK] was [MASK]", "a [MASK]", "the long letter about [MASK] was not bad"]),
+        ("bert", "feature-extraction", TEXTS),
+    ],
+)
+def test_answers_of_a_batch_are_those_of_each_text_alone(
+    name: str, task: str | None, inputs: list[Any], model_folder: Folders
+) -> None:
+    answer = runwright.pipeline(model_folder(name), task)
+    tolerance = 1e-5 if task else 1e-6  # states are numbers up to 5 in float32
+    for one, among in zip(inputs, answer(inputs), strict=True):
+        alone, together = leaves(answer(one)), leaves(among)
+        is_number = [isinstance(value, float) for value in alone]
+        assert [isinstance(value, float) for value in together] == is_number
+        for value, other, number in zip(alone, together, is_number, strict=True):
+            assert other == (pytest.approx(value, abs=tolerance) if number else value)
+
+
 # --- evaluation -------------------------------------------------------------------------------------------
 
 
@@ -249,6 +279,7 @@ def test_a_folder_of_a_model_comes_before_a_run_of_its_name(
         ("bert", ["--task", "clasification"], "did you mean"),
         ("gpt2", ["--task", "fill-mask"], "has no mask token"),
         ("sentiment", ["--group", "none"], "given for a SequenceClassification, which has nothing"),
+        ("gpt2", ["--logits", "raw.npz"], "CausalLanguageModeling keeps no outputs"),
         ("bert", ["--features", "token", "--layer", "3"], "expected 0 (embeddings) to 2"),
     ],
 )

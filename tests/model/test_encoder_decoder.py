@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,12 @@ def test_shared_halves_stay_one_through_a_step_and_are_saved_whole(
     inputs = {"input_ids": batch["input_ids"], "labels": batch["labels"]}
     model.eval()
     assert torch.equal(model(**inputs).logits, again(**inputs).logits)
+
+
+def test_halves_are_no_model_of_classes(save_half: Any, tokenizer: Any) -> None:
+    head = replace(make_task(tokenizer).head, auto_class="AutoModelForSequenceClassification")
+    with pytest.raises(ConfigError, match="EncoderDecoderModel writes texts; choose another model"):
+        load_halves(head, tokenizer, name=(name := save_half("bert")), decoder=name, **OPTIONS)
 
 
 @pytest.mark.parametrize(

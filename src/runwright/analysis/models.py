@@ -21,7 +21,7 @@ from runwright.report.terminal import print_table, result_console, table_of
 from runwright.runs.folder import LATEST, resolve_run
 from runwright.store import cache_root
 from runwright.task.base import MODEL_INPUTS
-from runwright.task.text import IGNORED
+from runwright.task.text import IGNORED, MAX_WINDOWS
 from runwright.tokenizer.pretrained import in_safetensors
 from runwright.trainer.ranks import ALONE
 from runwright.types import Batch
@@ -131,7 +131,8 @@ def _sequence(batch: Batch, row: int, task: Any) -> Iterator[str]:
     """One row of `input_ids` with every field that has a number for each token, then the other fields."""
     ids, name_tokens = batch["input_ids"], task.tokenizer.convert_ids_to_tokens
     example = row * len(batch["example_ids"]) // len(ids)  # which may have several texts
-    yield f"example {int(batch['example_ids'][example])}"
+    number = int(batch["example_ids"][example])
+    yield f"row {number // MAX_WINDOWS}" if task.cuts_windows else f"example {number}"
     tokens = name_tokens(ids[row].tolist())
     lines, below = {"tokens": tokens}, [*MODEL_INPUTS[1:], *task.token_fields]
     for name in [name for name in below if name in batch]:
@@ -146,7 +147,7 @@ def _sequence(batch: Batch, row: int, task: Any) -> Iterator[str]:
     yield from _aligned(lines)
     for name in [name for name in batch if name not in ("input_ids", "example_ids", *below)]:
         values = batch[name][example].tolist()
-        if name == "labels" and task.problem == "texts":
+        if name == "labels" and task.problem in ("texts", "target_tokens"):
             yield from _aligned({name: [value if value < 0 else name_tokens(value) for value in values]})
             continue
         yield f"  {name}: {_label(values, tokens, task) if name == 'labels' else values}"

@@ -110,7 +110,7 @@ def execute(args: argparse.Namespace) -> int:
     run = replace(run, text_columns=args.text_column)
     reading = {name: getattr(args, name) for name in flags.READING}
     records = predict.open_input(run, args.texts, args.file, reading=reading, output=output)
-    if len(args.texts) == 1 and not output and stream.writes_one_text(run):
+    if len(args.texts) == 1 and not (output or logits) and stream.writes_one_text(run):
         (record,) = records
         stream.print_text(run, stream.encoded(run, record), sys.stdout)
         return 0

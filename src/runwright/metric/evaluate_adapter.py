@@ -87,9 +87,7 @@ def script_of(path: str, revision: str | None) -> str:
         expected = f"the commit of {path} on the hub, 40 digits (a script of yours is path=./{path})"
         raise ConfigError(f"a module's revision: given {revision}, expected {expected}")
     if not code_allowed():
-        raise ConfigError(
-            f"a module's path: {path!r} is code, expected --trust-remote-code: only if you trust it"
-        )
+        raise ConfigError(f"module {path!r} is code, expected --trust-remote-code: only if you trust it")
     if is_script:
         return str(script.resolve())
     from huggingface_hub import snapshot_download

@@ -91,6 +91,8 @@ def check_model(model: PreTrainedModel, head: Head) -> None:
     decoders = {config.model_type} if getattr(config, "is_decoder", False) else set()
     if head.auto_class == "AutoModel" and config.is_encoder_decoder:
         problem = "is an encoder with a decoder; take an encoder, such as bert, for vectors of texts"
+    elif config.model_type == "encoder-decoder" and head.auto_class != "AutoModelForSeq2SeqLM":
+        problem = "writes texts; choose another model for this task, or task=translation or summarization"
     elif head.auto_class == "AutoModelForPreTraining" and "seq_relationship" not in str(model):
         problem = "has no head for next sentences; take bert"
     elif head.auto_class == "AutoModelForCausalLM" and config.model_type in {*MASKED, "xlnet"} - decoders:
