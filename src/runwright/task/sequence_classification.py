@@ -109,12 +109,16 @@ class SequenceClassification(Task):
         )
 
     def _values(self, rows: Dataset, *, split: str) -> list[Any] | None:
-        """The label of each row as it is in the data; of several columns a list."""
+        """The label of each row as it is in the data, or in a list of one; of several columns a list."""
         option = "task.label_column"
         if not all(has_column(rows, name, split=split, option=option) for name in self.label_columns):
             return None
         columns = [self._column(rows, name) for name in self.label_columns]
-        return columns[0] if len(columns) == 1 else list(map(list, zip(*columns, strict=True)))
+        if len(columns) > 1:
+            return list(map(list, zip(*columns, strict=True)))
+        if self.problem != "single_label":
+            return columns[0]
+        return [value[0] if isinstance(value, list) and len(value) == 1 else value for value in columns[0]]
 
     def _column(self, rows: Dataset, name: str) -> list[Any]:
         """The values of a column, ids as the names that it carries: other splits may have another order."""
