@@ -140,6 +140,14 @@ def test_hidden_and_half_hidden_labels_are_said(make_task: Any) -> None:
         make_task().fit(data)
 
 
+def test_a_list_of_one_class_is_that_class(make_task: Any) -> None:
+    task = make_task()
+    task.fit(splits([["b"], ["a"], ["b"]]))
+    assert (task.label_names, task.read_labels(splits([["a"]])["train"], split="test")) == (("a", "b"), [0])
+    with pytest.raises(DataError, match=r"expected one class, given \['a', 'b'\]; .*problem=multi_label"):
+        task.read_labels(splits([["a"], ["a", "b"]])["train"], split="test")
+
+
 def test_wrong_labels_are_told_together_with_their_counts(make_task: Any) -> None:
     values = ["x", "yy", "y", "z", "yy", None, *"abc"]
     with pytest.raises(DataError, match="unknown label 'yy'; the 2 classes are 'x', 'y'") as caught:

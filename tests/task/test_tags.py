@@ -88,6 +88,7 @@ def test_tags_without_types_are_spans_of_one_type() -> None:
         ("B-x M-x E-x W-x O", "task.scheme=bmewo has all"),
         ("O E-x I-x", "task.scheme=bioes or ioe has all"),
         ("B-x I-x O Bx", "'Bx' is no tag of task.scheme=bio"),
+        ("0 1", "as a type; numbers need their names: task.tag_names=[…]"),
         ("NOUN VERB", "task.scheme=plain takes each tag as a type"),
     ],
 )

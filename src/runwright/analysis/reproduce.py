@@ -33,8 +33,7 @@ def surrounding_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> It
         if names := _unequal(before["code"][package], now["code"][package]):
             yield f"source: {listed(f'{package}/{name}' for name in names)}"
     old, new = before["packages"], now["packages"]
-    names = sorted(_unequal(old, new), key=lambda name: name.lower() not in NUMERIC)
-    if names:
+    if names := sorted(_unequal(old, new), key=lambda name: name.lower() not in NUMERIC):
         changes = (f"{name} {old.get(name, 'none')} → {new.get(name, 'none')}" for name in names)
         yield f"packages: {listed(changes)}"
     facts = [
@@ -99,8 +98,7 @@ def reproduce(folder: Path) -> Reproduction:
     raise_if_any(check(reveal(config)))
     other = create(config, overrides=recorded_overrides(folder), command=sys.argv)
     update_status(other, "CREATED", reproduces=record["run_id"])
-    code = start(resume=str(other))
-    if code:
+    if code := start(resume=str(other)):
         raise RunwrightError(f"{other}: the run ended with exit code {code}; {other / 'log.txt'} says why")
     reproduction = _judge(folder, other)
     write_json(other / FILE_NAME, {**asdict(reproduction), "text": str(reproduction)})

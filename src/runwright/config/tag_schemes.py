@@ -83,7 +83,8 @@ def scheme_problem(tag: str, tags: Collection[str], scheme: str) -> str:
     shapes = ", ".join([OUTSIDE, *tags_of_type("type", scheme, form="{letter}-{type}")])
     *fitting, plain = [other for other in LETTERS if not misfits(tags, other)]
     advice = f"{' or '.join(fitting)} has all of them" if fitting else f"{plain} takes each tag as a type"
-    return f"{tag!r} is no tag of task.scheme={scheme}, which has {shapes}; task.scheme={advice}"
+    names = "; numbers need their names: task.tag_names=[…]" * tag.isdecimal()
+    return f"{tag!r} is no tag of task.scheme={scheme}, which has {shapes}; task.scheme={advice}{names}"
 
 
 def scheme_note(tags: Iterable[str], scheme: str) -> str | None:

@@ -117,8 +117,7 @@ def load_named(
 def _task_of(named: Named, saved: Any) -> tuple[str, dict[str, Any]]:
     """The task, and the model's own settings for it, such as those of translation_en_to_fr."""
     variants = getattr(saved, "task_specific_params", None) or {}
-    asked = "sentence_embedding" if named.features else named.task
-    if asked is None:
+    if (asked := "sentence_embedding" if named.features else named.task) is None:
         kind = str((getattr(saved, "architectures", None) or ["no architecture"])[0])
         asked = next((task for task, (_, names) in TASKS.items() if kind.endswith((*names,))), None)
         if asked is None:

@@ -82,8 +82,7 @@ class ZeroShot(Task):
         row_ids = predictions.example_ids[::count] // count
         scores = softmax(predictions.logits.reshape(-1, count), axis=-1)
         columns: Any = {"predicted": scores.argmax(axis=1), "scores": scores}
-        expected = self._expected(rows, row_ids)
-        if expected is not None:
+        if (expected := self._expected(rows, row_ids)) is not None:
             of_expected = scores[np.arange(len(expected)), expected]
             columns["losses"] = -np.log(np.maximum(of_expected, TINY))
         return Predictions(example_ids=row_ids, expected=expected, **columns)

@@ -98,8 +98,7 @@ def run_many(overrides: list[str]) -> int:
             stopped_by = stop_number()
         finally:
             del os.environ[STOP_VARIABLE]
-    jobs = read_jobs(sweep, since=0.0 if is_study else started)
-    if jobs:
+    if jobs := read_jobs(sweep, since=0.0 if is_study else started):
         with suppress(OSError, ValueError, RunwrightError):  # the jobs are what counts
             write_report(sweep, is_sweep=True)
     print_table(jobs, sweep)

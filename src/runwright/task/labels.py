@@ -273,7 +273,7 @@ def read_number(value: Any) -> float:
     number = as_number(value)
     if math.isnan(number):
         is_comma = isinstance(value, str) and not math.isnan(as_number(value.replace(",", ".", 1)))
-        hint = "; the cleaning step ReplacePattern makes a point of a decimal comma" if is_comma else ""
+        hint = "; ReplacePattern makes a point of a decimal comma, or nothing of one at thousands" * is_comma
         raise DataError(f"expected a finite number, given {value!r}{hint}")
     if abs(number) > MAX_NUMBER:
         limit = f"at most {MAX_NUMBER:g}: the square of more is beyond float32"

@@ -121,10 +121,13 @@ class SequenceClassification(Task):
         if not all(has_column(rows, name, split=split, option=option) for name in self.label_columns):
             return None
         columns = [self._column(rows, name) for name in self.label_columns]
-        if len(columns) == 1:
-            return columns[0]
-        whole = [[values[number] for number in numbers] for values, numbers in columns]
-        return list(map(list, zip(*whole, strict=True))), np.arange(len(rows))
+        if len(columns) > 1:
+            whole = [[values[number] for number in numbers] for values, numbers in columns]
+            return list(map(list, zip(*whole, strict=True))), np.arange(len(rows))
+        values, numbers = columns[0]
+        if self.problem == "single_label":  # also in a list of one
+            values = [value[0] if isinstance(value, list) and len(value) == 1 else value for value in values]
+        return values, numbers
 
     def _column(self, rows: Dataset, name: str) -> tuple[list[Any], np.ndarray]:
         """The values of a column, ids as the names that it carries: other splits may have another order."""

@@ -111,3 +111,10 @@ def test_the_option_for_another_dialect_is_named(read, write, load, content, opt
     with pytest.raises(DataError) as caught:
         require_columns(load(read("csv", write("a.csv", content))).splits, {"text": "text"})
     assert f"dataset.source.{option}" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["b", "b, c"])
+def test_json_that_is_read_as_csv_is_told(read, write, load, text):
+    content = '{"text": "a", "label": "x"}\n' + f'{{"text": "{text}", "label": "y"}}\n'
+    with pytest.raises(DataError, match="looks like JSON: set dataset=json"):
+        require_columns(load(read("csv", write("a.csv", content))).splits, {"text": "text"})

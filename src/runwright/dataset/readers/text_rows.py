@@ -51,6 +51,8 @@ def other_dialect(names: Sequence[str]) -> str:
         return f"the only column looks like several: set dataset.source.delimiter={counts[max(counts)]}"
     if all(len(name) > 1 and name[0] == name[-1] == "'" for name in names):
         return "the names are in single quotes: set dataset.source.quote=single"
+    if names[0].startswith("{"):
+        return "the first line looks like JSON: set dataset=json"
     return ""
 
 

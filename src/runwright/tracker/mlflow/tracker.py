@@ -119,8 +119,7 @@ def connected(folder: Path, *, uri: str | None, output_dir: Path | None) -> Iter
     if MASK in address and MASK in (address := os.environ.get("MLFLOW_TRACKING_URI", address)):
         raise TrackingError(f"the address {address} was kept without its password; set MLFLOW_TRACKING_URI")
     store = locate(address, artifacts=run["artifacts"], output_dir=output_dir or folder / run["output_dir"])
-    trouble = stores.probe(store, timeout_seconds=10)
-    if trouble:
+    if trouble := stores.probe(store, timeout_seconds=10):
         raise TrackingError(f"MLflow at {redact(store.uri)}: {trouble}")
     with client_settings(timeout_seconds=60):  # nothing but the user waits for it: a busy server has time
         uploader = Uploader(folder, store=store, target=Target(**run["target"]))

@@ -160,8 +160,7 @@ class Uploader:
         self.experiment_id = _experiment(client, self.target.experiment, self.store.artifacts)
         if self.target.metric:
             self._describe_experiment(client, self.target.metric)
-        run_id = self._search(client, self.target.run_id)
-        if run_id is None:
+        if (run_id := self._search(client, self.target.run_id)) is None:
             tags = {PARENT_TAG: self._find_parent(client, self.target.sweep)} if self.target.sweep else {}
             run_id, state = self._create(client, self.target.run_id, self.target.run_name, tags), {}
         self.mlflow_run_id = run_id
