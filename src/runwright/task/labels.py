@@ -187,6 +187,8 @@ class LabelEncoder:
 
     def encode(self, value: Any, **where: Any) -> int:
         """The class id; raises DataError, with split, row and column, for a value that is no class."""
+        if isinstance(value, str) and value in self._ids and value:
+            return self._ids[value]
         name = label_name(value)
         if is_missing(value):
             problem = "the label is empty; fill it in, or drop such rows (dataset.cleaning: DropEmpty)"
