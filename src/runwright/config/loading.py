@@ -109,8 +109,8 @@ def is_hydra(override: Override) -> bool:
 
 def hydra_leaves(config: Any) -> dict[str, Any]:
     """The leaves of Hydra's node in a configuration, with their interpolations."""
-    node = OmegaConf.masked_copy(config, HYDRA) if isinstance(config, DictConfig) else OmegaConf.create()
-    return leaves_of(OmegaConf.to_container(node, resolve=False))
+    content: Any = OmegaConf.to_container(config, resolve=False) if isinstance(config, DictConfig) else {}
+    return leaves_of({key: value for key, value in content.items() if key == HYDRA})
 
 
 def register_plugins() -> None:
@@ -219,7 +219,7 @@ class Loader(ConfigLoaderImpl):
         ]
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        job = OmegaConf.masked_copy(master_config, HYDRA)  # the rest is in no job's way, and copied often
+        job = OmegaConf.masked_copy(master_config, HYDRA)  # Hydra copies it for each job five times more
         job.hydra.sweep.dir = str(master_config.hydra.sweep.dir)  # which may refer to the rest
         job.hydra.overrides.task = list(sweep_overrides)
         return job

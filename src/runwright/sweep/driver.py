@@ -19,7 +19,7 @@ from itertools import groupby, takewhile
 from pathlib import Path
 from statistics import fmean
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import psutil
 from hydra.core.hydra_config import HydraConfig
@@ -69,11 +69,8 @@ class Driver:
         for number in studies.take_up_lost(self.study, self.identity):
             print(f"trial {number} was interrupted: a new one takes it up at its last checkpoint", flush=True)
         (self.folder / STOP_FILE).unlink(missing_ok=True)
-        done = studies.count(self.study, *ENDED)
-        print(
-            f"study {self.study.study_name}: {done} of {self.budget} trials done, in {self.folder}",
-            flush=True,
-        )
+        done, name = studies.count(self.study, *ENDED), self.study.study_name
+        print(f"study {name}: {done} of {self.budget} trials done, in {self.folder}", flush=True)
         beaten, console = time.monotonic(), Console(highlight=False)
         live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         with self._catching_stops(), live or nullcontext():
@@ -228,7 +225,7 @@ def run_one(
     job = context.config_loader.load_sweep_config(config, list(overrides))
     with open_dict(job):
         job.hydra.job.id, job.hydra.job.num = f"{job.hydra.job.name}_{number}", number
-    HydraConfig.instance().set_config(job)
+    HydraConfig.instance().cfg = cast("Any", job)  # until `run_job` sets its own copy
     done = run_job(function, job, "hydra.sweep.dir", "hydra.sweep.subdir", hydra_context=context)
     return done.return_value
 

@@ -140,9 +140,8 @@ def _made(module: Any, names: Mapping[str, str], kind: str, name: str, options: 
         with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
             return getattr(module, names[name])(**options)
     except (TypeError, ValueError, ImportError) as error:
-        raise ConfigError(
-            f"{kind}_options: {name} does not take them ({str(error).splitlines()[0]})"
-        ) from error
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"{kind}_options: {name} does not take them ({reason})") from error
 
 
 # --- identity ---------------------------------------------------------------------------------------------

@@ -180,14 +180,15 @@ def hash_model(name: str, *, revision: str | None, cache: Path) -> dict[str, Any
     except (ConfigError, OSError, ValueError, ImportError) as error:
         return {"name": name, "revision": revision, "files": {}, "reason": str(error).split("\n")[0]}
     files = sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
-    remembered, digests = read_json(cache / HASHES_FILE), {}
+    remembered, digests = dict(before := read_json(cache / HASHES_FILE)), {}
     for file in files[:MAX_FILES]:
         status, key = file.stat(), str(file.resolve())
         state = [status.st_size, status.st_mtime_ns, status.st_ino]
         if remembered.get(key, [None])[:-1] != state:
             remembered[key] = [*state, file_sha256(file)]
         digests[str(file.relative_to(folder))] = remembered[key][-1]
-    with contextlib.suppress(OSError):  # a convenience: where it cannot be written, files are hashed again
-        cache.mkdir(parents=True, exist_ok=True)
-        write_json(cache / HASHES_FILE, remembered)
+    if remembered != before:
+        with contextlib.suppress(OSError):  # where it cannot be written, files are hashed again
+            cache.mkdir(parents=True, exist_ok=True)
+            write_json(cache / HASHES_FILE, remembered)
     return {"name": name, "revision": revision, "folder": str(folder), "files": digests}
