@@ -21,7 +21,8 @@ def test_each_prediction_stands_beside_its_row(ids: list[int], tmp_path: Path, m
     monkeypatch.setattr("runwright.runs.outputs.BATCH_ROWS", 2)
     rows = Dataset.from_dict({"text": [f"text {n}" for n in ids], "row_id": ids})
     predicted = np.array(sorted(ids)[:4])  # the last row has none
-    predictions = Predictions(example_ids=predicted, predicted=predicted * 10, losses=predicted / 4)
+    columns: Any = {"expected": predicted, "scores": None, "losses": predicted / 4}
+    predictions = Predictions(example_ids=predicted, predicted=predicted * 10, **columns)
     task: Any = SimpleNamespace(
         predicts_rows=True,
         problem="regression",

@@ -165,7 +165,7 @@ def evaluation_warnings(
     files = read_json(folder / DATA_FILE).get("files", {})
     edited = _edited(files, _hash_files(config, data)) if changes else []
     held_out = any((config["dataset"].get("holdout") or {}).values())
-    trained, warnings = read_trained(folder), {}
+    trained, warnings = read_trained(folder) if others else np.empty(0, np.uint64), {}
     for split in others:
         is_hashed = split in now.hashes and "train" in before.hashes
         if not own and held_out and not (is_hashed and {*now.columns[split]} == {*before.columns["train"]}):

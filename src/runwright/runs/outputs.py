@@ -35,10 +35,11 @@ def evaluate_splits(
     run: Any, prepared: Any, model: torch.nn.Module, names: Sequence[str]
 ) -> dict[str, Evaluation]:
     """Predictions and metrics by split."""
-    shared: Any = {"model": model, "task": prepared.task}
-    rows = {split: prepared.data.splits[split] for split in names}
-    examples = {split: prepared.examples[split] for split in names}
-    return {s: evaluate_split(run, s, examples=examples[s], rows=rows[s], **shared) for s in names}
+    task, examples, rows = prepared.task, prepared.examples, prepared.data.splits
+    return {
+        split: evaluate_split(run, split, model=model, task=task, examples=examples[split], rows=rows[split])
+        for split in names
+    }
 
 
 def evaluate_split(
