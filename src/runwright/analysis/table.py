@@ -52,8 +52,7 @@ def make_table(rows: Sequence[RunRow], keys: Sequence[str], columns: Sequence[st
     rows = sorted(rows, key=lambda row: row.run_id)
     for key in (*keys, *columns):
         require_key(key, rows)
-    metrics = [name for name in columns if any(name in row.metrics for row in rows)]
-    if not metrics:
+    if not (metrics := [name for name in columns if any(name in row.metrics for row in rows)]):
         names = ", ".join(metric_names([Side(rows=tuple(rows))])[:8])
         raise ConfigError(f"--columns: given {','.join(columns)}, expected a metric: {names}")
     settings = [name for name in columns if name not in metrics]

@@ -105,7 +105,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if is_short:  # collecting garbage takes a quarter of its time, part of it when the process ends
         gc.disable()
     code = _run(*arguments)
-    sys.stdout.flush()  # which ends the program where nobody reads
     if is_short:
         gc.freeze()  # which the end passes over
     return code
@@ -195,11 +194,13 @@ def _refused_by_disk(error: OSError) -> str:
 
 def _execute(name: str, words: Sequence[str], args: argparse.Namespace) -> int:
     execute = partial(import_module(f"runwright.cli.{name}").execute, args)
-    if (getattr(args, "num_processes", None) or 1) <= 1:
-        return execute()
-    from runwright.launch.local import share_command
+    if (getattr(args, "num_processes", None) or 1) > 1:
+        from runwright.launch.local import share_command
 
-    return share_command(execute, [name, *words], num_processes=args.num_processes)
+        execute = partial(share_command, execute, [name, *words], num_processes=args.num_processes)
+    code = execute()
+    sys.stdout.flush()  # a reader that is gone, or a full disk, shows here
+    return code
 
 
 def _refuse_empty(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
