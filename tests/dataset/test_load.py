@@ -1,3 +1,4 @@
+import importlib
 import json
 import shutil
 import subprocess
@@ -43,6 +44,31 @@ def test_splits_come_in_the_usual_order_and_rows_can_be_traced_back(read, write,
     for row in data.splits["validation"]:
         assert row["text"] == f"text {row['row_id']}"
     assert data.notes == ["held out of 300 rows of train: 60 for validation"]
+
+
+STEP = """
+class Changed:
+    def __call__(self, splits):
+        return {name: rows.map(self.change) for name, rows in splits.items()}
+
+    def change(self, row):
+        return {"text": row["text"].METHOD()}
+"""
+
+
+def test_a_changed_cleaning_step_of_the_users_own_is_not_taken_from_a_cache(
+    read, write, load, tmp_path, monkeypatch
+):
+    monkeypatch.syspath_prepend(tmp_path)
+    texts, source = [], read("csv", write("a.csv", LINES))
+    for method in ("upper", "capitalize"):
+        (tmp_path / "own_step.py").write_text(STEP.replace("METHOD", method), encoding="utf-8")
+        importlib.invalidate_caches()
+        sys.modules.pop("own_step", None)
+        step = importlib.import_module("own_step").Changed()
+        data = load(source, cleaning=[step])
+        texts.append(data.splits["train"][0]["text"])
+    assert texts == ["TEXT 0", "Text 0"]
 
 
 def test_a_stratified_split_holds_every_class_in_proportion(read, write, load):

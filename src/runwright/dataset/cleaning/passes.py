@@ -1,5 +1,6 @@
 """Base classes of cleaning steps, and passes over all rows: rename, filter, take, store."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
@@ -156,6 +157,13 @@ def take(rows: Dataset, positions: Sequence[int] | np.ndarray) -> Dataset:
     positions = np.asarray(positions, dtype=np.int64)
     name = store.digest([rows._fingerprint, store.bytes_digest(positions)])
     return rows.select(positions, keep_in_memory=True, new_fingerprint=name)
+
+
+def renamed_for(rows: Dataset, code: str) -> Dataset:
+    """The same rows under a fingerprint that changes with the code that will change them."""
+    same = copy.copy(rows)
+    same._fingerprint = store.digest([rows._fingerprint, code])
+    return same
 
 
 def contiguous(rows: Dataset) -> Dataset:
