@@ -173,4 +173,4 @@ def test_a_name_that_is_nearly_right_is_suggested(
     folder.rename(finished / folder.name)
     arguments = ["--columns", "test/accuracy", "--output-dir", str(tmp_path / "outputs")]
     assert main(["table", "name:min", *arguments]) == 2
-    assert "expected an experiment with finished runs; did you mean 'mine'?" in capsys.readouterr().err
+    assert "expected the name of an experiment that finished; did you mean 'mine'?" in capsys.readouterr().err

@@ -87,11 +87,11 @@ def find_sides(references: Sequence[str], *, output_dir: str | Path) -> list[Sid
 def _find_folders(reference: str, output_dir: str | Path) -> list[Path]:
     if reference.startswith(BY_NAME):
         name = reference.removeprefix(BY_NAME)
-        runs = whole_runs(output_dir).items()
-        finished = [run for run, record in runs if record["status"] == "FINISHED"]
+        finished = [run for run, record in whole_runs(output_dir).items() if record["status"] == "FINISHED"]
         if not (folders := [run for run in finished if run.parent.name == name]):
-            hint = did_you_mean(name, {run.parent.name for run in finished})
-            raise ConfigError(str(Mistake(reference, "no run", "an experiment with finished runs", hint)))
+            near = did_you_mean(name, {run.parent.name for run in finished})
+            expected = "the name of an experiment that finished"
+            raise ConfigError(str(Mistake(reference, "no run", expected, near)))
         return folders
     names = [reference] if local_path(reference).is_dir() else filter(None, reference.split(","))
     folders: list[Path] = []
