@@ -56,7 +56,7 @@ class RunwrightSweeper(Sweeper):
             expected = "minimize or maximize, for several objectives a list with one for each"
             raise ConfigError(f"hydra.sweeper.direction: given {options.direction}, expected {expected}")
         if len(ways) > 1 and options.pruner != "none":
-            raise ConfigError("pruner: given one with several objectives, expected pruner=none")
+            raise ConfigError("hydra.sweeper.pruner: given one with several objectives, expected none")
         keys = {key for axis in space.axes for key in axis.keys}
         if options.seeds > 1 and (SEED in keys or SEED not in self.config or options.objectives):
             problem = f"given {options.seeds}, expected 1 for several objectives"

@@ -146,3 +146,31 @@ def test_the_runs_of_a_sweep_are_those_that_have_metrics(
 def test_a_group_is_a_setting_whose_value_is_what_was_chosen(make: Make) -> None:
     text = make_table([make("a", 0.5)], ["optimizer"], ["test/accuracy"], form="csv")
     assert 'optim.AdamW,"0.5000 [' in text
+
+
+@pytest.mark.parametrize(
+    ("rates", "shown"),
+    [
+        ((0.00010746119999967553, 0.0005, 0.5), ["0.000107", "0.0005", "0.5"]),
+        ((0.00010746119999967553, 0.00010745999999967553), ["0.00010746", "0.000107461"]),
+        ((1.23456789e-7, 20.0), ["1.23e-07", "20.0"]),
+    ],
+)
+def test_long_numbers_of_settings_are_short_and_stay_distinct(
+    make: Make, rates: Sequence[float], shown: list[str]
+) -> None:
+    runs = [make("x", 0.5, lr=lr) for lr in rates]
+    text = make_table(runs, ["optimizer.lr"], ["test/accuracy"], form="csv")
+    assert [line.partition(",")[0] for line in text.splitlines()[-len(rates) :]] == shown
+    assert f"bold: the best; {len(rates)} rows share the best test/accuracy; ±" in text
+
+
+def test_a_name_that_is_nearly_right_is_suggested(
+    make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, finished = make("mine", 0.5).folder, tmp_path / "outputs" / "mine"
+    finished.mkdir(parents=True)
+    folder.rename(finished / folder.name)
+    arguments = ["--columns", "test/accuracy", "--output-dir", str(tmp_path / "outputs")]
+    assert main(["table", "name:min", *arguments]) == 2
+    assert "expected the name of an experiment that finished; did you mean 'mine'?" in capsys.readouterr().err

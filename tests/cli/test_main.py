@@ -50,6 +50,22 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "examples:" in text
 
 
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("sweep bset", "did you mean 'best'?"),
+        ("export x --format onxx", "did you mean 'onnx'?"),
+        ("predict x --features tokn", "did you mean 'token'?"),
+        ("sweep zzzz", ")"),
+    ],
+)
+def test_the_nearest_choice_is_suggested(words: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(words.split())
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.endswith(f"{hint}\n")
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_with_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:

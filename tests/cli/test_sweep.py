@@ -77,3 +77,34 @@ def test_the_best_trial_as_a_file_keeps_what_the_sweeps_own_file_sets(
         "task": {"label_names": ["yes", "no"]},
         "optimizer": {"lr": 0.5},
     }
+
+
+def test_an_edited_file_of_the_best_trial_is_not_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def add(number: int, loss: float) -> None:
+        write_trial(Path("outputs/sweeps/tiny"), number, f"run-{number}", "finished")
+        run, outcome = Path(f"outputs/mine/run-{number}"), Path(f"outputs/sweeps/tiny/{number}/outcome.json")
+        run.mkdir(parents=True)
+        (run / "config.yaml").write_text("trainer: {best_metric: loss, best_mode: min}\n")
+        (run / "summary.json").write_text(json.dumps({"metrics": {"validation/loss": loss}}))
+        outcome.write_text(json.dumps({**json.loads(outcome.read_text()), "overrides": [f"seed2={number}"]}))
+
+    file = Path("conf/experiment/tiny_best.yaml")
+    for number, loss in enumerate((2.0, 2.0, 1.0)):  # a new best one replaces what was written before
+        add(number, loss)
+        assert main(["sweep", "best", "tiny"]) == 0
+        assert f"trial {(0, 0, 2)[number]}" in file.read_text()
+        assert ("2 settings share this value" in capsys.readouterr().out) == (number == 1)
+        assert main(["sweep", "best", "tiny"]) == 0
+        capsys.readouterr()
+    with file.open("a") as stream:
+        stream.write("seed: 4\n")
+    assert main(["sweep", "best", "tiny"]) == 2
+    shown = f"{file}: given a file that was edited, expected none; rename it, or remove it\n"
+    assert capsys.readouterr().err == shown
+    assert file.read_text().endswith("seed: 4\n")
+    file.unlink()
+    assert main(["sweep", "best", "tiny"]) == 0

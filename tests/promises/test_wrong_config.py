@@ -10,8 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
+from omegaconf.errors import ConfigKeyError
 
 from runwright.config.compose import all_mistakes, compose
+from runwright.config.folders import find_conf_folders
+from runwright.config.loading import explain
 from runwright.errors import ConfigError, Mistake, report
 
 TABLE = Path(__file__).with_name("wrong_configs.txt")
@@ -226,3 +230,13 @@ def test_a_right_configuration_costs_no_output(tmp_path: Path) -> None:
     started = time.perf_counter()
     assert mistakes_of([], folder=tmp_path) == []
     assert time.perf_counter() - started < 1.0
+
+
+def test_a_key_of_an_empty_mapping_is_said_to_need_a_plus(tmp_path: Path) -> None:
+    config = OmegaConf.create({"hydra": {"sweeper": {"pruner_options": {}}}}, flags={"struct": True})
+    with pytest.raises(ConfigKeyError) as error:
+        OmegaConf.merge(config, {"hydra": {"sweeper": {"pruner_options": {"lower": 1}}}})
+    line = str(explain(error.value, find_conf_folders(tmp_path)))
+    assert line.endswith(
+        "given an unknown key, expected +hydra.sweeper.pruner_options.lower=…, which adds it"
+    )

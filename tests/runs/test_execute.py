@@ -20,6 +20,7 @@ import yaml
 
 import runwright
 from runwright.build import build_options
+from runwright.cli.main import main
 from runwright.config.folders import find_conf_folders
 from runwright.errors import CheckpointError, ConfigError, DataError
 from runwright.runs.execute import _require_steps_left
@@ -319,6 +320,18 @@ def test_an_undefined_best_metric_is_said_with_what_was_taken_for_the_best(tmp_p
     assert "pearson was undefined (NaN) at 2 evaluations" in note
     assert note.endswith("best/ holds the last step, 4")
     assert "pearson was undefined" in (result.folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_run_that_keeps_no_checkpoint_begins_anew_when_it_is_made_longer(tmp_path: Path) -> None:
+    folder = runwright.run(
+        small(tmp_path, "trainer.max_epochs=2", "trainer.keep_checkpoints=0", "tracker=console")
+    ).folder
+    assert not (folder / "checkpoints").exists()
+    assert (folder / "best" / "model.safetensors").is_file()
+    assert main(["train", "--resume", str(folder), "trainer.max_epochs=3"]) == 0
+    steps, _ = read_curves(folder / "journal.jsonl")["train/loss"]
+    assert steps.tolist() == list(range(1, 19))
+    assert json.loads((folder / "run.json").read_text())["end"]["step"] == 18
 
 
 @pytest.mark.parametrize(

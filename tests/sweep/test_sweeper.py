@@ -256,6 +256,9 @@ def test_what_is_finished_is_run_again_where_code_or_data_changed(tmp_path: Path
     assert [trial and trial.number for trial in same] == [None, 0, None]  # another axis makes no other trial
     with pytest.raises(ConfigError, match='code: "b" → "c"'):
         settle_identity(study, {"code": "c"}, allow_changes=False)
+    settle_identity(study, {"fixed": ["a=1", "b=1"]}, allow_changes=True)
+    with pytest.raises(ConfigError, match=r'settings:\n  fixed: \["b=1"\] → \["b=2"\]\n'):
+        settle_identity(study, {"fixed": ["a=1", "b=2"]}, allow_changes=False)
 
 
 def test_choices_of_quasi_random_trials_differ_after_a_restart(tmp_path: Path) -> None:
@@ -274,6 +277,8 @@ def test_another_space_is_refused_with_the_difference_unless_allowed(sweep: RunS
     sweep("x=interval(0,9)", "hydra.sweeper.n_trials=1")
     text = sweep("x=interval(0,5)", "+z=1", "hydra.sweeper.n_trials=2", ok=False)
     assert 'axis x: "0.0 to 9.0" → "0.0 to 5.0"' in text
+    assert "  z: null → 1\n" in text
+    assert "fixed" not in text  # lists that say nothing more
     assert "allow_changes=true" in text
     sweep("x=interval(0,5)", "hydra.sweeper.n_trials=2", "hydra.sweeper.allow_changes=true")
     assert len(trials_of(tmp_path)) == 2
@@ -282,7 +287,7 @@ def test_another_space_is_refused_with_the_difference_unless_allowed(sweep: RunS
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (["hydra.sweeper.sampler=tep"], "sampler: given 'tep', expected one of"),
+        (["hydra.sweeper.sampler=tep"], "tpe; did you mean 'tpe'?"),
         (["hydra.sweeper.n_jobs=0"], "hydra.sweeper.n_jobs: given 0, expected more than 0"),
         (["+hydra.sweeper.sampler_options.a=1"], "sampler_options: tpe does not take them"),
         (

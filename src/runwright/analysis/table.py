@@ -56,25 +56,37 @@ def make_table(rows: Sequence[RunRow], keys: Sequence[str], columns: Sequence[st
         names = ", ".join(metric_names([Side(rows=tuple(rows))])[:8])
         raise ConfigError(f"--columns: given {','.join(columns)}, expected a metric: {names}")
     settings = [name for name in columns if name not in metrics]
+    short = {key: _short(key, rows) for key in (*keys, *settings)}
+
+    def values_of(row: RunRow, some: Sequence[str]) -> tuple[str, ...]:
+        return tuple(short[key].get(text := as_text(row.value(key)), text) for key in some)
+
     names, combinations = (
-        sorted({_values(row, some) for row in rows}, key=_order) for some in (keys, settings)
+        sorted({values_of(row, some) for row in rows}, key=_order) for some in (keys, settings)
     )
     wanted = [(setting, metric) for setting in combinations for metric in metrics]
     table, tests = [], set[str]()
     for setting, metric in wanted:
-        runs = [row for row in rows if metric in row.metrics and _values(row, settings) == setting]
-        groups = (tuple(row for row in runs if _values(row, keys) == name) for name in names)
+        runs = [row for row in rows if metric in row.metrics and values_of(row, settings) == setting]
+        groups = (tuple(row for row in runs if values_of(row, keys) == name) for name in names)
         cells = [Cell(side=Side(rows=group), metric=metric) for group in groups]
         _mark([cell for cell in cells if math.isfinite(cell.mean)], tests)
         table.append(cells)
     headings = [*keys, *(" ".join([*setting, metric]) for setting, metric in wanted)]
     lines = [(*name, *(cells[index] for cells in table)) for index, name in enumerate(names)]
     made = f"†: not significantly worse than it, by {' and '.join(sorted(tests))}; " if tests else ""
+    for heading, cells in zip(headings[len(keys) :], table, strict=True):
+        if (count := sum(cell.mark == BEST for cell in cells)) > 1:
+            made = f"{count} rows share the best {heading}; {made}"
     return _written(headings, lines, [LEGEND.format(made), *_notes(headings, lines)], form=form)
 
 
-def _values(row: RunRow, keys: Sequence[str]) -> tuple[str, ...]:
-    return tuple(as_text(row.value(key)) for key in keys)
+def _short(key: str, rows: Sequence[RunRow]) -> dict[str, str]:
+    """Long texts of a setting's numbers with three digits, or as many more as tell them apart."""
+    numbers = {value for row in rows if isinstance(value := row.value(key), float)}
+    digits = (n for n in range(3, 17) if len({f"{value:.{n}g}" for value in numbers}) == len(numbers))
+    form = f".{next(digits, 17)}g"
+    return {text: s for v in numbers if len(s := format(v, form)) < len(text := as_text(v)) - 2}
 
 
 def _order(texts: Sequence[str]) -> list[tuple[float, str]]:

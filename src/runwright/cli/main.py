@@ -110,10 +110,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser that suggests the nearest of the choices of an argument."""
+
+    def _check_value(self, action: argparse.Action, value: str) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            hint = did_you_mean(str(value), map(str, action.choices or ()))
+            raise argparse.ArgumentError(action, f"{error.message}; {hint}".rstrip("; ")) from None
+
+
 def parser_of(name: str) -> argparse.ArgumentParser:
     """The argument parser of one of COMMANDS; overrides are left over."""
     module = import_module(f"runwright.cli.{name}")
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"runwright {name}",
         usage=getattr(module, "USAGE", None),
         description=f"{COMMANDS[name][0].upper()}{COMMANDS[name][1:]}",

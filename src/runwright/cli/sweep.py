@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     from runwright.errors import ConfigError, listed
     from runwright.report.terminal import mean_text
-    from runwright.runs.page import find, print_table, read_jobs, settings_of
+    from runwright.runs.page import find, print_table, read_jobs, settings_of, shared
     from runwright.store import read_json
     from runwright.sweep.options import STOP_FILE, STUDY_FILE
 
@@ -72,12 +72,16 @@ def execute(args: argparse.Namespace) -> int:
     file = Path("conf/experiment", f"{name}.yaml")
     values = [job.metrics[best.metric] for job in same]
     value = f"{best.metric} {mean_text(values) if len(values) > 1 else f'{values[0]:.6g}'}"
-    value += f" over {len(values)} seeds" if len(values) > 1 else ""
+    value += f" over {len(values)} seeds" if len(values) > 1 else shared(best, jobs)
     about = f"The best of {len(jobs)} trials of {folder.name} so far, trial {best.number}: {value}"
-    text = _experiment_file(best.overrides, find_conf_folders(), about=about)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
-    print(f"{file}\nnext: runwright train -m experiment={file.stem} seed=1,2,3")
+    content = _experiment_file(best.overrides, find_conf_folders(), about=about).encode()
+    last = folder / "best.yaml"  # what was written the last time: a file that differs from it was edited
+    if file.exists() and file.read_bytes() not in (content, last.read_bytes() if last.is_file() else content):
+        raise ConfigError(f"{file}: given a file that was edited, expected none; rename it, or remove it")
+    for path in (file, last):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    print(f"{about}\n{file}\nnext: runwright train -m experiment={file.stem} seed=1,2,3")
     return 0
 
 

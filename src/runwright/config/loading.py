@@ -302,7 +302,8 @@ def explain(error: Exception, folders: ConfFolders) -> Mistake:
         if isinstance(cause, ConfigKeyError) and isinstance(cause.parent_node, DictConfig):
             names = [str(name) for name in cause.parent_node if not str(name).startswith("_")]
             hint = did_you_mean(str(cause.key), names)
-            return Mistake(f"{file}, {cause.full_key}", "an unknown key", f"one of {listed(names)}", hint)
+            expected = f"one of {listed(names)}" if names else f"+{cause.full_key}=…, which adds it"
+            return Mistake(f"{file}, {cause.full_key}", "an unknown key", expected, hint)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         options = folders.options(group) if group else []

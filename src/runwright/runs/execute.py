@@ -6,6 +6,7 @@ it. Only the first of several ranks writes.
 
 import json
 import logging
+import shutil
 import signal
 import socket
 import threading
@@ -119,6 +120,8 @@ def _guarded(run: Run) -> RunResult:
         raise
     if run.ranks.is_first:
         record.finish_recording(run, "PRUNED" if run.is_pruned else "FINISHED")
+        if not run.options.keep_checkpoints:
+            shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)
     if summary is not None:
         try:
             print_summary(summary)
@@ -210,7 +213,7 @@ def _train(run: Run, prepared: build.Prepared) -> tuple[TrainingState, torch.nn.
     scheduler = build.build_scheduler(run.config, stepper.optimizer, total_steps=plan.total_steps)
     checkpoints = CheckpointStore(
         run.folder / "checkpoints",
-        keep=options.keep_checkpoints,
+        keep=max(1, options.keep_checkpoints),
         identity=_identity(run, prepared) | {"attention": attention},
     )
     state = _restore(run, checkpoints, stepper, scheduler)

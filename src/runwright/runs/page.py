@@ -136,6 +136,12 @@ def best_job(jobs: Sequence[Job]) -> Job | None:
     return min(same, key=lambda job: (job.rank, job.number), default=None)
 
 
+def shared(best: Job, jobs: Sequence[Job]) -> str:
+    """The number of settings that have the value of the best job in brackets, where there are several."""
+    count = sum(any(job.rank == best.rank for job in same) for same in settings_of(jobs).values())
+    return f" ({count} settings share this value)" if count > 1 else ""
+
+
 def verdicts(jobs: Sequence[Job]) -> list[str]:
     """Is the best setting of those with several seeds better than each other one? A sentence on each."""
     repeated = [sorted(same, key=lambda j: j.number) for same in settings_of(jobs).values() if len(same) > 1]
@@ -174,7 +180,8 @@ def print_table(jobs: Sequence[Job], sweep: Path) -> None:
         lines["report"] = shown_path(sweep / REPORT_NAME)
     if (job := best_job(jobs)) and job.folder:
         best = shown_path(job.folder)
-        lines |= {"best": f"job {job.number}, {best}", "next": f"runwright evaluate {quote(best)}"}
+        lines["best"] = f"job {job.number}{shared(job, jobs)}, {best}"
+        lines["next"] = f"runwright evaluate {quote(best)}"
     print_facts(lines.items(), console=console)
 
 

@@ -25,7 +25,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from runwright.errors import ConfigError
+from runwright.errors import ConfigError, Mistake, did_you_mean
 from runwright.sweep.options import MAX_REPEATED, RUN, SEED, SweeperConf
 from runwright.sweep.space import Space
 
@@ -135,13 +135,14 @@ def _sampler(options: SweeperConf, seed: int | None) -> BaseSampler:
 
 def _made(module: Any, names: Mapping[str, str], kind: str, name: str, options: Mapping[str, Any]) -> Any:
     if name not in names:
-        raise ConfigError(f"{kind}: given {name!r}, expected one of {', '.join(sorted(names))}")
+        expected, hint = f"one of {', '.join(sorted(names))}", did_you_mean(name, names)
+        raise ConfigError(str(Mistake(f"hydra.sweeper.{kind}", repr(name), expected, hint)))
     try:
         with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
             return getattr(module, names[name])(**options)
     except (TypeError, ValueError, ImportError) as error:
         reason = str(error).splitlines()[0]
-        raise ConfigError(f"{kind}_options: {name} does not take them ({reason})") from error
+        raise ConfigError(f"hydra.sweeper.{kind}_options: {name} does not take them ({reason})") from error
 
 
 # --- identity ---------------------------------------------------------------------------------------------
@@ -152,8 +153,13 @@ def settle_identity(study: Study, identity: Mapping[str, Any], *, allow_changes:
     before = study.user_attrs.get("identity")
     now = json.loads(json.dumps(identity))
     if before not in (None, now) and not allow_changes:
-        pairs = {key: [json.dumps(side.get(key)) for side in (before, now)] for key in {*before, *now}}
-        lines = [f"  {key}: {old} → {new}\n" for key, (old, new) in sorted(pairs.items()) if old != new]
+        pairs = {key: (before.get(key), now.get(key)) for key in sorted({*before, *now})}
+        pairs = {key: values for key, values in pairs.items() if values[0] != values[1]}
+        # Overrides of all trials: of two lists that which differs, and is no setting that is told anyway.
+        old, new = (set(side or ()) for side in pairs.pop("fixed", ((), ())))
+        odd = {text for text in old ^ new if text.lstrip("+").partition("=")[0] not in pairs}
+        pairs |= {"fixed": (sorted(odd & old), sorted(odd & new))} if odd else {}
+        lines = [f"  {key}: {' → '.join(map(json.dumps, values))}\n" for key, values in pairs.items()]
         raise ConfigError(
             f"study {study.study_name!r} has {len(study.trials)} trials of other settings:\n{''.join(lines)}"
             "take another name (hydra.sweeper.study_name=…), or allow them in one study: "

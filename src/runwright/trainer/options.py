@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from runwright.types import NonNegativeFloat, PositiveFloat, PositiveInt
+from runwright.types import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +34,7 @@ class TrainerOptions:
     evaluate_tokens: PositiveInt
     save_every_steps: PositiveInt | None
     save_every_epochs: PositiveFloat | None
-    keep_checkpoints: PositiveInt
+    keep_checkpoints: NonNegativeInt
     best_metric: str
     best_mode: Literal["min", "max"]
     early_stopping_patience: PositiveInt | None

@@ -8,7 +8,7 @@ from pathlib import Path
 from runwright.analysis.runs import RunRow, as_text, read_row
 from runwright.config.options import TARGET
 from runwright.config.rules.checks import mode_of_target
-from runwright.errors import ConfigError
+from runwright.errors import ConfigError, Mistake, did_you_mean
 from runwright.runs.folder import whole_runs
 from runwright.runs.page import find, read_jobs
 from runwright.store import local_path
@@ -87,10 +87,11 @@ def find_sides(references: Sequence[str], *, output_dir: str | Path) -> list[Sid
 def _find_folders(reference: str, output_dir: str | Path) -> list[Path]:
     if reference.startswith(BY_NAME):
         name = reference.removeprefix(BY_NAME)
-        runs = whole_runs(output_dir).items()
-        folders = [run for run, record in runs if run.parent.name == name and record["status"] == "FINISHED"]
-        if not folders:
-            raise ConfigError(f"{reference}: given no run, expected the name of an experiment that finished")
+        finished = [run for run, record in whole_runs(output_dir).items() if record["status"] == "FINISHED"]
+        if not (folders := [run for run in finished if run.parent.name == name]):
+            near = did_you_mean(name, {run.parent.name for run in finished})
+            expected = "the name of an experiment that finished"
+            raise ConfigError(str(Mistake(reference, "no run", expected, near)))
         return folders
     names = [reference] if local_path(reference).is_dir() else filter(None, reference.split(","))
     folders: list[Path] = []
