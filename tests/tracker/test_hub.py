@@ -174,6 +174,7 @@ def test_a_local_folder_appears_whole_and_replaces_nothing(folder: Path, tmp_pat
         (["FOLDER"], "--to: given nothing"),
         (["FOLDER/1_Pooling", "--to", "./x"], "given a folder without weights"),
         (["outputs", "--to", "./x"], "outputs is no run, export or model folder; expected weights or a"),
+        (["./project", "--to", "./x"], "project is no run, export or model folder"),
         (["--to", "./x"], "given nothing, expected one run or folder"),
         (["FOLDER", "--to", "FOLDER/config.json/x"], "cannot be written: File exists"),
         (["FOLDER", "--to", "./x", "--include", "*.cvs"], "has no file like '*.cvs'"),
@@ -191,6 +192,9 @@ def test_mistakes_are_one_line(
 ) -> None:
     monkeypatch.chdir(folder.parent)
     shutil.copytree(folder, folder.parent / "outputs" / "mine" / "run" / "best")
+    shutil.copytree(folder, folder.parent / "project")
+    (folder.parent / "project" / "outputs" / "mine" / "run").mkdir(parents=True)
+    (folder.parent / "project" / "outputs" / "mine" / "run" / "run.json").write_text("{}")
     monkeypatch.setenv("HF_TOKEN", "")
     monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(folder / "none"))
     assert main(["push", *(word.replace("FOLDER", str(folder)) for word in words)]) != 0

@@ -46,8 +46,9 @@ def choose_files(folder: Path, *, also: Sequence[str] = (), is_dataset: bool = F
     Links and hidden files are left out, and evaluations of an export unless `also` names their files. Raises
     ConfigError without a model, and for a secret in a file.
     """
-    if not is_dataset and not any(any(folder.glob(mark)) for mark in MODEL_MARKS):
-        expected = "expected weights or a config.json at its top; `runwright runs` lists runs"
+    is_model = any(any(folder.glob(mark)) for mark in MODEL_MARKS) and not any(folder.glob("*/**/run.json"))
+    if not (is_dataset or is_model):
+        expected = "expected weights or a config.json in it and no runs below; `runwright runs` lists runs"
         raise ConfigError(f"{folder} is no run, export or model folder; {expected}")
     root, files = folder.resolve(), DATASET_FILES if is_dataset else MODEL_FILES
     sizes, left_out = dict[str, int](), list[str]()
