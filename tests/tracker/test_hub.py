@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -128,7 +129,8 @@ def test_a_secret_in_another_encoding_is_found(folder: Path) -> None:
 
 def test_an_export_is_pushed_whole_and_without_what_its_machine_was(folder: Path, tmp_path: Path) -> None:
     (folder / "model.safetensors").rename(folder / "model.onnx")
-    names = {"run.json", "overrides.yaml", "data.json"}
+    (folder / "evaluations" / "1").mkdir(parents=True)
+    names = {"run.json", "overrides.yaml", "data.json", "evaluations/1/config.yaml"}
     for name in (*names, "export.json", "task.json", "config.yaml", "example.py"):
         (folder / name).write_text("{}")
     assert main(["push", str(folder), "--to", str(tmp_path / "published")]) == 0
@@ -171,6 +173,8 @@ def test_a_local_folder_appears_whole_and_replaces_nothing(folder: Path, tmp_pat
         ),
         (["FOLDER"], "--to: given nothing"),
         (["FOLDER/1_Pooling", "--to", "./x"], "given a folder without weights"),
+        (["outputs", "--to", "./x"], "outputs is no run, export or model folder; expected weights or a"),
+        (["./project", "--to", "./x"], "project is no run, export or model folder"),
         (["--to", "./x"], "given nothing, expected one run or folder"),
         (["FOLDER", "--to", "FOLDER/config.json/x"], "cannot be written: File exists"),
         (["FOLDER", "--to", "./x", "--include", "*.cvs"], "has no file like '*.cvs'"),
@@ -187,6 +191,10 @@ def test_mistakes_are_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(folder.parent)
+    shutil.copytree(folder, folder.parent / "outputs" / "mine" / "run" / "best")
+    shutil.copytree(folder, folder.parent / "project")
+    (folder.parent / "project" / "outputs" / "mine" / "run").mkdir(parents=True)
+    (folder.parent / "project" / "outputs" / "mine" / "run" / "run.json").write_text("{}")
     monkeypatch.setenv("HF_TOKEN", "")
     monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(folder / "none"))
     assert main(["push", *(word.replace("FOLDER", str(folder)) for word in words)]) != 0

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--quantize", choices=("int8",), help="onnx: weights as int8, a scale for each channel")
     add("--dtype", choices=("fp32", "fp16", "bf16"), default="fp32", help="of safetensors (default: fp32)")
     add("--opset", metavar="N", type=int, help="of ONNX; default: that of torch's exporter")
-    help_text = "a new folder, or an earlier export; default: exports/ of the run, or outputs/exports/NAME"
+    help_text = "a new or empty folder; default: exports/ of the run, or outputs/exports/NAME"
     add("--output", metavar="FOLDER", type=Path, help=help_text)
 
 

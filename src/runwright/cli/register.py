@@ -52,8 +52,15 @@ def run_in_store(args: argparse.Namespace) -> Iterator[tuple[Path, Uploader]]:
             f"--name and --alias: given {asked!r}, expected letters, digits, _ and -, in a name also dots "
             "and spaces; an alias is not `latest` or a version such as v1"
         )
-    from runwright.runs.folder import read_saved, resolve_run
+    from runwright.runs.folder import EXPORT_FILE, RUN_FILE, read_saved, resolve_run
+    from runwright.store import local_path
     from runwright.tracker.mlflow.tracker import connected
+
+    path = local_path(args.run)
+    is_export = (path / EXPORT_FILE).is_file()
+    if is_export or ((path / "config.json").is_file() and not (path / RUN_FILE).is_file()):
+        kind = "an export" if is_export else "a model's folder"
+        raise ConfigError(f"{args.run}: {kind} cannot be registered: name its run")
 
     folder = resolve_run(args.run, output_dir=args.output_dir, needs_model=True)
     output_dir = Path(read_saved(folder)["output_dir"]).expanduser()

@@ -25,6 +25,7 @@ MODEL_FILES = (
     *("task.json", "config.yaml", "export.json", "example.py"),
 )
 DATASET_FILES = ("data/*.parquet", "README.md")
+MODEL_MARKS = (*WEIGHTS, "config.json", "modules.json")  # at the top of a model's folder
 PRIVATE_KEY = "PRIVATE KEY-----"
 # In JSON a secret is a text: `"password": 2817` is a word of a vocabulary.
 _NO_TEXT = re.compile(r"(?<=\"):\s*(?=[^\"\s])")
@@ -42,13 +43,19 @@ class Upload(NamedTuple):
 def choose_files(folder: Path, *, also: Sequence[str] = (), is_dataset: bool = False) -> Upload:
     """The files to publish: those of a model (or data set), and what patterns in `also` name.
 
-    Links and hidden files are left out. Raises ConfigError without a model, and for a secret in a file.
+    Links and hidden files are left out, and evaluations of an export unless `also` names their files. Raises
+    ConfigError without a model, and for a secret in a file.
     """
-    root, patterns = folder.resolve(), (*(DATASET_FILES if is_dataset else MODEL_FILES), *also)
+    is_model = any(any(folder.glob(mark)) for mark in MODEL_MARKS) and not any(folder.glob("*/**/run.json"))
+    if not (is_dataset or is_model):
+        expected = "expected weights or a config.json in it and no runs below; `runwright runs` lists runs"
+        raise ConfigError(f"{folder} is no run, export or model folder; {expected}")
+    root, files = folder.resolve(), DATASET_FILES if is_dataset else MODEL_FILES
     sizes, left_out = dict[str, int](), list[str]()
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root)
         is_open = path.resolve() == path and not any(part.startswith(".") for part in name.parts)
+        patterns = also if name.parts[0] == "evaluations" else (*files, *also)
         if is_open and path.is_file() and any(map(name.match, patterns)):
             sizes[name.as_posix()] = path.stat().st_size
         elif path.is_symlink() or not path.is_dir():

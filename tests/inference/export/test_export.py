@@ -85,12 +85,28 @@ def test_an_export_answers_as_its_run(run: Path, exported: Path) -> None:
 
 
 def test_the_example_needs_no_runwright(run: Path, exported: Path) -> None:
-    first, second = (line.split() for line in example(exported).splitlines())
-    for (label, score), expected in zip(
-        (first, second), answers(run, ["The film was good.", "Why?"]), strict=True
-    ):
+    texts, lines = ["The film was good.", "Why?"], example(exported).splitlines()
+    for line, text, expected in zip(lines, texts, answers(run, texts), strict=True):
+        shown, label, score = line.split("\t")
+        assert shown == text
         assert label == str(expected["predicted"])
         assert float(score) == pytest.approx(expected["score"], abs=1e-5)
+
+
+def test_evaluations_of_an_earlier_export_are_not_lost(
+    run: Path, exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["export", str(run), "--format", "safetensors"]
+    shutil.copytree(exported, tmp_path / "mine")
+    assert main([*words, "--output", str(tmp_path / "mine")]) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert [main(words), main(words)] == [0, 0]  # in the run
+    folder = run / "exports" / "safetensors"
+    assert capsys.readouterr().out.count(f"replaced: the earlier export in {folder}") == 1
+    (folder / "evaluations" / "1").mkdir(parents=True)
+    assert main(words) == 2
+    assert (folder / "evaluations" / "1").is_dir()
+    assert "is there already" in capsys.readouterr().err
 
 
 def test_a_disturbed_weight_leaves_nothing_behind(
@@ -134,7 +150,7 @@ def test_weights_of_16_bits_are_a_folder_of_transformers(run: Path, tmp_path: Pa
         (["--format", "torch", "--quantize", "int8"], "--quantize: given with --format torch"),
         (["--opset", "3"], "--opset: given 3, expected at least 18"),
         (["--task", "token_classification"], "leave --task token_classification out"),
-        (["--output", "."], "which is no export"),
+        (["--output", "."], "--output: given '.', which is there already, expected a new or empty folder"),
     ],
 )
 def test_what_makes_no_sense_is_refused(

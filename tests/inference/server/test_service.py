@@ -116,6 +116,7 @@ def test_a_record_a_text_and_lists_of_them_are_answered_in_their_form(
         (b'{"text": "a', 400, "no JSON"),
         (b"\xff\xfe", 400, "no JSON"),
         (b"", 400, "no JSON"),
+        (b"lovely soup", 400, 'a text in quotes ("…"), a record such as {"text": "An example text."}'),
         (b"[" * 100_000, 400, "nested too deeply"),
         (b'{"text": "a", "more": ' + b"[" * 600 + b"]" * 600 + b"}", 400, "nested too deeply"),
         (b'{"text": ' + b"9" * 5000 + b"}", 400, "no JSON"),
@@ -134,6 +135,16 @@ def test_what_cannot_be_answered_has_a_status_and_a_reason(
     answer = sentiment.post("predict", content=body)
     assert (answer.status_code, reason in answer.json()["detail"]) == (status, True), answer.text
     assert sentiment.post("predict", json="good").status_code == 200
+
+
+def test_a_wrong_path_and_a_wrong_query_get_those_that_there_are(sentiment: Any) -> None:
+    for path, status, reason in (
+        ("predct", 404, "given /predct, expected one of /, /predict, /health, /ready, /metrics, /docs"),
+        ("predict?allscores=true", 422, "given ?allscores=true, expected nothing or ?all_scores=true"),
+        ("predict?all_scores=maybe", 422, "given ?all_scores=maybe, expected nothing or ?all_scores=true"),
+    ):
+        answer = sentiment.post(path, json="good")
+        assert (answer.status_code, answer.json()["detail"]) == (status, reason)
 
 
 def test_a_wrong_record_spoils_nothing_for_the_requests_beside_it(

@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 import runwright
+from runwright.errors import ConfigError
 from runwright.store import write_json
 from runwright.tracker.journal import read
-from runwright.tracker.mlflow.tracker import MLflowTracker, connected, register, sync
+from runwright.tracker.mlflow.tracker import MLflowTracker, connected, find_alias, register, sync
 from runwright.tracker.mlflow.upload import STATE_NAME, read_state
 from runwright.types import RunInfo
 
@@ -110,6 +111,22 @@ def test_sending_again_makes_no_second_model_or_version(
     assert (query(MODELS), query(VERSIONS)) == before
     assert len(before[0]) == len(before[1]) == 1
     assert len(list((tmp_path / "outputs" / "mlartifacts").rglob("model.safetensors"))) == 1
+
+
+def test_a_typo_of_a_registered_name_is_no_new_model(
+    make_run: MakeRun, make_tracker: MakeTracker, make_best: Any
+) -> None:
+    run = make_run()
+    make_best(run.folder)
+    log(make_tracker(), run, about())
+    with connected(run.folder, uri=None, output_dir=None) as uploader:
+        assert find_alias(uploader, "reviews", "best") is None  # no model is registered yet
+        register(uploader, "reviews", alias="best")
+        assert find_alias(uploader, "reviews", "best") == run.run_id
+        assert find_alias(uploader, "reviews", "other") is None
+        assert find_alias(uploader, "emotion", "best") is None
+        with pytest.raises(ConfigError, match=r"given 'reviewz', .* did you mean 'reviews'"):
+            find_alias(uploader, "reviewz", "best")
 
 
 @pytest.mark.slow

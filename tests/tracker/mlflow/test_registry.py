@@ -68,8 +68,23 @@ def test_an_alias_moves_to_a_better_run_only(
     said("register", bad, "--alias", "candidate", code=0)
     same = said("promote", good, "--alias", "champion", code=0)  # it has it already
     assert "is version 2 now" in same
+    assert main(["promote", good, *common, "--name", "filmz"]) == 2
+    assert "did you mean 'films'?" in capsys.readouterr().err
     assert main(["promote", good, "--name", "films@x"]) == 2
     assert "--name and --alias: given 'films@x@champion'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["register", "promote"])
+@pytest.mark.parametrize(
+    ("files", "kind"), [(["config.json"], "a model's folder"), (["export.json", "run.json"], "an export")]
+)
+def test_what_is_no_run_is_named(
+    command: str, files: list[str], kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in files:
+        (tmp_path / name).write_text("{}")
+    assert main([command, str(tmp_path), "--name", "films"]) == 2
+    assert f"{tmp_path}: {kind} cannot be registered: name its run" in capsys.readouterr().err
 
 
 @pytest.mark.slow

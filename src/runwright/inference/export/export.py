@@ -43,10 +43,13 @@ def export(
     """
     limits, folder = _limits(precision), source if isinstance(source, Path) else None
     home = folder / "exports" if folder else Path("outputs", "exports", Path(source.name).name)
-    output = output or home / (form if precision == "fp32" else f"{form}_{precision}")
-    is_other = output.exists() and not (output / folders.EXPORT_FILE).is_file()
-    if is_other and (output.is_file() or any(output.iterdir())):
-        raise ConfigError(f"--output: given {str(output)!r}, which is no export; expected a new folder")
+    default = home / (form if precision == "fp32" else f"{form}_{precision}")
+    output = output or default
+    is_there = output.is_file() or (output.is_dir() and any(output.iterdir()))
+    is_export = output == default and (output / folders.EXPORT_FILE).is_file()
+    if is_there and (not is_export or (output / "evaluations").is_dir()):
+        problem = f"given {str(output)!r}, which is there already"
+        raise ConfigError(f"--output: {problem}, expected a new or empty folder; move the earlier one away")
     if isinstance(source, Path):
         run = load_run(source, device="cpu")
     else:
@@ -64,6 +67,8 @@ def export(
     finally:
         with suppress(OSError):  # it is not empty
             home.rmdir()
+    if is_there:
+        print(f"replaced: the earlier export in {output}")
     return output
 
 

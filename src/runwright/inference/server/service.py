@@ -12,12 +12,13 @@ from typing import Annotated, Any
 
 import prometheus_client as prometheus
 from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, StreamingResponse
 from prometheus_client.multiprocess import MultiProcessCollector
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from runwright.errors import RunwrightError
+from runwright.errors import RunwrightError, listed
 from runwright.inference.load import FinishedRun
 from runwright.inference.records import as_records
 from runwright.inference.server.batching import MAX_WAITING, Batcher, Row
@@ -70,6 +71,8 @@ class Service:
         app.get("/health")(lambda: {"status": "alive"})
         app.get("/ready")(self.ready)
         app.get("/metrics", response_class=Response)(self.metrics)
+        app.exception_handler(404)(self.wrong_path)
+        app.exception_handler(RequestValidationError)(self.wrong_query)
         return app
 
     @asynccontextmanager
@@ -103,7 +106,9 @@ class Service:
         try:
             value = json.loads(await request.body())
         except ValueError as error:
-            raise HTTPException(400, f"the body is no JSON: {error}") from error
+            example = f"such as {json.dumps(self.example, ensure_ascii=False)}"
+            expected = f'expected a text in quotes ("…"), a record {example}, or a list of them'
+            raise HTTPException(400, f"the body is no JSON ({error}); {expected}") from error
         values = value if isinstance(value, list) else [value]
         if len(values) > MAX_RECORDS:
             raise HTTPException(413, f"given {len(values):,} records, expected at most {MAX_RECORDS:,}")
@@ -175,6 +180,14 @@ class Service:
             service=self,
             shown=[json.dumps(one, ensure_ascii=False, indent=1) for one in shown],
         )
+
+    async def wrong_path(self, request: Request, _: Exception) -> JSONResponse:
+        paths = listed(["/", *request.app.openapi()["paths"], "/docs"])
+        return JSONResponse({"detail": f"given {request.url.path}, expected one of {paths}"}, 404)
+
+    async def wrong_query(self, request: Request, _: Exception) -> JSONResponse:
+        detail = f"given ?{request.url.query}, expected nothing or ?all_scores=true"
+        return JSONResponse({"detail": detail}, 422)
 
     async def ready(self) -> JSONResponse:
         is_ready = self.batcher.thread.is_alive() and self.batcher.waiting < MAX_WAITING

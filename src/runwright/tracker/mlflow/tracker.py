@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from runwright.config.redaction import MASK, redact
-from runwright.errors import RunwrightError, TrackingError
+from runwright.errors import ConfigError, RunwrightError, TrackingError, did_you_mean
 from runwright.store import write_json
 from runwright.tracker.feed import FedTracker, reason_of
 from runwright.tracker.journal import FILE_NAME, read
@@ -148,7 +148,10 @@ def register(uploader: Uploader, name: str, *, alias: str | None) -> str:
 
 
 def find_alias(uploader: Uploader, name: str, alias: str) -> str | None:
-    """Our id of the run whose model an alias of a registered model is at; None where there is none yet."""
+    """Our id of the run whose model an alias of a registered model is at; None where there is none yet.
+
+    Raises ConfigError where no model has that name, but one that is like it.
+    """
     from mlflow.exceptions import MlflowException
 
     client = uploader.connect()
@@ -157,6 +160,11 @@ def find_alias(uploader: Uploader, name: str, alias: str) -> str | None:
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # model, alias
             raise
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            names = [model.name for model in client.search_registered_models(max_results=1000)]
+            if hint := did_you_mean(name, names):
+                hint = f"{hint} (a new one is made by `runwright register`)"
+                raise ConfigError(f"--name: given {name!r}, which is no registered model; {hint}") from error
         return None
     tags = client.get_run(str(version.run_id)).data.tags
     if RUN_ID_TAG not in tags:
