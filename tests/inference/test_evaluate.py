@@ -11,7 +11,7 @@ import pytest
 
 import runwright
 from runwright.config.compose import compose
-from runwright.errors import ConfigError
+from runwright.errors import ConfigError, DataError
 from runwright.inference.evaluate import _compose, evaluate_run, on_top_of, refuse_kept
 from runwright.runs.folder import create
 
@@ -169,3 +169,12 @@ def test_rows_that_cannot_count_are_said(run_folder: Path, tmp_path: Path, rows:
     (result,) = evaluate_run(run_folder, [f"{TEST}={tmp_path / 'other.csv'}"], device="cpu")
     assert note in result.notes
     assert sum("no metrics" in note for note in result.notes) == (not result.metrics)
+
+
+def test_other_columns_of_a_run_get_the_setting_that_names_them(run_folder: Path, tmp_path: Path) -> None:
+    (file := tmp_path / "new.csv").write_text("review,mood\ngood,1\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"columns: 'review', 'mood'; \+\+dataset\.columns\.text=… names it"):
+        evaluate_run(run_folder, [f"{TEST}={file}"], device="cpu")
+    renamed = ["++dataset.columns.text=review", "++dataset.columns.label=mood"]
+    (result,) = evaluate_run(run_folder, [f"{TEST}={file}", *renamed], device="cpu")
+    assert "test/accuracy" in result.metrics

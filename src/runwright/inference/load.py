@@ -146,7 +146,7 @@ def generating_config(folder: Path, overrides: Sequence[str] = ()) -> dict[str, 
     keys = [override_key(text) for text in overrides]
     if others := [key for key in keys if not (generates and key.startswith("generation"))]:
         expected = "an option of generation, for a run that writes texts: it keeps all else"
-        raise ConfigError(f"--set: given {others[0]}, expected {expected}")
+        raise ConfigError(f"--set, overrides: given {others[0]}, expected {expected}")
     if overrides:
         usual = [] if own is not None or "generation" in keys else ["generation=greedy"]
         own = reveal(with_overrides(folder, [*usual, *overrides]), but="tracker")["generation"]
