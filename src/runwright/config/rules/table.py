@@ -156,8 +156,8 @@ def _is(value: Any, wanted: Any) -> bool:
 def _value(node: Any, prefix: str, key: str, wrong: set[str]) -> Any:
     name = key.removesuffix("?")
     # A mistake in the node's target says nothing about the node's other keys.
-    full = f"{prefix}{name}"
-    if any(bad == full or bad.startswith(f"{full}.") for bad in wrong):
+    full = f"{prefix}{name}."
+    if any(f"{bad}.".startswith(full) or full.startswith(f"{bad}.") for bad in wrong):
         return _ABSENT
     value = node
     for part in name.split("."):
