@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import runwright
+from runwright.cli.main import main
 from runwright.config.compose import compose
 from runwright.errors import ConfigError, DataError
 from runwright.inference.evaluate import _compose, evaluate_run, on_top_of, refuse_kept
@@ -143,6 +144,13 @@ def test_an_undefined_figure_is_a_string_in_the_file_of_figures(run_folder: Path
     found = json.loads(text, parse_constant=pytest.fail)
     assert found["test/roc_auc"] == "nan"
     assert found["test/loss"] == result.metrics["test/loss"]
+
+
+def test_a_run_that_writes_no_texts_takes_no_strategy(
+    run_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", str(run_folder), "good 1", "--generation", "greedy"]) == 2
+    assert capsys.readouterr().err.endswith("none, for a run that writes no texts; leave it out\n")
 
 
 def test_an_evaluation_leaves_others_of_the_same_second_alone(run_folder: Path) -> None:

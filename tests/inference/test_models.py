@@ -285,6 +285,11 @@ def test_a_folder_of_a_model_comes_before_a_run_of_its_name(
         ("bert", ["--task", "clasification"], "did you mean"),
         ("gpt2", ["--task", "fill-mask"], "has no mask token"),
         ("sentiment", ["--group", "none"], "given for a SequenceClassification, which has nothing"),
+        (
+            "sentiment",
+            ["--generation", "greedy"],
+            "generates no texts; leave generation=… (--generation) out",
+        ),
         ("gpt2", ["--logits", "raw.npz"], "CausalLanguageModeling keeps no outputs"),
         ("bert", ["--features", "token", "--layer", "3"], "expected 0 (embeddings) to 2"),
     ],
