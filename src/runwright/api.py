@@ -108,11 +108,15 @@ def predict(
     return PredictResult(predictions=predictions, speed=finished.speed)
 
 
-def pipeline(name: str | Path, task: str | None = None, **options: Any) -> Pipeline:
+def pipeline(
+    name: str | Path = "", task: str | None = None, *, model: str | Path | None = None, **options: Any
+) -> Pipeline:
     """A callable that answers as `transformers.pipeline` does, for a run or the name of a model.
 
+    As there, `pipeline("sentiment-analysis", model=name)` and `pipeline(model=name)` may be written too.
     `options` are those of `inference.pipeline.Pipeline`, such as `aggregation_strategy="simple"`.
     """
     from runwright.inference.pipeline import Pipeline
 
+    name, task = (name, task) if model is None else (model, task or str(name) or None)
     return Pipeline(str(name), task, **options)

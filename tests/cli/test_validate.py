@@ -101,13 +101,13 @@ def test_a_local_tokenizer_is_opened(tmp_path: Path, capsys: pytest.CaptureFixtu
     ("overrides", "refused"),
     [
         (
-            ["task=translation", "metric=[chrf]", *MAX, *BERT],
+            ["task=translation", "metric=[chrf]", *MAX, *BERT, "model.architecture=ernie"],
             "for this kind of AutoModel: AutoModelForSeq2SeqLM",
         ),
         (["task=masked_language_modeling", *LOSS, *T5], "for this kind of AutoModel: AutoModelForMaskedLM"),
         (
-            ["task=causal_language_modeling", *LOSS, *BERT],
-            "BertLMHeadModel is an encoder and sees",
+            ["task=causal_language_modeling", *LOSS, *BERT, "model.architecture=ernie"],
+            "ErnieForCausalLM is an encoder and sees",
         ),
         (
             [*BERT, "model.architecture=longformer", "model.attention=sdpa"],

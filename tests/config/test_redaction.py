@@ -77,6 +77,12 @@ def test_a_password_from_an_address_in_the_environment_is_masked_alone_too() -> 
         ('command: "train tracker.password=abc x=1"', f'command: "train tracker.password={MASK} x=1"'),
         ("env=PASSWORD=abc", f"env=PASSWORD={MASK}"),
         ("ValueError: lr=3: tokens: 5", "ValueError: lr=3: tokens: 5"),
+        (
+            "generation.max_new_token=12: given an unknown key",
+            "generation.max_new_token=12: given an unknown key",
+        ),
+        ("api_token=abc12: given text", f"api_token={MASK}: given text"),
+        ("tracker.password=1234: given a number", f"tracker.password={MASK}: given a number"),
     ],
 )
 def test_assignments_inside_of_others_are_masked(text: str, masked: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from runwright.config.compose import compose
 from runwright.config.rules.table import RULES, Rule, at_most, at_most_one, check_rules, distinct
 from runwright.errors import Mistake
 
@@ -54,6 +55,28 @@ def test_zero_and_null_are_not_set() -> None:
     assert check_rules([rule], {"a": 0, "b": 2}, []) == []
     (mistake,) = check_rules([rule], {"a": [], "b": 2}, [])
     assert str(mistake) == "b: given a=[] and b=2, expected at most one of them; set the other to null"
+
+
+@pytest.mark.parametrize(
+    ("model", "task", "choice"),
+    [
+        ("scratch", "causal_language_modeling", "scratch_decoder"),
+        ("scratch", "instruction_tuning", "scratch_decoder"),
+        ("scratch", "translation", "scratch_encoder_decoder"),
+        ("scratch_decoder", "summarization", "scratch_encoder_decoder"),
+        ("scratch_decoder", "denoising", "scratch_encoder_decoder"),
+    ],
+)
+def test_half_a_model_from_random_weights_is_refused_for_a_task_of_the_other(
+    model: str, task: str, choice: str
+) -> None:
+    def hints(option: str, *more: str) -> list[str]:
+        config = compose([f"task={task}", f"model={option}", "tokenizer=train/bpe", *more]).config
+        return [m.hint for m in check_rules(RULES, config, []) if m.key == "model.architecture"]
+
+    assert [hint.split()[0] for hint in hints(model)] == [f"model={choice}"]
+    assert hints(choice) == []
+    assert choice != "scratch_decoder" or hints(model, "+model.config.is_decoder=true") == []
 
 
 def test_metrics_of_texts_need_a_strategy_of_generation() -> None:

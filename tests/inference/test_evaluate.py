@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 import runwright
+from runwright.cli.main import main
 from runwright.config.compose import compose
-from runwright.errors import ConfigError
+from runwright.errors import ConfigError, DataError
 from runwright.inference.evaluate import _compose, evaluate_run, on_top_of, refuse_kept
 from runwright.runs.folder import create
 
@@ -145,6 +146,13 @@ def test_an_undefined_figure_is_a_string_in_the_file_of_figures(run_folder: Path
     assert found["test/loss"] == result.metrics["test/loss"]
 
 
+def test_a_run_that_writes_no_texts_takes_no_strategy(
+    run_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", str(run_folder), "good 1", "--generation", "greedy"]) == 2
+    assert capsys.readouterr().err.endswith("none, for a run that writes no texts; leave it out\n")
+
+
 def test_an_evaluation_leaves_others_of_the_same_second_alone(run_folder: Path) -> None:
     stamps = [time.localtime(time.time() + second) for second in range(900)]
     others = [run_folder / "evaluations" / time.strftime("%Y-%m-%d_%H-%M-%S", stamp) for stamp in stamps]
@@ -169,3 +177,12 @@ def test_rows_that_cannot_count_are_said(run_folder: Path, tmp_path: Path, rows:
     (result,) = evaluate_run(run_folder, [f"{TEST}={tmp_path / 'other.csv'}"], device="cpu")
     assert note in result.notes
     assert sum("no metrics" in note for note in result.notes) == (not result.metrics)
+
+
+def test_other_columns_of_a_run_get_the_setting_that_names_them(run_folder: Path, tmp_path: Path) -> None:
+    (file := tmp_path / "new.csv").write_text("review,mood\ngood,1\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"columns: 'review', 'mood'; \+\+dataset\.columns\.text=… names it"):
+        evaluate_run(run_folder, [f"{TEST}={file}"], device="cpu")
+    renamed = ["++dataset.columns.text=review", "++dataset.columns.label=mood"]
+    (result,) = evaluate_run(run_folder, [f"{TEST}={file}", *renamed], device="cpu")
+    assert "test/accuracy" in result.metrics

@@ -245,6 +245,9 @@ def test_an_evaluation_needs_data_with_labels_of_the_model(
     Path("rows.jsonl").write_text('{"text": "a", "label": ["kind"]}\n', encoding="utf-8")
     with pytest.raises(DataError, match=r"split 'test', row 0.*the 3 classes are 'toxic', 'insult'"):
         runwright.evaluate(folder, ["dataset=json", "dataset.source.files.test=rows.jsonl"])
+    Path("rows.jsonl").write_text('{"review": "a", "mood": "kind"}\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"columns: 'review', 'mood'; task\.text_column names it"):
+        runwright.evaluate(folder, ["dataset=json", "dataset.source.files.test=rows.jsonl"])
 
 
 # --- names ------------------------------------------------------------------------------------------------
@@ -266,9 +269,12 @@ def test_a_folder_of_a_model_comes_before_a_run_of_its_name(
     assert find_model(asked) is asked
     with pytest.raises(ConfigError, match=r"expected a run's folder.*on a hub add --task"):
         find_model(Named(name="lates"))
+    for typo in ("on", "oen"):
+        with pytest.raises(ConfigError, match=r"did you mean '\./one'\?$"):
+            find_model(Named(name=typo))
     with pytest.raises(ConfigError, match="did you mean 'latest:one'"):  # the folder of an experiment's runs
         find_model(Named(name="outputs/one"))
-    with pytest.raises(ConfigError, match="which has its own; leave --task pos out"):
+    with pytest.raises(ConfigError, match="which has its own; leave it out"):
         find_model(Named(name="latest", task="pos"))
 
 
@@ -279,6 +285,11 @@ def test_a_folder_of_a_model_comes_before_a_run_of_its_name(
         ("bert", ["--task", "clasification"], "did you mean"),
         ("gpt2", ["--task", "fill-mask"], "has no mask token"),
         ("sentiment", ["--group", "none"], "given for a SequenceClassification, which has nothing"),
+        (
+            "sentiment",
+            ["--generation", "greedy"],
+            "generates no texts; leave generation=… (--generation) out",
+        ),
         ("gpt2", ["--logits", "raw.npz"], "CausalLanguageModeling keeps no outputs"),
         ("bert", ["--features", "token", "--layer", "3"], "expected 0 (embeddings) to 2"),
     ],
@@ -290,12 +301,25 @@ def test_what_a_model_cannot_do_is_one_line(
     assert says in capsys.readouterr().err.splitlines()[-1]
 
 
+def test_a_pipeline_may_be_asked_for_as_that_of_transformers(model_folder: Folders) -> None:
+    folder = model_folder("sentiment")
+    answer = runwright.pipeline("sentiment-analysis", model=folder)("the film")
+    assert answer == runwright.pipeline(folder)("the film")
+    with pytest.raises(ConfigError, match="did you mean 'sentiment-analysis'"):
+        runwright.pipeline("sentimant-analysis", model=folder)
+
+
 @pytest.mark.parametrize(
     ("name", "options", "asked", "says"),
     [
         ("ner", {"aggregation_strategy": "max"}, {}, "given 'max', expected none or simple"),
         ("sentiment", {}, {"top_k": 0}, "top_k: given 0"),
-        ("nli", {}, {"candidate_labels": []}, "--labels: given '', expected 2 or more different classes"),
+        (
+            "nli",
+            {},
+            {"candidate_labels": []},
+            "candidate_labels: given '', expected 2 or more different",
+        ),
         ("nli", {}, {"candidate_labels": "a,b", "hypothesis_template": "a book"}, "a sentence with {}"),
     ],
 )

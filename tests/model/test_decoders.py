@@ -13,6 +13,7 @@ import yaml
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from runwright.config.rules import table
 from runwright.config.sources import resolve_source
 from runwright.errors import ConfigError
 from runwright.model.lora import Lora, add_adapters
@@ -144,3 +145,11 @@ def test_a_gguf_file_is_converted_once_to_the_same_numbers(
         logits = converted(**ids).logits
         assert torch.equal(logits, direct(**ids).logits)
     assert tokenizer.decode(logits[0, -1].argmax()) == " Paris"
+
+
+def test_the_named_halves_are_those_of_transformers() -> None:
+    from transformers.models.auto import modeling_auto as auto
+
+    written = set(auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES)
+    assert {*table.ENCODERS} <= {*auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES} - written
+    assert {*table.DECODERS} <= {*auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES} - {*table.ENCODERS} - written

@@ -76,6 +76,20 @@ def test_a_wrong_command_line_is_reported_by_key(
     assert all(len(line) <= 400 for line in shown)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "others"),
+    [
+        ("task=causal_language_modelling", "metric=perplexity trainer.best_metric=perplexity"),
+        ("generation=sampel", "task=translation metric=bleu generation.temperature=2"),
+        ("metric=[acuracy]", "trainer.best_metric=acuracy metric.acuracy.interval=false"),
+    ],
+)
+def test_an_unknown_option_hides_what_only_follows_from_it(wrong: str, others: str, tmp_path: Path) -> None:
+    overrides = [wrong, *others.split(), "dataset.holdout.test=-1"]  # the last one does not follow
+    keys = [mistake.key for mistake in mistakes_of(overrides, folder=tmp_path)]
+    assert keys == [wrong, "dataset.holdout.test"]
+
+
 WRONG_FILES = {
     "a tab in YAML": (
         {"model/own.yaml": "_target_: x\n\tname: y\n"},

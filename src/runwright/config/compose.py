@@ -167,10 +167,15 @@ def checked(composed: Composed, *, idle: Collection[str] = ()) -> Composed:
 
 
 def all_mistakes(composed: Composed) -> list[Mistake]:
-    """Mistakes of composing and of the schema, one for each key, without references to a wrong key."""
-    mistakes = list(composed.mistakes)
+    """Mistakes of composing and of the schema, one for each key, without references to a wrong key.
+
+    Where an option of a group is wrong, those of its keys would be about the option that is there instead.
+    """
+    keys = {mistake: mistake.key.lstrip("+~").partition("=")[0] for mistake in composed.mistakes}
+    unread = {*keys.values()} & GROUPS.keys()
+    mistakes = [m for m, key in keys.items() if key in unread or key.partition(".")[0] not in unread]
     if composed.config:
-        of_schema, written = check(composed.config), leaves_of(composed.unresolved)
+        of_schema, written = check(composed.config, unread=unread), leaves_of(composed.unresolved)
         reported = {mistake.key for mistake in mistakes}
         wrong = reported | {mistake.key for mistake in of_schema}
         typed = {text.lstrip("+").partition("=")[0]: text.partition("=")[2] for text in composed.overrides}

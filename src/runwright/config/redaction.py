@@ -43,13 +43,14 @@ _TOKEN = re.compile(
 )
 _ASSIGNMENT = re.compile(
     r"(?P<name>[\w.\-]+)(?P<sign>['\"]\s*:\s*|['\"]?\s?=(?!=)\s?|:\s+)"
-    r"(?P<value>\"[^\"\n]*\"|'[^'\n]*'|[^\s,;&'\"]+)"
+    r"(?P<value>\"[^\"\n]*\"|'[^'\n]*'|[^\s,;&'\"]*[^\s,;&'\":])"
 )
 # What follows a secret's name without being one: types, constants and references in a source file, `given` in
 # our own messages.
 _NO_VALUE = re.compile(
     r"(?:given|str|int|float|bool|bytes|Any|None|null|[Tt]rue|[Ff]alse)?[)\]},:\\-]*|\$\{.*|os\..*"
 )
+_NUMBER_OF_TOKENS = re.compile(r"(?i).*token=[+-]?[\d.]+")  # a typo of tokens; a password may be a number
 _REFERENCE = re.compile(r"\$\{[^,]*\}")
 _SPECIAL_TOKEN = re.compile(r"<[^<>]*>|\[[^\[\]]*\]")  # `</s>` or `[SEP]`: a token, no secret
 # Shorter values ("1", "true", "none") are switches and would blank ordinary words.
@@ -96,7 +97,8 @@ def _mask_assigned(text: str) -> str:
         start, value = match.start("value"), match["value"]
         mark = value[0] if value[0] in "'\"" else ""
         bare = value.strip(mark) if mark else value
-        is_no_value = not mark and _NO_VALUE.fullmatch(bare)
+        is_number = _NUMBER_OF_TOKENS.fullmatch(f"{match['name']}={bare}")
+        is_no_value = not mark and (is_number or _NO_VALUE.fullmatch(bare))
         if not is_no_value and is_secret(match["name"], bare) and not bare.startswith("${"):
             parts.append(f"{text[end:start]}{mark}{MASK}{mark}")
             end = start = match.end()

@@ -9,7 +9,7 @@ takes the options of a node from there too (`signature.py`) and reports all mist
 import inspect
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib import import_module
@@ -267,8 +267,8 @@ def nodes_of(config: Mapping[str, Any]) -> Iterator[tuple[str, Any, bool]]:
                 yield key, value, key not in outer
 
 
-def check(config: dict[str, Any]) -> list[Mistake]:
-    """Mistakes in a resolved configuration of plain containers."""
+def check(config: dict[str, Any], *, unread: Collection[str] = ()) -> list[Mistake]:
+    """Mistakes in a resolved configuration of plain containers, but for those of `unread` groups."""
     mistakes = [*door_openers(config), *_check_root(config)]
     metrics = config.get("metric") or {}  # null: the loss alone
     if not isinstance(metrics, dict) or TARGET in metrics:
@@ -280,7 +280,8 @@ def check(config: dict[str, Any]) -> list[Mistake]:
     mistakes += [Mistake(group, "nothing", f"one option of the group: {group}=<option>") for group in absent]
     for key, node, nested in nodes_of(config):
         mistakes += check_node(node, key=key, group=key.partition(".")[0], nested=nested)
-    return mistakes + check_rules(RULES, config, mistakes)
+    mistakes += check_rules(RULES, config, [*mistakes, *(Mistake(group, "", "") for group in unread)])
+    return [mistake for mistake in mistakes if mistake.key.partition(".")[0] not in unread]
 
 
 def check_node(node: Any, *, key: str, group: str, nested: bool = False) -> list[Mistake]:

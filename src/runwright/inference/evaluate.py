@@ -101,9 +101,14 @@ def _evaluate_splits(
         data = build.load_data(config)
         names = splits or [split for split in data.splits if split != "train"] or [*data.splits]
         if unknown := [split for split in names if split not in data.splits]:
-            raise ConfigError(f"--split: given {unknown[0]!r}, expected one of {', '.join(data.splits)}")
+            raise ConfigError(
+                f"--split, splits: given {unknown[0]!r}, expected one of {', '.join(data.splits)}"
+            )
         rows = {split: data.splits[split] for split in names}
-        require_columns(rows, build.column_kinds(run.task, rows))
+        kinds, ways = build.column_kinds(run.task, rows), build.column_options(config)
+        if other is not None:  # a run keeps its task
+            ways = {column: f"++dataset.columns.{column}=…" for column in kinds}
+        require_columns(rows, kinds, options=ways)
         if other is None and not isinstance(run.task, ZeroShot):
             _learn_form(run.task, rows)
         for note in data.notes:

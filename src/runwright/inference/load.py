@@ -145,8 +145,8 @@ def generating_config(folder: Path, overrides: Sequence[str] = ()) -> dict[str, 
     generates, own = generates_texts(config["task"]), config.get("generation")
     keys = [override_key(text) for text in overrides]
     if others := [key for key in keys if not (generates and key.startswith("generation"))]:
-        expected = "an option of generation, for a run that writes texts: it keeps all else"
-        raise ConfigError(f"--set: given {others[0]}, expected {expected}")
+        expected = "an option of generation" if generates else "none, for a run that writes no texts"
+        raise ConfigError(f"--set, --generation: given {others[0]}, expected {expected}; leave it out")
     if overrides:
         usual = [] if own is not None or "generation" in keys else ["generation=greedy"]
         own = reveal(with_overrides(folder, [*usual, *overrides]), but="tracker")["generation"]

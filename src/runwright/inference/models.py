@@ -122,13 +122,15 @@ def _task_of(named: Named, saved: Any) -> tuple[str, dict[str, Any]]:
         asked = next((task for task, (_, names) in TASKS.items() if kind.endswith((*names,))), None)
         if asked is None:
             problem = f"{named.name}: its config.json names {kind}, which tells no task"
-            raise ConfigError(f"{problem}; add --task with one of {listed(TASKS)}")
+            raise ConfigError(f"{problem}; add --task, in Python task=, with one of {listed(TASKS)}")
         asked = "summarization" if asked == "translation" and [*variants] == ["summarization"] else asked
     task = "translation" if asked.startswith("translation_") else asked
     task = next((ours for ours, (_, names) in TASKS.items() if task in names), task)
     if task not in TASKS:
         hint = did_you_mean(task, [*TASKS, *(name for _, names in TASKS.values() for name in names)])
-        raise ConfigError(f"--task: given {asked!r}, expected one of {listed(TASKS)}; {hint}".rstrip("; "))
+        raise ConfigError(
+            f"--task, task=: given {asked!r}, expected one of {listed(TASKS)}; {hint}".rstrip("; ")
+        )
     return task, variants.get(asked) or {}
 
 

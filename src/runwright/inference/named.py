@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from runwright.config.sources import GGUF, PACKAGE_PREFIX
-from runwright.errors import ConfigError
+from runwright.errors import ConfigError, did_you_mean
 from runwright.runs.folder import RUN_FILE, resolve_run
 from runwright.store import local_path
 from runwright.types import HYPOTHESIS, Hypotheses
@@ -44,14 +44,16 @@ def find_model(asked: Named) -> Path | Named:
         if not holds_runs and (is_name or _HUB_NAME.fullmatch(reference)):
             return asked
         is_word = reference != "latest" and re.fullmatch(r"[\w.-]+", reference)
-        hint = "; for a model of that name on a hub add --task" if is_word else ""
-        raise ConfigError(f"{error}{hint}") from error
+        files = [f for name in (RUN_FILE, "config.json") for f in Path().glob(f"*/{name}")]
+        hint = did_you_mean(f"./{reference}", [f"./{file.parent}" for file in files])
+        hint = hint or "for a model of that name on a hub add --task, in Python task="
+        raise ConfigError(f"{error}; {hint}" if is_word else str(error)) from error
     if asked.features:  # of its best model, whatever its head; an export is one
         best = run / "best"
         return replace(asked, name=str(best if best.is_dir() else run), task=None)
     if asked.task is not None or asked.dtype != "fp32":
-        flag = "--dtype" if asked.task is None else f"--task {asked.task}"
-        raise ConfigError(f"{flag}: {reference} is the run {run}, which has its own; leave {flag} out")
+        flag = "--dtype" if asked.task is None else f"--task {asked.task} (in Python task=)"
+        raise ConfigError(f"{flag}: {reference} is the run {run}, which has its own; leave it out")
     return run
 
 
@@ -64,8 +66,9 @@ def hypotheses_of(labels: str | None, template: str | None) -> Hypotheses | None
     names = tuple(filter(None, map(str.strip, labels.split(","))))
     if len({*names}) < max(len(names), 2):
         expected = "2 or more different classes with commas between them"
-        raise ConfigError(f"--labels: given {labels!r}, expected {expected}")
+        raise ConfigError(f"--labels, candidate_labels: given {labels!r}, expected {expected}")
     template = HYPOTHESIS if template is None else template
     if template.count("{}") != 1:
-        raise ConfigError(f"--hypothesis: given {template!r}, expected a sentence with {{}} for the class")
+        name, expected = "--hypothesis, hypothesis_template", "a sentence with {} for the class"
+        raise ConfigError(f"{name}: given {template!r}, expected {expected}")
     return Hypotheses(labels=names, template=template)

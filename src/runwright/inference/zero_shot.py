@@ -43,8 +43,8 @@ class ZeroShot(Task):
         if kind != "single_label" or len(texts) != 2 or "entailment" not in names:
             about = f"{kind} over {', '.join(texts)} with {', '.join(names) or 'no classes'}"
             raise ConfigError(
-                f"--labels: given a model of {about}; expected one of pairs of texts with a class named "
-                "entailment, as experiment=glue/mnli trains it: no other can choose among new classes"
+                f"--labels, candidate_labels: given a model of {about}; expected one of pairs with a class "
+                "named entailment, as experiment=glue/mnli trains it: no other can choose among new classes"
             )
         super().__init__(pairs.tokenizer, text_columns=texts[:1], max_length=pairs.max_length)
         self.pairs, self.entailment = pairs, names.index("entailment")

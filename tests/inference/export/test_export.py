@@ -149,7 +149,7 @@ def test_weights_of_16_bits_are_a_folder_of_transformers(run: Path, tmp_path: Pa
         (["--dtype", "bf16"], "--dtype: given with --format onnx, expected --format safetensors"),
         (["--format", "torch", "--quantize", "int8"], "--quantize: given with --format torch"),
         (["--opset", "3"], "--opset: given 3, expected at least 18"),
-        (["--task", "token_classification"], "leave --task token_classification out"),
+        (["--task", "token_classification"], "leave it out"),
         (["--output", "."], "--output: given '.', which is there already, expected a new or empty folder"),
     ],
 )

@@ -133,9 +133,9 @@ def generates_texts(node: Any) -> bool | None:
 
 def task_generates_texts(strategy: Any, target: Any) -> Mistakes:
     if strategy is not None and generates_texts({TARGET: target}) is False:
-        name = str(as_dict(strategy).get(TARGET)).rpartition(".")[2]
-        expected = f"no strategy: {str(target).rpartition('.')[2]} generates no texts"
-        yield Mistake("generation", name, expected, "leave it out, or write ~generation")
+        name, task = (str(path).rpartition(".")[2] for path in (as_dict(strategy).get(TARGET), target))
+        hint = "leave generation=… (--generation) out, or write ~generation"
+        yield Mistake("generation", name, f"no strategy: {task} generates no texts", hint)
 
 
 def texts_are_generated(metrics: Any, strategy: Any, target: Any) -> Mistakes:

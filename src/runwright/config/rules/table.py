@@ -156,8 +156,8 @@ def _is(value: Any, wanted: Any) -> bool:
 def _value(node: Any, prefix: str, key: str, wrong: set[str]) -> Any:
     name = key.removesuffix("?")
     # A mistake in the node's target says nothing about the node's other keys.
-    full = f"{prefix}{name}"
-    if any(bad == full or bad.startswith(f"{full}.") for bad in wrong):
+    full = f"{prefix}{name}."
+    if any(f"{bad}.".startswith(full) or full.startswith(f"{bad}.") for bad in wrong):
         return _ABSENT
     value = node
     for part in name.split("."):
@@ -181,6 +181,14 @@ STREAMED = {"dataset.streaming": True}
 COMBINED = {"_target_": "runwright.dataset.load.concat"}
 PRETRAINED = {"model._target_": "runwright.model.pretrained.load", "model.embeddings": "by_number"}
 UNNAMED = {"task.label_file?": None, "task.problem?": (None, "single_label", "multi_label")}
+# The usual architectures that are one half; others are told apart when the model is built.
+ENCODERS = ("bert", "roberta", "xlm-roberta", "distilbert", "electra", "deberta", "deberta-v2", "modernbert")
+DECODERS = ("llama", "gpt2", "mistral", "qwen2", "qwen3", "gpt_neox", "gemma", "phi", "opt")
+NEXT_TOKENS = {
+    "task._target_?": lambda task: str(task).endswith((".CausalLanguageModeling", ".InstructionTuning")),
+    "model.config.is_decoder?": (None, False),
+}
+FROM_TEXTS = {"task._target_?": lambda task: str(task).endswith((".SequenceToSequence", ".Denoising"))}
 
 INTERVAL = "an evaluation interval: trainer.evaluate_every_steps or trainer.evaluate_every_epochs"
 FOLDER_NAME = 'a name for a folder, without / \\ : * ? " < > | or a leading dot'
@@ -196,6 +204,8 @@ PARTS = "as in +dataset@dataset.source.parts.<name>=<option>"
 ITS_OWN = "the tokenizer that a pretrained model was trained with: tokenizer=pretrained"
 OTHER_TOKENIZER = "for any other: model.embeddings=by_token, or model=scratch, which learns from nothing"
 SCORES = "the column with the score of a pair"
+DECODER = "a decoder, such as llama: an encoder sees the tokens that it is to predict"
+BOTH_HALVES = ("an encoder with a decoder, such as marian", "model=scratch_encoder_decoder has both")
 WITHOUT_SCORES = "without scores: task.problem=retrieval task.objective=in_batch_negatives"
 HUB_NAME = r"(?!.*(--|\.\.|\.git$))[A-Za-z0-9]([\w.\-]*\w)?/\w([\w.\-]*\w)?"
 
@@ -224,6 +234,8 @@ TRAINING = (
     rule(
         checks.decoder_writes_its_own, "model.name", "model.decoder", "task.target_tokenizer", "model.shared"
     ),
+    forbids("model.architecture", ENCODERS, NEXT_TOKENS, DECODER, "model=scratch_decoder has one"),
+    forbids("model.architecture", (*ENCODERS, *DECODERS), FROM_TEXTS, *BOTH_HALVES),
     rule(checks.config_follows_from_others, "model.config"),
     rule(checks.heads_divide_the_width, "model.config", "model.architecture?"),
     at_most("task.max_length", "model.config.max_position_embeddings"),
