@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runwright.dataset.readers.files import keep_rows
+from runwright.errors import ConfigError
 from runwright.types import EvaluateResult, PredictResult, RunResult
 
 if TYPE_CHECKING:
@@ -40,8 +41,7 @@ def run(
     is_joined = join_launch("train")
     if rank():
         return execute(share_folder(None))
-    overrides = [overrides] if isinstance(overrides, str) else overrides
-    composed = compose_checked([*_overrides_of(data), *overrides], folder=folder)
+    composed = compose_checked([*_overrides_of(data), *_as_list(overrides)], folder=folder)
     require_files(composed.config["dataset"])
     if is_joined:
         check_launch(composed.config)
@@ -53,6 +53,12 @@ def run(
     )
     with run_lock(created), noting_the_end(created):
         return execute(share_folder(created) if is_joined else created)
+
+
+def _as_list(overrides: Sequence[str]) -> Sequence[str]:
+    if isinstance(overrides, str):
+        raise ConfigError(f"overrides: given {overrides!r:.60}, expected a list: [{overrides!r:.60}]")
+    return overrides
 
 
 def _overrides_of(data: Any) -> list[str]:
@@ -81,7 +87,7 @@ def evaluate(
     from runwright.inference.named import Named, find_model
 
     source = find_model(Named(name=str(run), task=task))
-    return evaluate_run(source, overrides, splits=splits, logits=logits)
+    return evaluate_run(source, _as_list(overrides), splits=splits, logits=logits)
 
 
 def predict(
@@ -102,7 +108,7 @@ def predict(
     from runwright.inference.named import Named, find_model
     from runwright.inference.records import as_records
 
-    finished = open_model(find_model(Named(name=str(run), task=task)), overrides=overrides)
+    finished = open_model(find_model(Named(name=str(run), task=task)), overrides=_as_list(overrides))
     checked = as_records(records, finished.columns)
     predictions = list(predict_records(finished, checked, all_scores=all_scores))
     return PredictResult(predictions=predictions, speed=finished.speed)

@@ -42,6 +42,8 @@ def test_a_warning_is_given_once_for_all_splits_and_the_same_file_twice_first() 
     assert same.startswith("40 of 40 rows of validation are rows of train too")
     assert few.startswith("2 of 10 rows of dev, 1 of 10 rows of test have the same text as a row of train")
     assert empty.startswith("1 of 50 rows of train, 1 of 10 rows of dev have an empty text")
+    assert warnings_of(looks, SimpleNamespace(join_rows=False)) == [same, few, empty]
+    assert warnings_of(looks, SimpleNamespace(join_rows=True)) == [same]  # lines of a text: usual
 
 
 def test_labels_of_many_rows_are_counted_in_a_sample_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:

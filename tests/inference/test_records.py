@@ -249,9 +249,9 @@ def test_broken_json_is_refused_with_its_row(tmp_path: Path, content: str, messa
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("What a film!", "expected a list of texts or records, given 'What a film!'"),
+        ("What a film!", "expected a list of texts or records: ['What a film!']"),
         ({"text": "a"}, "expected a list of texts or records"),
-        (5, "expected a list of texts or records, given 5"),
+        (5, "given 5, expected a list of texts or records"),
         (["a", 5], "row 1: expected a text, or a record with named texts, given 5"),
         ([{"text": "a"}, {"txt": "a"}], "row 1, column 'text': no such column; this record has txt"),
     ],

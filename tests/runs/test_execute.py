@@ -388,7 +388,7 @@ def test_a_list_as_text_and_a_column_for_each_label_train_alike(tmp_path: Path) 
     assert results[0].metrics == results[1].metrics
 
 
-def test_a_single_override_may_be_a_text() -> None:
+def test_a_bare_text_is_no_list_of_overrides() -> None:
     with pytest.raises(ConfigError) as caught:
-        runwright.run("experiment=nothing")
-    assert str(caught.value).startswith("experiment=nothing: given 'nothing'")
+        runwright.run("experiment=mine")
+    assert str(caught.value) == "overrides: given 'experiment=mine', expected a list: ['experiment=mine']"

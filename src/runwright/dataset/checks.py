@@ -178,8 +178,11 @@ def look_at(splits: Splits, *, text_columns: Sequence[str]) -> dict[str, SplitLo
     return looks
 
 
-def warnings_of(looks: Mapping[str, SplitLook]) -> list[str]:
-    """Warnings of what may spoil training or metrics, worst first, each once with the splits it concerns."""
+def warnings_of(looks: Mapping[str, SplitLook], task: Any = None) -> list[str]:
+    """Warnings of what may spoil training or metrics, worst first, each once with the splits it concerns.
+
+    Where the task joins rows, some that are empty or repeated are usual, as lines of a file of text are.
+    """
 
     def of_splits(counts: Mapping[str, int]) -> str:
         found = [(name, count) for name, count in counts.items() if count]
@@ -194,7 +197,8 @@ def warnings_of(looks: Mapping[str, SplitLook]) -> list[str]:
         "have the same text as a row of train (dataset.cleaning: DropDuplicates with across: true)": few,
         "have an empty text (dataset.cleaning: DropEmpty)": empty,
     }
-    return [f"{found} {what}" for what, counts in sentences.items() if (found := of_splits(counts))]
+    spoiling = list(sentences.items())[: 1 if getattr(task, "join_rows", False) else None]
+    return [f"{found} {what}" for what, counts in spoiling if (found := of_splits(counts))]
 
 
 def describe(

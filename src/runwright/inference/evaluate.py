@@ -164,7 +164,7 @@ def _evaluate(
     notes = [*task.label_notes({split: rows}), *build.metric_notes(config, task, {split: rows})]
     if not evaluation.metrics and not any("no metrics" in note for note in notes):
         notes.append(f"{split} has no labels: it gets no metrics")
-    notes += warnings_of(look_at({split: rows}, text_columns=task.texts_in(rows.column_names)))
+    notes += warnings_of(look_at({split: rows}, text_columns=task.texts_in(rows.column_names)), task)
     return EvaluateResult(
         split=split,
         predictions=getattr(evaluation.predictions, "predicted", None),

@@ -177,8 +177,7 @@ def as_records(
     texts.
     """
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
-        problem = f"expected a list of texts or records, given {values!r:.60}; put it into brackets: [...]"
-        raise DataError(problem)
+        raise DataError(f"given {values!r:.60}, expected a list of texts or records: [{values!r:.60}]")
     yield from (record for record, _ in _with_texts(values, columns, file))
 
 

@@ -173,8 +173,6 @@ def _effort(summary: RunSummary) -> Iterator[tuple[str, str]]:
     if facts:
         yield "training", ", ".join(facts)
     yield "memory", f"{summary.peak_memory_bytes / 2**30:.2f} GiB at most ({summary.device})"
-    for warning in summary.data_warnings:
-        yield "warning", warning
     for change in summary.data_changes:
         yield "data", f"changed at step {change['step']:,}: {'; '.join(change['changes'])}"
 

@@ -46,12 +46,18 @@ def test_classes_keep_their_names_and_columns_their_types(read: Any) -> None:
     [
         ([{"text": "a"}], "data: given list for train, expected a pandas DataFrame, a datasets.Dataset"),
         ({"../../test": Dataset.from_dict(COLUMNS)}, r"given the split '\.\./\.\./test', expected a name"),
+        ({"tset": Dataset.from_dict(COLUMNS)}, "given the split 'tset', expected .*did you mean 'test'"),
         ({"test": Dataset.from_dict(COLUMNS).to_iterable_dataset()}, "given IterableDataset for test"),
     ],
 )
 def test_rows_of_another_kind_are_refused(data: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         runwright.keep_rows(data)
+
+
+def test_a_split_may_be_named_after_another() -> None:
+    splits = dict.fromkeys(("test_seen", "validation_matched", "dev_2"), Dataset.from_dict(COLUMNS))
+    assert [*runwright.keep_rows(splits)] == [*splits]
 
 
 def test_a_column_of_several_types_is_named() -> None:

@@ -25,7 +25,7 @@ from runwright.dataset.readers.raw import MAX_CACHE_BYTES
 from runwright.dataset.readers.reading import Files, Position, Reader, known_encoding, lines_of, whole_text
 from runwright.dataset.readers.streams import Sources, read_files
 from runwright.dataset.readers.text_rows import DELIMITERS, QUOTES, CsvReader, JsonReader, character_of
-from runwright.errors import ConfigError, DataError
+from runwright.errors import ConfigError, DataError, nearest
 
 _FASTTEXT_LABEL = re.compile(r"(?<!\S)__label__(\S+)\s*")
 
@@ -237,6 +237,10 @@ def keep_rows(data: Any) -> dict[str, Path]:
     by_split = data if isinstance(data, Mapping) else {"train": data}
     if odd := [split for split in by_split if not re.fullmatch(r"\w[\w-]*", str(split))]:
         raise ConfigError(f"data: given the split {odd[0]!r}, expected a name such as validation")
+    for split in map(str, by_split):
+        if (name := nearest(split, ("train", "validation", "test"))) and name not in split:
+            hint = f"did you mean {name!r}?"
+            raise ConfigError(f"data: given the split {split!r}, expected train, validation, test; {hint}")
     splits = {str(split): _as_rows(rows, split=str(split)) for split, rows in by_split.items()}
 
     def write(folder: Path) -> dict[str, Any]:
