@@ -50,7 +50,7 @@ _ASSIGNMENT = re.compile(
 _NO_VALUE = re.compile(
     r"(?:given|str|int|float|bool|bytes|Any|None|null|[Tt]rue|[Ff]alse)?[)\]},:\\-]*|\$\{.*|os\..*"
 )
-_NUMBER_OF_TOKENS = re.compile(r"(?i).*token=[+-]?[\d.]+")  # a typo of tokens; a password may be a number
+_NUMBER_OF_TOKENS = re.compile(r"(?i).*token=[+-]?[\d.]{1,5}")  # a typo of tokens; a password may be a number
 _REFERENCE = re.compile(r"\$\{[^,]*\}")
 _SPECIAL_TOKEN = re.compile(r"<[^<>]*>|\[[^\[\]]*\]")  # `</s>` or `[SEP]`: a token, no secret
 # Shorter values ("1", "true", "none") are switches and would blank ordinary words.
