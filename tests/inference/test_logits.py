@@ -13,7 +13,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import runwright
-from runwright.analysis.compare.paired import as_predictions, label_names
+from runwright.analysis.compare.paired import as_predictions
 from runwright.cli.main import main
 from runwright.errors import ConfigError
 from runwright.inference.logits import require_logits
@@ -34,6 +34,10 @@ def trained(folder: Path, rows: list[dict[str, Any]], *more: str) -> runwright.R
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     files = [f"dataset.source.files.train={folder / 'rows.jsonl'}", f"output_dir={folder}"]
     return runwright.run([*SMALL, *files, *more])
+
+
+def label_names(run: Path) -> tuple[str, ...]:
+    return tuple(json.loads((run / "task.json").read_text())["label_names"])
 
 
 @pytest.fixture(scope="module")

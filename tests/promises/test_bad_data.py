@@ -35,6 +35,7 @@ DECODER = [
     "model=scratch_decoder", SMALL, "tokenizer=train/byte_bpe", "tokenizer.model.vocab_size=300",
     "tokenizer.family=gpt2", *COMMON[3:],
 ]  # fmt: skip
+TRANSLATIONS = ["dataset=json", "task=translation", "metric=[chrf]", "model=scratch_encoder_decoder"]
 CHATS = ["dataset=json", "task=instruction_tuning", "metric=[token_f1]"]
 TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token }}{% endfor %}"
 EMBEDDING = ["dataset=json", "task=sentence_embedding", "task.problem=retrieval", "task.label_column=null"]
@@ -65,7 +66,7 @@ FORMATS: dict[str, list[str]] = {
     ],
     "chats json": [*CHATS, f"task.chat_template='{TEMPLATE}'"],
     "chats by a template": CHATS,
-    "translations json": ["dataset=json", "task=translation", "metric=[chrf]"],
+    "translations json": [*TRANSLATIONS, "model.config.d_model=8"],
     "next text": ["dataset=text", "task=causal_language_modeling", "metric=[perplexity]"],
     "stream csv": ["dataset=csv", "dataset.streaming=true", "metric=[accuracy]", "task.label_names=[n,p]"],
     "stream json": ["dataset=json", "dataset.streaming=true", "metric=[accuracy]", "task.label_names=[n,p]"],
@@ -189,7 +190,7 @@ BAD = [
         "the value is missing", 1, "text"),
     Bad("classes json", "null label", lines(*({"text": "a", "label": each} for each in ("n", "p", None))),
         "the label is empty", 2, "label"),
-    Bad("classes json", "list of classes", lines(*({"text": "a", "label": [each]} for each in "np")),
+    Bad("classes json", "list of classes", lines(*({"text": "a", "label": [each, "x"]} for each in "np")),
         "task.problem=multi_label", 0, "label"),
     Bad("classes json", "object for a class", lines(*({"text": "a", "label": {"x": n}} for n in "np")),
         "expected one class", 0, "label"),
@@ -220,7 +221,7 @@ BAD = [
         Bad("numbers csv", repr(value), f'{NUMBERS}c,"{value}"\n', "expected a finite number", 2, "label")
         for value in ("nan", "inf", "-inf", "1e400", "", "high", "1,5,2", "0x10")
     ),
-    Bad("numbers csv", "decimal comma", NUMBERS + 'c,"1,5"\n', "'1,5'; the cleaning step ReplacePattern", 2,
+    Bad("numbers csv", "decimal comma", NUMBERS + 'c,"1,5"\n', "'1,5'; ReplacePattern makes a point", 2,
         "label"),
     Bad("numbers csv", "square beyond float32", NUMBERS + "c,1e30\n", "expected at most 1e+18", 2, "label"),
     Bad("numbers csv", "nan to compare with", NUMBERS, "expected a finite number", 0, "label",
@@ -396,7 +397,8 @@ def arguments(kind: str, content: Content, folder: Path, *more: str) -> tuple[li
     where = "name" if kind.endswith("hub") else "files.train"
     named = [f"dataset.source.{where}={train}", f"output_dir={folder / 'outputs'}"]
     writes = kind.startswith(("chats", "next"))
-    return ["train", *FORMATS[kind], *(DECODER if writes else COMMON), *named, *more], train
+    common = COMMON[2:] if kind.startswith("translations") else COMMON
+    return ["train", *FORMATS[kind], *(DECODER if writes else common), *named, *more], train
 
 
 def test_every_format_has_its_rows() -> None:

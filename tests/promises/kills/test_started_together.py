@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from typing import Any
 
 import pytest
@@ -30,10 +32,12 @@ def test_of_two_that_would_go_on_with_a_run_one_is_refused(make: Any, whole: Any
 def test_one_that_is_at_work_is_refused_to_others(make: Any, whole: Any) -> None:
     killed = make("refused", num_steps=200)
     first = killed.start_and_wait(5)
+    os.kill(first.pid, signal.SIGSTOP)  # it is not to end before the others have begun
     for _ in range(3):
         other = killed.start()
         other.join(60)
         assert other.exitcode == 1
+    os.kill(first.pid, signal.SIGCONT)
     assert f"{killed.folder}: given a run that process {first.pid} on" in killed.output()
     first.join(240)
     assert first.exitcode == 0
