@@ -1,6 +1,8 @@
 """Work shared by processes in parts, each written whole once: after a kill a new start goes on from them."""
 
+import glob
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -45,6 +47,9 @@ def parts_folder(target: Path, run: FinishedRun, *key: Any) -> Iterator[Path]:
     try:
         with FileLock(folder / "lock", timeout=0):
             yield folder
+            for left in target.parent.glob(f".{glob.escape(target.name)}.*[0-9].tmp"):
+                if left.name != f".{target.name}.{os.getpid()}.tmp":  # what a killed command was writing
+                    left.unlink(missing_ok=True)
             shutil.rmtree(folder)
     except Timeout as error:
         problem = "given while another command writes it, expected another output, or to wait for its end"
