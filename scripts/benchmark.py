@@ -25,6 +25,9 @@ command     seconds of --help, --cfg job, validate and completion
 scale       seconds and peak memory of a cold start, a warm start, explore and
             an evaluation against the number of rows (--rows), with a tiny
             model; only where it is named
+decoder     a language model (--override experiment=wikitext2_lm and its
+            folder): documents apart without padding, padded, in full blocks;
+            only where it is named
 
 Data, model and options are those of the given overrides (experiment=vader on
 2,000 rows). With --override model.dropout=0 the losses after training are
@@ -48,6 +51,7 @@ from typing import Any
 from benchmarks import plot, prediction, training
 from benchmarks.checkpoint import checkpoint_pair
 from benchmarks.command import measure_commands
+from benchmarks.decoder import measure_decoder
 from benchmarks.generate import measure_generate
 from benchmarks.predict import measure_predict
 from benchmarks.resume import measure_resume
@@ -71,7 +75,7 @@ PARTS = (
     "generate",
     "command",
 )
-NAMED = ("scale",)  # only where they are asked for
+NAMED = ("scale", "decoder")  # only where they are asked for
 QUICK = ("training", "prediction", "start", "predict", "command")
 DEFAULT_OVERRIDES = ["experiment=vader", "dataset.subset.train=2000"]
 QUICK_OVERRIDES = ["dataset.subset.test=1000"]  # of 3,000 rows: four predictions of all took five minutes
@@ -112,6 +116,7 @@ def execute(args: argparse.Namespace) -> int:
         "generate": lambda: measure_generate(args.repeats),
         "command": lambda: measure_commands(args.repeats),
         "scale": lambda: measure_scale(args.rows),
+        "decoder": lambda: measure_decoder(overrides, args.steps, args.repeats),
     }
     results: dict[str, Any] = {}
     for part in args.parts:
