@@ -116,7 +116,7 @@ def execute(args: argparse.Namespace) -> int:
         "generate": lambda: measure_generate(args.repeats),
         "command": lambda: measure_commands(args.repeats),
         "scale": lambda: measure_scale(args.rows),
-        "decoder": lambda: measure_decoder(overrides, args.steps, args.repeats),
+        "decoder": lambda: rates(measure_decoder(overrides, args.steps, args.repeats), num_tokens=1),
     }
     results: dict[str, Any] = {}
     for part in args.parts:

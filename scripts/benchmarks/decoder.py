@@ -9,7 +9,7 @@ from benchmarks.setting import Setting, interleave, prepare
 
 
 def measure_decoder(overrides: list[str], steps: int, repeats: int) -> dict[str, list[float]]:
-    """Tokens a second of each, and how many times as fast ours is on documents apart, repeat by repeat."""
+    """Seconds for a token of each, ours of documents apart."""
     apart = prepare([*overrides, "task.join_rows=false"], steps=steps)
     joined = prepare([*overrides, "task.join_rows=true"], steps=steps)
     loops = {
@@ -20,15 +20,10 @@ def measure_decoder(overrides: list[str], steps: int, repeats: int) -> dict[str,
         "loop on full blocks": (joined, training.padded),
     }
     runs = {name: partial(_seconds, loop, setting) for name, (setting, loop) in loops.items()}
-    rates = {
-        name: [_num_tokens(loops[name][0]) / each for each in seconds]
+    return {
+        name: [each / _num_tokens(loops[name][0]) for each in seconds]
         for name, seconds in interleave(runs, repeats=repeats).items()
     }
-    measured = {f"{name}: tokens/s": values for name, values in rates.items()}
-    for name, values in rates.items():
-        if name != "ours":
-            measured[f"ours ÷ {name} ratio"] = [a / b for a, b in zip(rates["ours"], values, strict=True)]
-    return measured
 
 
 def _seconds(loop: training.Contender, setting: Setting) -> float:

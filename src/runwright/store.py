@@ -8,6 +8,7 @@ wait. Using an entry renews its time stamp; `evict` removes those unused for lon
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import logging
@@ -60,6 +61,13 @@ def written_whole(file: Path) -> Iterator[Path]:
 
 def _unfinished(file: Path) -> Path:
     return file.with_name(f".{file.name}.{os.getpid()}.tmp")
+
+
+def remove_abandoned(file: Path) -> None:
+    """Remove what killed processes were writing of a file that no other one writes now."""
+    for other in file.parent.glob(f".{glob.escape(file.name)}.*[0-9].tmp"):
+        if other != _unfinished(file):
+            other.unlink(missing_ok=True)
 
 
 def output_path(
@@ -183,6 +191,12 @@ def sources_digest(*paths: Path, also: str = "") -> str:
             content = file.read_bytes()
             hasher.update(f"{file.relative_to(path.parent).as_posix()} {len(content)}\n".encode() + content)
     return hasher.hexdigest()[:32]
+
+
+def sources_of(file: Path, module: str) -> Path:
+    """The folder of the package that a module's file lies in; the file of one that lies in none."""
+    levels = module.count(".") - 1 + (file.name == "__init__.py")
+    return file.parents[levels] if levels >= 0 else file
 
 
 @contextmanager

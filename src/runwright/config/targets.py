@@ -225,7 +225,7 @@ def code_of(target: Any, *, group: str) -> str:
     It covers the whole packages they lie in; of Runwright it is the group, of a package that a configuration
     may not name, the module alone.
     """
-    from runwright.store import sources_digest  # deferred: checking a configuration needs no file locks
+    from runwright.store import sources_digest  # deferred, and below: a check needs no file locks
 
     paths = {_path_of(base.__module__) for base in getattr(target, "__mro__", (target,))}
     shipped = Path(__file__).parents[1] / group
@@ -241,9 +241,10 @@ def _path_of(module: str) -> Path | None:
     file = Path(name)
     if parts[0] == "runwright":
         return file.parent if len(parts) > 2 else file
-    levels = len(parts) - 2 + (file.name == "__init__.py")  # up to the package's own folder
+    from runwright.store import sources_of
+
     is_allowed = parts[0] in {package.split(".")[0] for package in granted().packages}
-    return file.parents[levels] if is_allowed and levels >= 0 else file
+    return sources_of(file, module) if is_allowed else file
 
 
 # --- the check of a configuration -------------------------------------------------------------------------

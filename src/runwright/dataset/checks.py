@@ -194,11 +194,13 @@ def warnings_of(looks: Mapping[str, SplitLook], task: Any = None) -> list[str]:
     few = {name: count for name, count in leaks.items() if name not in same}
     sentences = {
         "are rows of train too: is it the same file? Metrics of what was trained on say nothing": same,
+    }
+    usual = {
         "have the same text as a row of train (dataset.cleaning: DropDuplicates with across: true)": few,
         "have an empty text (dataset.cleaning: DropEmpty)": empty,
     }
-    spoiling = list(sentences.items())[: 1 if getattr(task, "join_rows", False) else None]
-    return [f"{found} {what}" for what, counts in spoiling if (found := of_splits(counts))]
+    sentences |= {} if getattr(task, "join_rows", False) else usual
+    return [f"{found} {what}" for what, counts in sentences.items() if (found := of_splits(counts))]
 
 
 def describe(

@@ -5,10 +5,8 @@ held-out splits. They are stored as rows of their own, with new row ids, for eac
 """
 
 import hashlib
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -106,12 +104,11 @@ def _cleaned(splits: Splits, step: Callable[[Splits], Splits], notes: list[str],
         if absent := [repr(text) for text in map(as_text, values) if text not in present]:
             there = f"in {column!r}; there are {listed(sorted(present))}"
             notes.append(f"{name}: no row has {listed(absent)} {there}")
-    code: Any = getattr(step, "func", step)
-    code = code if hasattr(code, "__qualname__") else type(code)
-    if not code.__module__.startswith("runwright."):  # datasets keeps what a step maps, by its name alone
-        file, depth = Path(inspect.getfile(code)), code.__module__.count(".")
-        digest = store.sources_digest(file.parents[depth - 1] if depth else file)
-        splits = {split: passes.renamed_for(rows, digest) for split, rows in splits.items()}
+    function: Any = getattr(step, "func", step)
+    function = function if hasattr(function, "__qualname__") else type(function)
+    if not function.__module__.startswith("runwright."):
+        code = passes.code_of(function)
+        splits = {split: passes.renamed_for(rows, code) for split, rows in splits.items()}
     cleaned = step(splits)
     for split, before in splits.items():
         if (dropped := len(before) - len(cleaned[split])) > 0:

@@ -1,8 +1,6 @@
 """Work shared by processes in parts, each written whole once: after a kill a new start goes on from them."""
 
-import glob
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +16,7 @@ from runwright.errors import ConfigError
 from runwright.inference.load import CHUNK_RECORDS, FinishedRun, predict_records
 from runwright.inference.records import in_chunks
 from runwright.predictions import join, pack, unpack
-from runwright.store import digest, written_whole
+from runwright.store import digest, remove_abandoned, written_whole
 from runwright.trainer.evaluate import predict
 from runwright.trainer.ranks import Ranks
 from runwright.version import __version__
@@ -47,9 +45,7 @@ def parts_folder(target: Path, run: FinishedRun, *key: Any) -> Iterator[Path]:
     try:
         with FileLock(folder / "lock", timeout=0):
             yield folder
-            for left in target.parent.glob(f".{glob.escape(target.name)}.*[0-9].tmp"):
-                if left.name != f".{target.name}.{os.getpid()}.tmp":  # what a killed command was writing
-                    left.unlink(missing_ok=True)
+            remove_abandoned(target)
             shutil.rmtree(folder)
     except Timeout as error:
         problem = "given while another command writes it, expected another output, or to wait for its end"

@@ -46,13 +46,14 @@ def choose_files(folder: Path, *, also: Sequence[str] = (), is_dataset: bool = F
     Links and hidden files are left out, and evaluations of an export unless `also` names their files. Raises
     ConfigError without a model, and for a secret in a file.
     """
-    is_model = any(any(folder.glob(mark)) for mark in MODEL_MARKS) and not any(folder.glob("*/**/run.json"))
-    if not (is_dataset or is_model):
+    root, files = folder.resolve(), DATASET_FILES if is_dataset else MODEL_FILES
+    paths = sorted(root.rglob("*"))
+    has_runs = any(path.name == "run.json" and path.parent != root for path in paths)
+    if not is_dataset and (has_runs or not any(any(root.glob(mark)) for mark in MODEL_MARKS)):
         expected = "expected weights or a config.json in it and no runs below; `runwright runs` lists runs"
         raise ConfigError(f"{folder} is no run, export or model folder; {expected}")
-    root, files = folder.resolve(), DATASET_FILES if is_dataset else MODEL_FILES
     sizes, left_out = dict[str, int](), list[str]()
-    for path in sorted(root.rglob("*")):
+    for path in paths:
         name = path.relative_to(root)
         is_open = path.resolve() == path and not any(part.startswith(".") for part in name.parts)
         patterns = also if name.parts[0] == "evaluations" else (*files, *also)

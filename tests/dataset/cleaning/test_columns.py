@@ -1,3 +1,4 @@
+import importlib
 import sys
 
 import pytest
@@ -158,3 +159,19 @@ def test_a_function_of_the_user_makes_a_column_and_its_faults_name_the_row(own_c
         step("wrong")(splits)
     with pytest.raises(ConfigError, match="bare returns None, expected the annotation"):
         step("bare")(splits)
+
+
+def test_a_column_is_made_anew_where_another_file_of_the_functions_package_changed(tmp_path, monkeypatch):
+    package = tmp_path / "columns_of_a_package"
+    package.mkdir()
+    for name, text in (
+        ("__init__", ""),
+        ("helper", "SIZE = 1"),
+        ("made", "def size(row) -> int:\n    return 1"),
+    ):
+        (package / f"{name}.py").write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    step = AddColumn(name="n", columns=["a"], value=importlib.import_module(f"{package.name}.made").size)
+    before = step.key
+    (package / "helper.py").write_text("SIZE = 2", encoding="utf-8")
+    assert step.key != before

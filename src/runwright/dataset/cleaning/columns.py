@@ -1,19 +1,17 @@
 """Cleaning steps for columns: leave out, cast, map values, add."""
 
-import inspect
 import math
 import re
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 from datasets import ClassLabel, Dataset, Value
 
-from runwright import store
 from runwright.dataset.checks import row_error
+from runwright.dataset.cleaning import passes
 from runwright.dataset.cleaning.passes import Step, filtered, new_values
 from runwright.errors import ConfigError
 from runwright.types import Splits
@@ -98,8 +96,8 @@ class AddColumn(Step):
         if isinstance(self.value, str):
             return super().key
         function, options = _function_of(self.value)
-        code = store.sources_digest(Path(inspect.getfile(function)))
-        return ["AddColumn", self.name, self.columns, function.__qualname__, str(options), code]
+        name, code = function.__qualname__, passes.code_of(function)
+        return ["AddColumn", self.name, self.columns, name, str(options), code]
 
     def __call__(self, splits: Splits) -> Splits:
         named = _NAMES.findall(self.value) if isinstance(self.value, str) else []

@@ -1,6 +1,7 @@
 """Base classes of cleaning steps, and passes over all rows: rename, filter, take, store."""
 
 import copy
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
@@ -157,6 +158,11 @@ def take(rows: Dataset, positions: Sequence[int] | np.ndarray) -> Dataset:
     positions = np.asarray(positions, dtype=np.int64)
     name = store.digest([rows._fingerprint, store.bytes_digest(positions)])
     return rows.select(positions, keep_in_memory=True, new_fingerprint=name)
+
+
+def code_of(function: Any) -> str:
+    """A hash of the sources of a class or function, with the package it lies in: `datasets` goes by names."""
+    return store.sources_digest(store.sources_of(Path(inspect.getfile(function)), function.__module__))
 
 
 def renamed_for(rows: Dataset, code: str) -> Dataset:

@@ -166,8 +166,9 @@ class DropDuplicates:
         for split, rows in keyed.items():
             stays = np.full(len(rows), split not in self.within)
             stays[np.unique(hashes[split], return_index=True)[1]] = True
-            for other in keyed if split == "train" and self.across else ():
-                stays &= other == "train" or ~np.isin(hashes[split], hashes[other])
+            if split == "train" and self.across:
+                others = [other for name, other in hashes.items() if name != "train"]
+                stays &= ~np.isin(hashes[split], np.concatenate([np.empty(0, np.uint64), *others]))
             if not stays.all():
                 result[split] = take(rows, np.flatnonzero(stays))
         return result
