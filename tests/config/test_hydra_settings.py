@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from hydra.core.config_store import ConfigStore
+from hydra.core.utils import setup_globals
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
@@ -257,6 +259,7 @@ def test_a_job_has_the_settings_of_the_multirun_whatever_its_overrides_bring(tmp
     # As by a sweeper that draws what no check has seen.
     write(tmp_path, {EXPERIMENT: f"{GLOBAL}hydra: {{job: {{env_set: {{A: b}}}}}}\n"})
     register_plugins()
+    setup_globals()  # resolvers, as Hydra's launchers do
     loader = config_loader(find_conf_folders(tmp_path), full=True)
     typed = ["hydra.job.name=mine", "seed=1,2"]
     master = loader.load_configuration(ROOT_NAME, typed, RunMode.MULTIRUN)
@@ -265,6 +268,7 @@ def test_a_job_has_the_settings_of_the_multirun_whatever_its_overrides_bring(tmp
     assert job.overrides.task == drawn
     assert master.hydra.overrides.task == ["seed=1,2"]
     job.overrides.task = ["seed=1,2"]
+    time.sleep(1.1)  # ${now:%H-%M-%S} stays what it was
     assert job == master.hydra
 
 

@@ -221,6 +221,7 @@ class Loader(ConfigLoaderImpl):
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         job = OmegaConf.masked_copy(master_config, HYDRA)  # Hydra copies it for each job five times more
         job.hydra.sweep.dir = str(master_config.hydra.sweep.dir)  # which may refer to the rest
+        OmegaConf.copy_cache(master_config, job)  # ${now:…} is the time of the multirun
         job.hydra.overrides.task = list(sweep_overrides)
         return job
 
