@@ -12,6 +12,10 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from transformers import PreTrainedTokenizerFast
 
 from runwright.cli.main import COMMANDS, main
 from runwright.config.compose import compose_checked
@@ -249,6 +253,24 @@ def test_a_deep_check_finds_columns_and_labels_that_training_could_not_use(
     shown = capsys.readouterr()
     assert says in shown.err
     assert "right:" not in shown.out
+
+
+def test_a_deep_check_encodes_the_first_row_and_so_renders_the_chat_template(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = Tokenizer(WordLevel({"<end>": 0, "<unk>": 1, "a": 2}, unk_token="<unk>"))
+    words.pre_tokenizer = WhitespaceSplit()  # pyright: ignore
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<end>", unk_token="<unk>")
+    tokenizer.save_pretrained("words")
+    (tmp_path / "chats.jsonl").write_text('{"prompt": "a", "completion": "a"}\n' * 4)
+    data = ["dataset=json", "dataset.source.files.train=chats.jsonl", "dataset.holdout.validation=0"]
+    task = ["task=instruction_tuning", "tokenizer.name=words", "model=scratch_decoder", "metric=[bleu]"]
+    right = "{% for turn in messages %}{{ turn.content }} <end> {% endfor %}"
+    for template, code in ((right, 0), (right + "{{ raise_exception('not so') }}", 3)):
+        assert main(["validate", "--deep", *data, *task, f'task.chat_template="{template}"']) == code
+    expected = "file 'chats.jsonl', line 1, split 'train', row 0: the chat template fails: not so"
+    assert expected in capsys.readouterr().err
 
 
 # --- train --------------------------------------------------------------------------------------------

@@ -89,6 +89,22 @@ def test_an_objective_that_is_no_result_is_told_with_those_that_are(sweep: RunSw
     assert "trial 0 FAILED: objectives: given valve, expected numbers among value" in text
 
 
+def test_a_fork_server_that_was_there_before_the_sweep_serves_it(sweep: RunSweep, tmp_path: Path) -> None:
+    app = tmp_path / "app.py"  # as in a notebook: it has imported nothing, and Hydra's plugins neither
+    text = app.read_text().replace("    main()\n", """
+    import multiprocessing
+    process = multiprocessing.get_context("forkserver").Process(target=os.getpid)
+    process.start()
+    process.join()
+    main()
+""")  # fmt: skip
+    store = (
+        "from hydra.core.config_store import ConfigStore; import pickle; pickle.dumps(ConfigStore.instance())"
+    )
+    app.write_text(text.replace("value = ", f"{store}\n    value = ", 1))
+    assert "trial 0 FINISHED" in sweep("x=interval(0,9)", "hydra.sweeper.n_trials=1")
+
+
 def test_failures_in_a_row_end_the_sweep(sweep: RunSweep, tmp_path: Path) -> None:
     text = sweep("x=interval(0,9)", "y=raise", "hydra.sweeper.n_trials=9", "hydra.sweeper.max_failures=2")
     assert "2 failures in a row" in text

@@ -71,7 +71,7 @@ def plan_of(config: Mapping[str, Any]) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "device": device,
         "memory": {**memory, "all": most + (BASE_BYTES if device == "cpu" else 0)},
-        "disk": (options.keep_checkpoints + 1) * saved + weights,
+        "disk": (max(1, options.keep_checkpoints) + 1) * saved + weights,
         "past": _past(config, tokens=tokens, device=device),
     }
 

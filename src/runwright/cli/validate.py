@@ -80,7 +80,7 @@ def check_deeply(config: dict[str, Any]) -> Iterator[str]:
             location = source if Path(source).exists() else "a name on the hub, which was not looked up"
             yield f"{group}: {name} is {location}"
     from runwright.build import build_task, build_tokenizer, fit_task, load_data, look
-    from runwright.dataset.checks import describe
+    from runwright.dataset.checks import describe, naming_rows
     from runwright.tokenizer.trained import is_trained, stand_in
 
     data, node = load_data(config), config["tokenizer"]
@@ -93,6 +93,9 @@ def check_deeply(config: dict[str, Any]) -> Iterator[str]:
     looks, options = look(data, task), config["dataset"].get("source") or {}
     yield from (f"data: warning: {text}" for text in data.warnings)
     yield from (f"data: {text}" for text in describe(data, task, looks, source=options, cut={}))
+    for split, rows in data.splits.items() if is_here else ():  # a chat template, for one, may fail
+        with naming_rows({split: rows}):
+            task.encode(task.inputs_of(rows.select([0]), split=split)[:])
     # Without weights, a model shows whether its architecture is one for the task; not where it would have to
     # be fetched or converted first, nor by code of the user's.
     node = config["model"]

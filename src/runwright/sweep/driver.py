@@ -10,7 +10,7 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
@@ -21,12 +21,13 @@ from statistics import fmean
 from types import FrameType
 from typing import Any, cast
 
+import cloudpickle
 import psutil
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.core.utils import run_job, setup_globals
-from omegaconf import DictConfig, open_dict
+from omegaconf import open_dict
 from optuna.study import Study
 from optuna.trial import TrialState
 from rich.console import Console, Group
@@ -102,8 +103,9 @@ class Driver:
         """Fill the free slots; False where nothing runs and nothing more may begin."""
         while self.pool.free_slot() is not None and (trial := self._next()):
             number, overrides, variables = trial
-            hydra = (self.sweeper.hydra_context, self.sweeper.config, self.sweeper.task_function)
-            task = partial(run_one, hydra, overrides, number, Singleton.get_state())
+            sweeper, state = self.sweeper, Singleton.get_state()
+            hydra = (sweeper.hydra_context, sweeper.config, sweeper.task_function, state)
+            task = partial(run_one, cloudpickle.dumps(hydra), overrides, number)
             output = self.folder / str(number) / "output.txt"
             self.pool.start(number, task, environment=variables, output=output)
         return bool(self.pool.jobs or self.pool.leaving)
@@ -214,13 +216,16 @@ class Driver:
                 signal.signal(number, handler)
 
 
-def run_one(
-    hydra: tuple[Any, Any, Callable[[DictConfig], Any]], overrides: Sequence[str], number: int, state: Any
-) -> Any:
-    """One job as Hydra's launchers run it; returns or raises what the application does."""
-    context, config, function = hydra
+def run_one(hydra: bytes, overrides: Sequence[str], number: int) -> Any:
+    """One job as Hydra's launchers run it; returns or raises what the application does.
+
+    `hydra`: Hydra's context, configuration, application and singletons, pickled.
+    """
     setup_globals()
-    state["instances"][Plugins] = Plugins.instance()  # which the server may have looked for
+    # Before anything that names a plugin's class: Hydra makes the classes anew where it looks for plugins.
+    plugins = Plugins.instance()
+    context, config, function, state = cloudpickle.loads(hydra)
+    state["instances"][Plugins] = plugins
     Singleton.set_state(state)
     job = context.config_loader.load_sweep_config(config, list(overrides))
     with open_dict(job):
