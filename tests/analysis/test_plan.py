@@ -82,6 +82,11 @@ def test_steps_tokens_and_padding_are_those_of_the_run(more: list[str]) -> None:
     assert planned(*TINY, *more)["past"] == [pytest.approx(summary["seconds"]["all"])]
 
 
+def test_the_disk_holds_the_checkpoints_that_are_kept_and_the_one_being_written() -> None:
+    none, one, two = (planned(*TINY, f"trainer.keep_checkpoints={count}")["disk"] for count in (0, 1, 2))
+    assert none == one < two  # until its end a run has one to go on from
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_every_architecture_has_an_estimate_of_its_activations(name: str) -> None:
