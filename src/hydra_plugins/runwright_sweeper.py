@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from runwright.errors import ConfigError
 from runwright.store import flatten, write_json
 from runwright.sweep.options import SEED, STUDY_FILE, SweeperConf
-from runwright.sweep.space import Space, read_space
+from runwright.sweep.space import Space, num_trials, read_space
 
 
 class RunwrightSweeper(Sweeper):
@@ -66,7 +66,7 @@ class RunwrightSweeper(Sweeper):
         self.study = studies.open_study(options)
         studies.settle_identity(self.study, self._identity(space), allow_changes=options.allow_changes)
         grid = space.grid() if options.sampler == "grid" else []
-        budget = min(options.n_trials or len(grid), len(grid)) if grid else options.n_trials or 20
+        budget = num_trials(grid, options.n_trials)
         for params in [*map(space.parameters, options.first), *grid]:  # each once for the life of the study
             self.study.enqueue_trial(params, skip_if_exists=True)
         facts = {"name": options.study_name, "n_trials": budget, "seeds": options.seeds}

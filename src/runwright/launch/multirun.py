@@ -45,7 +45,7 @@ from runwright.runs.page import OUTCOME_FILE, objectives_of, print_table, read_j
 from runwright.store import digest, read_json, write_json
 from runwright.sweep.options import RUN
 from runwright.sweep.options import TARGET as STUDY_SWEEPER
-from runwright.sweep.space import Space, read_space
+from runwright.sweep.space import Space, num_trials, read_space
 from runwright.sweep.trial import FIRST_VARIABLE, RESUME_VARIABLE, VARIABLE, note, trial_text
 from runwright.tracker.provenance import code_folders, hash_code
 from runwright.trainer.environment import SIGNALS, STOP_VARIABLE, Interrupted, catch_signals
@@ -300,10 +300,9 @@ def trials_of(overrides: list[str]) -> tuple[dict[str, Any], int]:
     budget = composed.hydra.get("hydra.sweeper.n_trials")
     if budget is not None and int(budget) <= 0:
         raise ConfigError(f"hydra.sweeper.n_trials: given {budget}, expected more than 0")
-    if composed.hydra.get("hydra.sweeper.sampler", "grid") != "grid" and budget is not None:
-        return composed.config, int(budget)
-    count = len(space.grid()) or 1
-    return composed.config, min(count, int(budget or count))
+    is_grid = composed.hydra.get("hydra.sweeper.sampler", "grid") == "grid"
+    grid = space.grid() or [{}] if is_grid else []
+    return composed.config, num_trials(grid, budget and int(budget))
 
 
 def _call_hydra(folders: ConfFolders, overrides: list[str]) -> None:

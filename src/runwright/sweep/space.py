@@ -9,7 +9,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -124,10 +124,13 @@ class Space:
     def examples(self) -> Iterator[list[str]]:
         """Overrides of a first trial, and of one for each other choice or end of an axis."""
         first = {axis: axis.ends()[0] for axis in self.axes}
+        conditions: dict[Axis, dict[Axis, str]] = {}  # of the axis, and of those that it depends on
         for axis in self.axes:
             wanted = self.conditions.get(axis.name, {})
-            where = {other: wanted[other.name] for other in self.axes if other.name in wanted}
-            values = axis.ends()
+            where: dict[Axis, str] = {}
+            for other in [other for other in self.axes if other.name in wanted]:
+                where |= conditions[other] | {other: wanted[other.name]}
+            conditions[axis], values = where, axis.ends()
             for value in values if axis is self.axes[0] else values[1:] or values:
                 if overrides := self.overrides({**first, **where, axis: value}.__getitem__):
                     yield overrides
@@ -169,9 +172,34 @@ def read_space(
     for name, wanted in used.items():
         if unknown := wanted.keys() - settable:
             raise ConfigError(f"when.{name}: given {unknown.pop()!r}, expected key=value of another axis")
-    # What others depend on is drawn before them.
-    order = sorted(axes, key=lambda axis: axis.name in used)
-    return Space(axes=tuple(order), fixed=tuple(fixed), conditions=used, constraints=tuple(constraints))
+    return Space(
+        axes=_in_order(axes, used, pairs(fixed).keys()),
+        fixed=tuple(fixed),
+        conditions=used,
+        constraints=tuple(constraints),
+    )
+
+
+def num_trials(grid: Sequence[Mapping[str, Any]], budget: int | None) -> int:
+    """The trials of a study, of a grid at most as many as it has; 20 where no number is given."""
+    return min(budget or len(grid), len(grid)) if grid else budget or 20
+
+
+def _in_order(
+    axes: Sequence[Axis], conditions: Mapping[str, Mapping[str, str]], fixed: Collection[str]
+) -> tuple[Axis, ...]:
+    """The axes, each after those that its condition names; ConfigError where axes wait for one another."""
+    order = [axis for axis in axes if axis.name not in conditions]
+    waiting = [axis for axis in axes if axis.name in conditions]
+    while waiting:
+        settled = {*fixed, *(key for axis in order for key in axis.keys)}
+        ready = [axis for axis in waiting if conditions[axis.name].keys() <= settled]
+        if not ready:
+            names = ", ".join(axis.name for axis in waiting)
+            raise ConfigError(f"when: given conditions of {names} on one another, expected no circle")
+        order += ready
+        waiting = [axis for axis in waiting if axis not in ready]
+    return tuple(order)
 
 
 def pairs(texts: Iterable[str]) -> dict[str, str]:
