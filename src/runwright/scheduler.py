@@ -65,7 +65,9 @@ def by_name(
             num_training_steps=num_training_steps,
             scheduler_specific_kwargs=options,
         )
-    except (TypeError, ValueError, KeyError) as error:
+    except KeyError as error:
+        raise ConfigError(f"scheduler.options: given no {error}, which {name!r} needs") from error
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"scheduler {name!r} does not take these options: {error}") from error
 
 

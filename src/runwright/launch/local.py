@@ -189,7 +189,9 @@ def supervise(
                 group.wait(seconds=5)
                 code = _stop_code(group, stops)
                 name = signal.Signals(code - 128).name
-                say(f"killed: not ended {grace_seconds:g} s after {name}; the newest checkpoint stands")
+                reason = f"not ended {grace_seconds:g} s after {name}"
+                reason = f"{len(stops)} signals" if len(stops) >= MAX_SIGNALS else reason
+                say(f"killed: {reason}; the newest checkpoint stands")
                 return Outcome(code=code)
     code = _stop_code(group, stops) if any(worker.code for worker in group.ended) else 0
     return Outcome(code=code)

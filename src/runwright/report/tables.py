@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from runwright.config.options import with_values
 from runwright.errors import DataError
+from runwright.store import written_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,11 +98,11 @@ class RecordWriter:
 
 
 def write_records(path: Path, records: Iterable[Mapping[str, Any]]) -> Path:
-    """Write CSV for spreadsheets, with the columns of all records, or JSON lines, by the file's suffix."""
+    """Write a whole file or none: CSV for spreadsheets, with all columns, or JSON lines, by its suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if is_csv := path.suffix == ".csv":
         records = [{guarded(key): guarded(cell) for key, cell in _flat(each).items()} for each in records]
-    with path.open("w", encoding="utf-8", newline="") as stream:
+    with written_whole(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as stream:
         columns = csv_columns(records) if is_csv else ()
         writer = RecordWriter(stream, format_name="csv" if is_csv else "jsonl", columns=columns)
         for record in records:

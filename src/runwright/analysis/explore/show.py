@@ -28,7 +28,7 @@ def explore_config(overrides: Sequence[str]) -> None:
     """Explore the data that a run with these overrides would train on; print the findings, write the page."""
     composed = checked(compose(overrides), idle=GROUPS.keys() - USED_GROUPS)
     # Every data set is read as a whole: surveys want all rows.
-    config = with_values(composed.config, lambda key, value: not key.endswith(".streaming") and value)
+    config = with_values(composed.config, lambda key, value: False if key.endswith(".streaming") else value)
     name = str(composed.choices.get("experiment") or composed.choices.get("dataset") or "dataset")
     console = result_console()
     with console.status("reading"):
@@ -43,7 +43,7 @@ def explore_config(overrides: Sequence[str]) -> None:
                     raise missing_column(column, rows, split=split, option=option)
         exploration = Exploration(data=data, columns=columns, tokenizer=tokenizer)
         findings, first_look = find(exploration), _first_look(config, exploration, task)
-        file = Path(config["output_dir"]) / "explore" / f"{name.replace('/', '-')}.html"
+        file = Path(config["output_dir"]).expanduser() / "explore" / f"{name.replace('/', '-')}.html"
         document.save(page(name, exploration, findings, first_look), file)
     print_exploration(exploration, findings, first_look, console=console)
     console.print(f"\n page     {file}", soft_wrap=True)

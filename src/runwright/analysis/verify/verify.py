@@ -33,6 +33,7 @@ from runwright.analysis.verify import parity
 from runwright.analysis.verify.parity import NUM_ROWS
 from runwright.config.compose import compose_checked
 from runwright.config.permissions import worker_environment
+from runwright.config.redaction import reveal
 from runwright.launch.local import run_group
 from runwright.launch.worker import work
 from runwright.report.terminal import table_of
@@ -269,7 +270,7 @@ def _measure(
 
 def measure_as_worker(folder: Path, *, checks: Sequence[str], num_threads: int) -> None:
     """Measure as one of the processes; the first writes the findings of all."""
-    config = read_config(folder / CONFIG_FILE)
+    config = reveal(read_config(folder / CONFIG_FILE))
     ranks = build.join_ranks(config, num_threads=num_threads)
     prepared = build.prepare(config, cache_folder=cache_root() / "examples")
     subject = parity.Subject(config=config, prepared=prepared, ranks=ranks)
