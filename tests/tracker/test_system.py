@@ -59,11 +59,11 @@ def test_looking_costs_less_than_a_thousandth_of_a_core(tmp_path: Path) -> None:
 def test_a_gpu_that_does_not_tell_its_load_hides_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class NotSupported(Exception):
+    class NotSupportedError(Exception):
         """As pynvml raises it for a part of a GPU (MIG)."""
 
     def refuse(_: int) -> int:
-        raise NotSupported
+        raise NotSupportedError
 
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)

@@ -199,8 +199,10 @@ def _refused_by_disk(error: OSError) -> str:
     dead = [path for path in (place, *place.parents) if path.is_symlink() and not path.exists()]
     if dead:  # `outputs` on a disk that is not there now
         return f"{dead[0]}: a link that leads nowhere; output_dir=PATH is another place"
-    is_known = error.errno in DISK_REFUSES | {errno.EACCES, errno.EPERM, errno.ENOTDIR}
-    return f"{place}: {error.strerror}; free some space there, or choose another place" * is_known
+    if error.errno not in DISK_REFUSES | {errno.EACCES, errno.EPERM, errno.ENOTDIR}:
+        return ""
+    space = "free some space there, or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    return f"{place}: {error.strerror}; {space}choose another place"
 
 
 def _execute(name: str, words: Sequence[str], args: argparse.Namespace) -> int:

@@ -81,6 +81,8 @@ def execute(args: argparse.Namespace) -> int:
         raise ConfigError("--chat answers lines of standard input; expected no other input, and no output")
     if args.texts and args.file:
         raise ConfigError("--file and texts are both given; expected one of them")
+    if args.html and args.output:
+        raise ConfigError("--html and --output are both given; expected one of them")
     if args.html:
         args.output = args.html
     from runwright.inference.named import hypotheses_of

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("run", metavar="RUN", help="folder, id, latest or latest:NAME")
     add("--name", metavar="NAME", required=True, help="of the registered model")
     add("--alias", metavar="ALIAS", help="it goes to this version: models:/NAME@ALIAS")
-    add("--uri", help="another store than the run was tracked to")
+    add("--uri", metavar="ADDRESS", help="another store than the run was tracked to")
     add("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
 
 
