@@ -96,7 +96,7 @@ def test_conditions_may_follow_from_one_another_in_any_order() -> None:
     both = [{"a": "2", "b": "4", "c": c} for c in ("5", "6")]
     assert sorted(space.grid(), key=str) == [{"a": "1"}, {"a": "2", "b": "3"}, *both]
     assert ["a=2", "b=4", "c=6"] in space.examples()
-    with pytest.raises(ConfigError, match="when: given conditions of c, b on one another"):
+    with pytest.raises(ConfigError, match=r"when: given conditions of .*b.* on one another"):
         read_space([], params, conditions={"c": "b=4", "b": "c=5"})
 
 

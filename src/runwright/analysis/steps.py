@@ -126,8 +126,9 @@ def _compare(what: str, one: Record, other: Record) -> Comparison:
     num_unmatched = len({step for step, _ in one.keys() ^ other.keys() if step <= min(ends)})
     steps = {step for step, _ in common}
     num_steps = len(steps - {math.inf})
-    compared = ", ".join([f"{num_steps:,} steps"] * (num_steps > 0) + [BEST] * (math.inf in steps)) or NOTHING
-    compared += f"; {num_unmatched:,} are in one only" * (num_unmatched > 0)
+    words = [f"{num_steps:,} steps" if num_steps else "", BEST if math.inf in steps else ""]
+    compared = ", ".join(filter(None, words)) or NOTHING
+    compared += f"; {num_unmatched:,} are in one only" if num_unmatched else ""
     return Comparison(
         what=what,
         compared=compared,

@@ -59,7 +59,7 @@ def execute(args: argparse.Namespace) -> int:
         runs = {log.partition("\n")[0].rpartition("/")[2] for log in logs}
         ended = [job.folder and job.folder.name for job in jobs if job.status != "stopped"]
         words = [f"{len(ended) - seeds} of {study.get('n_trials', len(jobs))} trials ended"]
-        words += [f"{seeds} further seeds"] * (seeds > 0)
+        words += [f"{seeds} further seeds"] if seeds else []
         print(", ".join([*words, f"{len(runs - {*ended})} have begun and not ended"]))
         print_table(jobs, folder)
         return 0

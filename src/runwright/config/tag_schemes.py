@@ -83,14 +83,15 @@ def scheme_problem(tag: str, tags: Collection[str], scheme: str) -> str:
     shapes = ", ".join([OUTSIDE, *tags_of_type("type", scheme, form="{letter}-{type}")])
     *fitting, plain = [other for other in LETTERS if not misfits(tags, other)]
     advice = f"{' or '.join(fitting)} has all of them" if fitting else f"{plain} takes each tag as a type"
-    names = "; numbers need their names: task.tag_names=[…]" * tag.isdecimal()
+    names = "; numbers need their names: task.tag_names=[…]" if tag.isdecimal() else ""
     return f"{tag!r} is no tag of task.scheme={scheme}, which has {shapes}; task.scheme={advice}{names}"
 
 
 def scheme_note(tags: Iterable[str], scheme: str) -> str | None:
     """A sentence on tags that `plain` takes as types, but that are letters and types of another scheme."""
     names = [tag for tag in tags if tag.upper() != OUTSIDE]
-    for other in [name for name in LETTERS if scheme == "plain" != name and not misfits(names, name)]:
+    others = [name for name in LETTERS if name != "plain"] if scheme == "plain" else []
+    for other in [name for name in others if not misfits(names, name)]:
         if len({tag.type for tag in map(read_tag, names, repeat(other)) if tag}) < len(names):
             return f"task.scheme=plain takes {listed(names)} as types; {other} makes spans of them"
     return None

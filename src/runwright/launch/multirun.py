@@ -51,7 +51,6 @@ from runwright.tracker.provenance import code_folders, hash_code
 from runwright.trainer.environment import SIGNALS, STOP_VARIABLE, Interrupted, catch_signals
 
 MAX_CHECKED = 64  # compositions before a sweep starts: 64 take about three seconds, with a launcher seven
-EXIT_FAILED_JOB = 1
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 # What a trial is made of, imported once by the server that trials are forked from.
 PRELOADED = (
@@ -104,7 +103,7 @@ def run_many(overrides: list[str]) -> int:
     print_table(jobs, sweep)
     if stopped_by:
         return 128 + stopped_by
-    return 0 if is_study or all(job.exit_code == 0 for job in jobs) else EXIT_FAILED_JOB
+    return 0 if is_study or all(job.exit_code == 0 for job in jobs) else 1
 
 
 def run_job(_: DictConfig) -> dict[str, Any]:

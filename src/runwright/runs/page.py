@@ -12,14 +12,13 @@ import numpy as np
 from runwright.errors import ConfigError
 from runwright.metric.bootstrap import paired_t
 from runwright.report import terminal
-from runwright.report.page.document import save
 from runwright.report.page.records import RunRecord, numbers_of
 from runwright.report.page.run_page import run_page
 from runwright.report.page.sweep_page import Job, sweep_page
 from runwright.report.summary import REPORT_NAME, shown_path
 from runwright.report.terminal import duration, mean_text, number_text, print_facts, result_console, table_of
 from runwright.runs.folder import CONFIG_FILE, RUN_FILE, read_config, resolve_run
-from runwright.store import local_path, read_json
+from runwright.store import local_path, read_json, write_text
 from runwright.sweep.options import STUDY_FILE
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import read_curves
@@ -74,7 +73,7 @@ def write_report(folder: Path, *, is_sweep: bool) -> Path:
         config, journal = read_config(folder / CONFIG_FILE), folder / JOURNAL_FILE
         curves = read_curves(journal) if journal.is_file() else {}
         page = run_page(RunRecord(folder, config=config, curves=curves))
-    save(page, target)
+    write_text(target, page)
     return target
 
 

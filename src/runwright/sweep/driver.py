@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
-from itertools import groupby, takewhile
+from itertools import groupby, islice
 from pathlib import Path
 from statistics import fmean
 from types import FrameType
@@ -34,6 +34,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from runwright.report.terminal import duration
 from runwright.sweep import study as studies
 from runwright.sweep.options import RUN, SEED, STOP_FILE
 from runwright.sweep.processes import Pool, call
@@ -112,9 +113,9 @@ class Driver:
         """Hand a batch of trials to the launcher and wait for all of it; False where nothing may begin."""
         of_launcher = int(self.sweeper.config.hydra.launcher.get("n_jobs") or 0)  # joblib's; -1 by default
         count = max(self.options.n_jobs, of_launcher)
-        batch = list(takewhile(bool, (self._next() for _ in range(count))))
+        batch = list(islice(iter(self._next, None), count))
         # A launcher numbers its jobs one after the other; other drivers may have taken numbers between.
-        for _, run in groupby(enumerate(filter(None, batch)), key=lambda item: item[1][0] - item[0]):
+        for _, run in groupby(enumerate(batch), key=lambda item: item[1][0] - item[0]):
             trials = [trial for _, trial in run]
             returns = self.sweeper.launcher.launch([t[1] for t in trials], initial_job_idx=trials[0][0])
             for (number, *_), returned in zip(trials, returns, strict=True):
@@ -258,7 +259,7 @@ def board(study: Study, running: Iterable[int], *, budget: int, slots: int, fixe
     spans = [t.duration for t in ended if t.duration]
     if spans and len(ended) < budget:
         left = fmean(span.total_seconds() for span in spans) * (budget - len(ended)) / slots
-        words.append(f"about {_span(timedelta(seconds=left))} left")
+        words.append(f"about {duration(left)} left")
     table = Table("trial", "value", "time", "settings", box=None)
     for number in running:
         trial = trials[number]
@@ -266,9 +267,5 @@ def board(study: Study, running: Iterable[int], *, budget: int, slots: int, fixe
         last = f"{values[max(values)]:.6g} at {max(values)}" if values else "-"
         texts = " ".join(text for text in trial.user_attrs[studies.OVERRIDES] if text not in fixed)
         begun = trial.datetime_start or datetime.now()
-        table.add_row(str(number), last, _span(datetime.now() - begun), Text(texts))
+        table.add_row(str(number), last, duration((datetime.now() - begun).total_seconds()), Text(texts))
     return Group(", ".join(words), table)
-
-
-def _span(span: timedelta) -> str:
-    return str(timedelta(seconds=round(span.total_seconds())))

@@ -9,10 +9,11 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -47,8 +48,8 @@ class Axis:
         if self.choices:
             return f"choice({', '.join(self.choices)})"
         has = self.distribution
-        words = [f"{has.low} to {has.high}", *(["log"] if has.log else [])]
-        return ", ".join([*words, *([] if has.step is None else [f"step {has.step}"])])
+        text = f"{has.low} to {has.high}, log" if has.log else f"{has.low} to {has.high}"
+        return text if has.step is None else f"{text}, step {has.step}"
 
     def ends(self) -> list[Any]:
         """All choices, or both ends of a range or interval."""
@@ -172,34 +173,23 @@ def read_space(
     for name, wanted in used.items():
         if unknown := wanted.keys() - settable:
             raise ConfigError(f"when.{name}: given {unknown.pop()!r}, expected key=value of another axis")
-    return Space(
-        axes=_in_order(axes, used, pairs(fixed).keys()),
-        fixed=tuple(fixed),
-        conditions=used,
-        constraints=tuple(constraints),
-    )
+    # What others depend on is drawn before them.
+    graph = {
+        axis: [other for other in axes if not used.get(axis.name, {}).keys().isdisjoint(other.keys)]
+        for axis in sorted(axes, key=lambda axis: axis.name in used)
+    }
+    try:
+        order = tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        names = ", ".join(axis.name for axis in error.args[1])
+        problem = f"conditions of {names} on one another"
+        raise ConfigError(f"when: given {problem}, expected an axis without one") from error
+    return Space(axes=order, fixed=tuple(fixed), conditions=used, constraints=tuple(constraints))
 
 
 def num_trials(grid: Sequence[Mapping[str, Any]], budget: int | None) -> int:
     """The trials of a study, of a grid at most as many as it has; 20 where no number is given."""
     return min(budget or len(grid), len(grid)) if grid else budget or 20
-
-
-def _in_order(
-    axes: Sequence[Axis], conditions: Mapping[str, Mapping[str, str]], fixed: Collection[str]
-) -> tuple[Axis, ...]:
-    """The axes, each after those that its condition names; ConfigError where axes wait for one another."""
-    order = [axis for axis in axes if axis.name not in conditions]
-    waiting = [axis for axis in axes if axis.name in conditions]
-    while waiting:
-        settled = {*fixed, *(key for axis in order for key in axis.keys)}
-        ready = [axis for axis in waiting if conditions[axis.name].keys() <= settled]
-        if not ready:
-            names = ", ".join(axis.name for axis in waiting)
-            raise ConfigError(f"when: given conditions of {names} on one another, expected no circle")
-        order += ready
-        waiting = [axis for axis in waiting if axis not in ready]
-    return tuple(order)
 
 
 def pairs(texts: Iterable[str]) -> dict[str, str]:

@@ -86,7 +86,7 @@ def open_storage(storage: str) -> Any:
     if file.is_file():
         with file.open("rb") as stream:
             begin = stream.read(len(JOURNAL_BEGIN))
-    if begin != JOURNAL_BEGIN[: len(begin)] or file.exists() > file.is_file():
+    if begin != JOURNAL_BEGIN[: len(begin)] or (file.exists() and not file.is_file()):
         raise ConfigError(f"storage: {storage} is no journal of Optuna's; a database is sqlite:///FILE")
     lock: Any = RepairingLock(f"{file}.lock")
     backend = optuna.storages.journal.JournalFileBackend(str(file), lock_obj=lock)

@@ -18,6 +18,7 @@ from runwright.errors import ConfigError, DataError, plain
 from runwright.report.page import charts, document
 from runwright.report.page.document import Section
 from runwright.report.terminal import print_table, result_console, table_of
+from runwright.store import write_text
 
 MAX_ROWS = 12  # of a table on the terminal
 MAX_EXAMPLES = 2  # of a finding on the terminal
@@ -44,7 +45,8 @@ def explore_config(overrides: Sequence[str]) -> None:
         exploration = Exploration(data=data, columns=columns, tokenizer=tokenizer)
         findings, first_look = find(exploration), _first_look(config, exploration, task)
         file = Path(config["output_dir"]).expanduser() / "explore" / f"{name.replace('/', '-')}.html"
-        document.save(page(name, exploration, findings, first_look), file)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, page(name, exploration, findings, first_look))
     print_exploration(exploration, findings, first_look, console=console)
     console.print(f"\n page     {file}", soft_wrap=True)
 
@@ -118,4 +120,4 @@ def page(name: str, exploration: Exploration, findings: Sequence[Finding], first
     num_rows = sum(survey.num_rows for survey in surveys.values())
     lines = [f"{num_rows:,} rows in {len(surveys)} splits; {len(findings)} things need a look"]
     title = f"{name}: {num_rows:,} rows"
-    return document.render(document.Page(title=title, heading=name, lines=lines, sections=sections))
+    return document.render(sections, title=title, heading=name, lines=lines)

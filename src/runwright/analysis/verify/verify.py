@@ -111,7 +111,7 @@ def _judge(config: Mapping[str, Any], whole: Path, broken: Path, steps: str) -> 
     for comparison in compare(whole, broken):
         holds = comparison.is_equal and not comparison.num_unmatched
         text = f"{comparison.where}: {' and '.join(comparison.values)}" if comparison.where else "none"
-        text += f"; {comparison.compared}" * (comparison.num_unmatched > 0)
+        text += f"; {comparison.compared}" if comparison.num_unmatched else ""
         what = f"{comparison.what} ({comparison.compared}), killed after step {steps}"
         yield parity.judge(RESUME, what, text, parity.BITS, holds=holds, advice=advice)
     doubled = count_doubled(broken)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from runwright.report.page import charts, document
-from runwright.report.page.document import Cell, Chart, Page, Section, Table, Text, value_text
+from runwright.report.page.document import Cell, Chart, Section, Table, Text, value_text
 from runwright.report.page.marks import short_cell, text_cell, texts_of
 from runwright.report.page.records import RunRecord, as_number, numbers_of
 from runwright.report.terminal import duration, number_text
@@ -40,14 +40,12 @@ def run_page(record: RunRecord) -> str:
         Section("origin", "What ran", list(_origin(record))),
     ]
     return document.render(
-        Page(
-            title=f"{record.name} - Runwright",
-            heading=record.name,
-            status=status,
-            lines=[", ".join(_facts(record))],
-            error=value_text(record.run.get("error")),
-            sections=sections,
-        )
+        sections,
+        title=f"{record.name} - Runwright",
+        heading=record.name,
+        status=status,
+        lines=[", ".join(_facts(record))],
+        error=value_text(record.run.get("error")),
     )
 
 
