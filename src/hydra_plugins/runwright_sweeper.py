@@ -81,8 +81,8 @@ class RunwrightSweeper(Sweeper):
         config: Any = OmegaConf.to_container(self.config, resolve=False)
         ignored = tuple(f"{key}." for key in ("hydra", *self.options.not_compared))
         leaves = {k: v for k, v in flatten(config).items() if not f"{k}.".startswith(ignored)}
-        prefixes = tuple(self.options.not_compared) or "\0"
-        fixed = [text for text in space.fixed if not text.lstrip("+").startswith(prefixes)]
+        keys = {text: text.lstrip("+").partition("=")[0] for text in space.fixed}
+        fixed = [text for text, key in keys.items() if not f"{key}.".startswith(ignored)]
         axes = {f"axis {axis.name}": str(axis) for axis in space.axes}
         more = {"fixed": sorted(fixed), "direction": self.options.direction}
         return leaves | axes | more | self.options.identity

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from runwright.tracker.mlflow.upload import Uploader
 
 # MLflow takes more; `.` first, quotes and slashes only make trouble. `latest` and `v1` have a meaning there.
-REGISTERED = r"[\w\- ][\w.\- ]*(@(?!v\d+$)(?!latest$)[\w\-]+)?"
+NAME, ALIAS = r"[\w\- ][\w.\- ]*", r"(?!v\d+$)(?!latest$)[\w\-]+"
 USAGE = "runwright register [options] --name NAME RUN"
 EXAMPLES = """examples:
   runwright register latest --name reviews
@@ -46,8 +46,8 @@ def execute(args: argparse.Namespace) -> int:
 @contextmanager
 def run_in_store(args: argparse.Namespace) -> Iterator[tuple[Path, Uploader]]:
     """The folder of the run, and its uploader; raises ConfigError for names that MLflow does not take."""
-    asked = "@".join(filter(None, (args.name, args.alias)))
-    if not re.fullmatch(REGISTERED, asked):
+    if not re.fullmatch(NAME, args.name) or (args.alias and not re.fullmatch(ALIAS, args.alias)):
+        asked = " and ".join(filter(None, (args.name, args.alias)))
         raise ConfigError(
             f"--name and --alias: given {asked!r}, expected letters, digits, _ and -, in a name also dots "
             "and spaces; an alias is not `latest` or a version such as v1"
