@@ -144,6 +144,12 @@ def test_a_key_typed_as_an_option_is_answered_with_the_override(
         (["ui", "--uri", ""], "--uri: given '', expected ADDRESS\n"),
         (["train", "-m", "--resume", "latest", "seed=1,2"], "--resume: given with -m or --cfg"),
         (["train", "--resolve"], "--resolve: given without --cfg job"),
+        (["search", "query", "x", "a text", "--output", "f"], "--output: given with query, expected without"),
+        (["search", "plot", "x", "--output", "f.html", "--format", "csv"], "--format: given with plot"),
+        (
+            ["tokenizer", "show", "x", "--file", "a.txt"],
+            "--file: given with show, expected without: it is of",
+        ),
         (["register", "latest", "--name", "films@x"], "--name and --alias: given 'films@x', expected"),
         (["predict", "latest", "--output", "a.jsonl", "--html", "b.html"], "--html and --output are both"),
         (["init", "my", "project"], "project: given an override or a word too many, expected neither; usage"),
