@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pty
 import random
@@ -13,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,7 +42,7 @@ from runwright.sweep.study import (
     settle_identity,
     tell,
 )
-from runwright.sweep.trial import after_answer
+from runwright.sweep.trial import after_answer, is_best
 
 RunSweep = Callable[..., str]
 Command = Callable[..., list[str]]
@@ -203,6 +205,22 @@ def test_of_drivers_that_begin_the_same_seed_at_once_one_goes_on(tmp_path: Path)
     again = repeat(study, drivers[1], seeds=2, first=0)
     assert again is not None
     assert again.user_attrs["run"] == "outputs/a"  # where it goes on
+
+
+def test_a_trial_is_judged_by_its_objective_also_where_a_list_has_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more: Any = {"objectives": ["validation/f1"], "direction": "maximize", "sampler": "random"}
+    options = SweeperConf(study_name="study", storage=str(tmp_path / "journal"), **more)
+    study, space = open_study(options), read_space([], {"x": "interval(0,9)"})
+    for value in (0.5, None):
+        asked = ask(study, space, {}, options=options)
+        assert asked is not None
+        if value is not None:
+            tell(study, asked[0].number, [value], reason="")
+    monkeypatch.setenv("RUNWRIGHT_TRIAL", json.dumps({**asdict(options), "number": 1}))
+    assert is_best({"validation/f1": 0.6, "validation/loss": 0.1}, "validation/loss")
+    assert not is_best({"validation/f1": 0.4, "validation/loss": 0.1}, "validation/loss")
 
 
 def test_trials_that_run_are_a_table_with_the_best_and_the_time_left(tmp_path: Path) -> None:
