@@ -67,7 +67,7 @@ class RunRow:
             return {}
 
     def value(self, key: str) -> Any:
-        """A field, a metric or a setting by its name, of a group its class; None where the run has none."""
+        """A field, metric or setting by name, for a config group its class; None where the run has none."""
         if key in FIELDS:
             value = getattr(self, {"id": "short_id", "started": "start_time"}.get(key, key))
             return str(value) if isinstance(value, Path) else value

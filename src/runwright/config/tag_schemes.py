@@ -59,7 +59,7 @@ def tags_of_type(kind: str, scheme: str, *, form: str) -> list[str]:
 
 
 def tags_over(tag: Tag, length: int, scheme: str) -> list[str]:
-    """The tags of so many words that together are what one word with this tag is."""
+    """The tags of `length` words that together mean what this tag means on one word."""
     first, last = "B" if tag.letter in "BS" else "I", "E" if tag.letter in "ES" else "I"
     roles = [tag.letter] if length == 1 else [first, *["I"] * (length - 2), last]
     letters = {meaning: letter for letter, meaning in LETTERS[scheme].items()}

@@ -242,7 +242,7 @@ def _fail(group: WorkerGroup) -> Outcome:
 
 
 def _precedence(worker: Worker) -> tuple[int, float]:
-    """Own errors and deaths by time, then waiting in vain, then echoes."""
+    """Errors of its own and deaths by time, before time-outs, before echoes of another rank's failure."""
     if worker.report is None:
         return (9 if worker.was_killed or worker.code == 0 else 1), worker.ended or 0.0
     return {"mistake": 1, "error": 1, "timeout": 2, "echo": 3}[worker.report.kind], worker.report.time

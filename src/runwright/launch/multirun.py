@@ -181,14 +181,14 @@ def _study_name(composed: Composed) -> str:
 
 
 def _option(composed: Composed, name: str) -> list[Any]:
-    """The values of an option of the sweeper that may be a list, of which each item is a leaf."""
+    """The items of an option of the sweeper that is a list: each is a leaf of Hydra's node."""
     leaves = ((f"{key}.", value) for key, value in composed.hydra.items())
     values = (value for key, value in leaves if key.startswith(f"hydra.sweeper.{name}."))
     return [value for value in values if value not in (None, [])]
 
 
 def _study_options(examples: Sequence[Composed], overrides: Sequence[str]) -> list[str]:
-    """The overrides, with options of a study of our runs: what is not set, and what a set one lacks."""
+    """The overrides between defaults for a study of our runs and what is added to its lists in any case."""
     composed = examples[0]
     files = sorted({file for job in examples for file in require_files(job.config["dataset"])})
     identity = {

@@ -21,7 +21,7 @@ Rows = list[dict[str, Any]]
 
 
 def class_report(predicted: np.ndarray, expected: np.ndarray, labels: Sequence[str]) -> Rows:
-    """The table `count_report` of classes [N] int, of those from 0 to C - 1, or of sets [N, C] bool."""
+    """Rows of `count_report` for classes [N] int, 0 to C - 1 (others are left out), or sets [N, C] bool."""
     import numpy as np  # deferred: who writes records alone need not have it loaded
 
     if predicted.ndim == 1:
@@ -67,7 +67,7 @@ def csv_columns(records: Iterable[Mapping[str, Any]]) -> list[str]:
 class RecordWriter:
     """Writes result records as they come, as JSON lines or CSV.
 
-    The first record sets the columns of CSV, after those that are said to come in some record.
+    A CSV file has the columns that are given, then those of the first record.
     """
 
     def __init__(self, stream: TextIO, *, format_name: str, columns: Sequence[str] = ()) -> None:

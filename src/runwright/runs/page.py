@@ -118,7 +118,7 @@ def _read_job(sweep: Path, outcome: dict[str, Any]) -> Job:
 
 
 def settings_of(jobs: Sequence[Job]) -> dict[str, list[Job]]:
-    """Finished jobs by what they do not have in common but seeds; the best mean of the most seeds first."""
+    """Finished jobs by the overrides in which they differ but seeds; most seeds, then best mean first."""
     common = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
     settings: dict[str, list[Job]] = {}
     for job in jobs:
@@ -136,13 +136,13 @@ def best_job(jobs: Sequence[Job]) -> Job | None:
 
 
 def shared(best: Job, jobs: Sequence[Job]) -> str:
-    """The number of settings that have the value of the best job in brackets, where there are several."""
+    """A note in brackets where several settings share the value of the best job; else empty."""
     count = sum(any(job.rank == best.rank for job in same) for same in settings_of(jobs).values())
     return f" ({count} settings share this value)" if count > 1 else ""
 
 
 def verdicts(jobs: Sequence[Job]) -> list[str]:
-    """Is the best setting of those with several seeds better than each other one? A sentence on each."""
+    """A sentence on each setting with several seeds: a paired t-test of the best one against it."""
     repeated = [sorted(same, key=lambda j: j.number) for same in settings_of(jobs).values() if len(same) > 1]
     samples = [{job.values.get("seed"): job.metrics[job.metric] for job in same} for same in repeated]
     texts = []
