@@ -124,14 +124,8 @@ def compose(
         mistakes += check_hydra(hydra_leaves(hydra), shipped=folders.shipped)
         options = [override for override in parsed.hydra if "/" not in override.key_or_group]
         mistakes += [mistake for override in options for mistake in apply_value(override, hydra)]
-    mistakes += composed.mistakes
-    return replace(
-        composed,
-        choices=loaded.choices,
-        overrides=tuple(overrides),
-        hydra=hydra_leaves(hydra),
-        mistakes=tuple(mistakes),
-    )
+    texts, leaves, mistakes = tuple(overrides), hydra_leaves(hydra), (*mistakes, *composed.mistakes)
+    return replace(composed, choices=loaded.choices, overrides=texts, hydra=leaves, mistakes=mistakes)
 
 
 def put_on_top(config: DictConfig, values: Sequence[Override]) -> Composed:

@@ -80,13 +80,8 @@ def print_summary(summary: RunSummary, *, console: Console | None = None) -> Non
     console.print()
     console.print(Text.assemble((summary.name, "bold"), f" {summary.run_id} ", ("FINISHED", "bold green")))
     console.print(Text(", ".join(facts), style="dim"))
-    print_metrics(
-        summary.metrics,
-        summary.intervals,
-        before=summary.before,
-        references=summary.references,
-        console=console,
-    )
+    others: Any = {"before": summary.before, "references": summary.references}
+    print_metrics(summary.metrics, summary.intervals, **others, console=console)
     console.print()
     terminal.print_facts([*_effort(summary), *_files(summary)], console=console)
 

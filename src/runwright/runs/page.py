@@ -62,13 +62,9 @@ def write_report(folder: Path, *, is_sweep: bool) -> Path:
             )
         journals = {job.number: job.folder / JOURNAL_FILE for job in jobs if job.folder}
         curves = {number: read_curves(journal) for number, journal in journals.items() if journal.is_file()}
-        page = sweep_page(
-            folder,
-            jobs,
-            curves=curves,
-            seeds=([*_tables(jobs)][1:], verdicts(jobs)),
-            objectives=read_json(folder / STUDY_FILE).get("objectives"),
-        )
+        seeds = [*_tables(jobs)][1:], verdicts(jobs)
+        objectives = read_json(folder / STUDY_FILE).get("objectives")
+        page = sweep_page(folder, jobs, curves=curves, seeds=seeds, objectives=objectives)
     else:
         config, journal = read_config(folder / CONFIG_FILE), folder / JOURNAL_FILE
         curves = read_curves(journal) if journal.is_file() else {}

@@ -79,9 +79,8 @@ def short_cell(value: object) -> Cell:
 def predictions_page(records: Sequence[Mapping[str, Any]], *, title: str) -> str:
     """The HTML of a page of predictions, in one file."""
     columns = [name for name in COLUMNS if name == "text" or any(name in record for record in records)]
-    rows = [
-        [text_cell(record), *(short_cell(record.get(name)) for name in columns[1:])] for record in records
-    ]
+    values = ([short_cell(record.get(name)) for name in columns[1:]] for record in records)
+    rows = [[text_cell(record), *cells] for record, cells in zip(records, values, strict=True)]
     table = Table(title="Predictions", columns=columns, rows=rows, filters=["predicted"])
     lines = [f"{len(records):,} predictions"]
     section = Section("predictions", "Predictions", [table])
