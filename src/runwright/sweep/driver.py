@@ -8,10 +8,11 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
@@ -117,11 +118,31 @@ class Driver:
         # A launcher numbers its jobs one after the other; other drivers may have taken numbers between.
         for _, run in groupby(enumerate(batch), key=lambda item: item[1][0] - item[0]):
             trials = [trial for _, trial in run]
-            returns = self.sweeper.launcher.launch([t[1] for t in trials], initial_job_idx=trials[0][0])
+            with self._beating([trial[0] for trial in trials]):
+                returns = self.sweeper.launcher.launch([t[1] for t in trials], initial_job_idx=trials[0][0])
             for (number, *_), returned in zip(trials, returns, strict=True):
                 # A property, which raises what the job did.
                 self._tell(number, call(partial(getattr, returned, "return_value")))
         return bool(batch)
+
+    @contextmanager
+    def _beating(self, numbers: Sequence[int]) -> Iterator[None]:
+        """Note trials as alive, in a thread, while a launcher has this one; others would take them up."""
+        ended = threading.Event()
+
+        def beat() -> None:
+            while not ended.wait(BEAT_SECONDS):
+                with suppress(Exception):  # of whatever storage: the next beat tries again
+                    for number in numbers:
+                        studies.note(self.study, number, studies.ALIVE, time.time())
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     def _next(self) -> tuple[int, list[str], dict[str, str]] | None:
         """A new trial: its number, overrides and environment; None where no further one may begin.
