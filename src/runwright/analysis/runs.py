@@ -228,15 +228,15 @@ def _metrics(rows: Sequence[RunRow], *, by: str | None) -> list[str]:
 
 def _cell(row: RunRow, column: str, *, common: set[str]) -> Text:
     value = row.value(column)
+    if value is None:
+        return Text("" if column == "seconds" else "-")
     match column:
         case "started":
             return Text(time.strftime("%Y-%m-%d %H:%M", time.localtime(value)))
         case "seconds":
-            return Text("" if value is None else terminal.duration(value))
+            return Text(terminal.duration(value))
         case "overrides":
             text = " ".join(text for text in row.overrides if text not in common) or "-"
             return Text(text, no_wrap=True, overflow="ellipsis")
-    text = (
-        terminal.number_text(value) if isinstance(value, float) else as_text("-" if value is None else value)
-    )
+    text = terminal.number_text(value) if isinstance(value, float) else as_text(value)
     return Text(terminal.shorten(text, MAX_CELL), style=STYLES.get(text, "") if column == "status" else "")

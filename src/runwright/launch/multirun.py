@@ -43,8 +43,7 @@ from runwright.launch.worker import blocked
 from runwright.runs.folder import CONFIG_FILE, claim_folder, create, read_run
 from runwright.runs.page import OUTCOME_FILE, objectives_of, print_table, read_jobs, write_report
 from runwright.store import digest, read_json, write_json
-from runwright.sweep.options import RUN
-from runwright.sweep.options import TARGET as STUDY_SWEEPER
+from runwright.sweep.options import RUN, SWEEPER
 from runwright.sweep.space import Space, num_trials, read_space
 from runwright.sweep.trial import FIRST_VARIABLE, RESUME_VARIABLE, VARIABLE, note, trial_text
 from runwright.tracker.provenance import code_folders, hash_code
@@ -74,7 +73,7 @@ def run_many(overrides: list[str]) -> int:
     folders = find_conf_folders()
     examples, _ = check_all(overrides, folders)
     composed = examples[0]
-    output, is_study = Path(composed.config["output_dir"]), _sweeper_of(composed) == STUDY_SWEEPER
+    output, is_study = Path(composed.config["output_dir"]), _sweeper_of(composed) == SWEEPER
     # Hydra writes its configuration down: it gets references in the place of secrets.
     arguments = conceal_overrides([*(_study_options(examples, overrides) if is_study else overrides)])
     folder = next((t.partition("=")[2] for t in overrides[::-1] if t.startswith(f"{SWEEP_FOLDER}=")), None)

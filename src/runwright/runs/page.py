@@ -131,7 +131,7 @@ def best_job(jobs: Sequence[Job]) -> Job | None:
     return min(same, key=lambda job: (job.rank, job.number), default=None)
 
 
-def shared(best: Job, jobs: Sequence[Job]) -> str:
+def sharing_note(best: Job, jobs: Sequence[Job]) -> str:
     """A note in brackets where several settings share the value of the best job; else empty."""
     count = sum(any(job.rank == best.rank for job in same) for same in settings_of(jobs).values())
     return f" ({count} settings share this value)" if count > 1 else ""
@@ -175,7 +175,7 @@ def print_table(jobs: Sequence[Job], sweep: Path) -> None:
         lines["report"] = shown_path(sweep / REPORT_NAME)
     if (job := best_job(jobs)) and job.folder:
         best = shown_path(job.folder)
-        lines["best"] = f"job {job.number}{shared(job, jobs)}, {best}"
+        lines["best"] = f"job {job.number}{sharing_note(job, jobs)}, {best}"
         lines["next"] = f"runwright evaluate {quote(best)}"
     print_facts(lines.items(), console=console)
 

@@ -68,7 +68,7 @@ ADVICE = (
 CUDA = "; on a GPU set trainer.deterministic=true"
 
 
-def shorten(config: Mapping[str, Any], *, num_steps: int, output_dir: Path) -> dict[str, Any]:
+def short_version(config: Mapping[str, Any], *, num_steps: int, output_dir: Path) -> dict[str, Any]:
     """A run of so many steps with the same data, model and updates.
 
     The training split stays whole, so that the task learns the same classes and the prepared data is found
@@ -224,7 +224,7 @@ def verify(overrides: Sequence[str], *, checks: Sequence[str], num_steps: int) -
         if measured := [check for check in MEASURED if check in checks]:
             findings += _measure(config, folder / "measured", measured, say)
         if "resume" in checks:
-            short = shorten(config, num_steps=num_steps, output_dir=folder / "outputs")
+            short = short_version(config, num_steps=num_steps, output_dir=folder / "outputs")
             findings += check_resume(short, say=say)
     finally:
         keep = not findings or any(finding.verdict == "fails" for finding in findings)
