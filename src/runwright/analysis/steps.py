@@ -56,12 +56,8 @@ def compare(one: Path, other: Path) -> list[Comparison]:
     data, losses, others = zip(*map(_read_record, (one, other)), strict=True)
     weights = _weights(one), _weights(other)
     common = [{key: side[key] for key in weights[0].keys() & weights[1].keys()} for side in weights]
-    return [
-        _compare("data", *data),
-        _compare("loss", *losses),
-        _compare(OTHERS, *others),
-        _compare("weights", *common),
-    ]
+    records = {"data": data, "loss": losses, OTHERS: others, "weights": common}
+    return [_compare(what, *sides) for what, sides in records.items()]
 
 
 def _read_record(folder: Path) -> tuple[Record, Record, Record]:

@@ -252,12 +252,8 @@ def _measure(
     write_config(folder, {**config, "launch": config["launch"] | launch})
     num_threads = config["trainer"]["num_threads"] or share_of_cores(num_processes)
     order = json.dumps({"checks": checks, "num_threads": num_threads})
-    outcome = run_group(
-        ["runwright.analysis.verify.verify", str(folder), order],
-        folder / "reports",
-        num_processes=num_processes,
-        num_threads=num_threads,
-    )
+    words = ["runwright.analysis.verify.verify", str(folder), order]
+    outcome = run_group(words, folder / "reports", num_processes=num_processes, num_threads=num_threads)
     if outcome.failure:
         code, advice = f"exit code {outcome.code}", outcome.text
         yield parity.Finding(checks[0], "the measurement", code, allowed="0", verdict="fails", advice=advice)
