@@ -52,8 +52,8 @@ COMMANDS = {  # with what they do
     "init": "start a project of your own: configs, data, model, metric, test",
     "completion": "print the tab completion for bash, zsh or fish",
 }
-# One process, or processes of their own; signals of the first four are caught here.
-ALONE = ("evaluate", "predict", "search", "export", "reproduce", "verify", "serve")
+CAUGHT_HERE = ("evaluate", "predict", "search", "export")  # signals of these
+ALONE = (*CAUGHT_HERE, "reproduce", "verify", "serve")  # in one process, or in processes of their own
 USAGE = """usage: runwright <command> [options] [group=option] [key=value]
        runwright --help | --version
 
@@ -171,7 +171,7 @@ def _run(name: str, *arguments: str) -> int:
             from runwright.trainer.environment import StopFlag, catch_signals, join_launch
 
             join_launch(f"{name} -m" if name == "train" else name)
-            if name in ALONE[:4]:  # nothing else catches signals there
+            if name in CAUGHT_HERE:
                 stack.enter_context(catch_signals(StopFlag(at_once=True)))
         return _execute(name, arguments, args)
     except RunwrightError as error:

@@ -20,6 +20,7 @@ from typing import Any
 
 from runwright.config.options import LaunchOptions
 from runwright.config.permissions import worker_environment
+from runwright.config.redaction import redact
 from runwright.launch.worker import LOG, STACKS, Worker, WorkerGroup, rank_file, work
 from runwright.runs.folder import read_run, update_status
 from runwright.runs.resume import record_resume
@@ -154,6 +155,7 @@ def _set_status(folder: Path, status: str, **fields: str) -> None:
 
 
 def _say(folder: Path, text: str) -> None:
+    text = redact(text)  # the end of a worker's output may be in it
     print(text, file=sys.stderr, flush=True)
     with (folder / LOG_FILE).open("a", encoding="utf-8") as log:
         log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} launcher: {text}\n")
