@@ -257,7 +257,9 @@ def test_trials_that_run_are_a_table_with_the_best_and_the_time_left(tmp_path: P
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(board(study, [3], budget=9, slots=1, fixed=["y=ok"]))
     text = console.export_text()
-    assert re.search(r"3 of 9 trials ended, best 1 \(trial 1\), 1 pruned, 0 failed, about \d\.\ds left", text)
+    assert re.search(
+        r"3 of 9 trials ended, best 1 \(trial 1\), 1 pruned, 0 failed, about 0:\d\d:\d\d left", text
+    )
     assert "7.5 at 2" in text
     assert f"x={study.trials[3].params['x']}" in text
 

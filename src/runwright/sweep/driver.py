@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
@@ -35,7 +35,6 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from runwright.report.terminal import duration
 from runwright.sweep import study as studies
 from runwright.sweep.options import RUN, SEED, STOP_FILE
 from runwright.sweep.processes import Pool, call
@@ -116,13 +115,13 @@ class Driver:
         count = max(self.options.n_jobs, of_launcher)
         batch = list(islice(iter(self._next, None), count))
         # A launcher numbers its jobs one after the other; other drivers may have taken numbers between.
-        for _, run in groupby(enumerate(batch), key=lambda item: item[1][0] - item[0]):
-            trials = [trial for _, trial in run]
-            with self._beating([trial[0] for trial in trials]):
+        with self._beating([number for number, *_ in batch]):
+            for _, run in groupby(enumerate(batch), key=lambda item: item[1][0] - item[0]):
+                trials = [trial for _, trial in run]
                 returns = self.sweeper.launcher.launch([t[1] for t in trials], initial_job_idx=trials[0][0])
-            for (number, *_), returned in zip(trials, returns, strict=True):
-                # A property, which raises what the job did.
-                self._tell(number, call(partial(getattr, returned, "return_value")))
+                for (number, *_), returned in zip(trials, returns, strict=True):
+                    # A property, which raises what the job did.
+                    self._tell(number, call(partial(getattr, returned, "return_value")))
         return bool(batch)
 
     @contextmanager
@@ -132,8 +131,8 @@ class Driver:
 
         def beat() -> None:
             while not ended.wait(BEAT_SECONDS):
-                with suppress(Exception):  # of whatever storage: the next beat tries again
-                    for number in numbers:
+                for number in numbers:
+                    with suppress(Exception):  # of whatever storage, or it has ended
                         studies.note(self.study, number, studies.ALIVE, time.time())
 
         thread = threading.Thread(target=beat, daemon=True)
@@ -280,7 +279,7 @@ def board(study: Study, running: Iterable[int], *, budget: int, slots: int, fixe
     spans = [t.duration for t in ended if t.duration]
     if spans and len(ended) < budget:
         left = fmean(span.total_seconds() for span in spans) * (budget - len(ended)) / slots
-        words.append(f"about {duration(left)} left")
+        words.append(f"about {_span(timedelta(seconds=left))} left")
     table = Table("trial", "value", "time", "settings", box=None)
     for number in running:
         trial = trials[number]
@@ -288,5 +287,9 @@ def board(study: Study, running: Iterable[int], *, budget: int, slots: int, fixe
         last = f"{values[max(values)]:.6g} at {max(values)}" if values else "-"
         texts = " ".join(text for text in trial.user_attrs[studies.OVERRIDES] if text not in fixed)
         begun = trial.datetime_start or datetime.now()
-        table.add_row(str(number), last, duration((datetime.now() - begun).total_seconds()), Text(texts))
+        table.add_row(str(number), last, _span(datetime.now() - begun), Text(texts))
     return Group(", ".join(words), table)
+
+
+def _span(span: timedelta) -> str:
+    return str(timedelta(seconds=round(span.total_seconds())))
