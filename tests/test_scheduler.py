@@ -110,7 +110,8 @@ def test_warm_up_by_ratio_is_rounded_up_without_rounding_noise() -> None:
         ({"name": "constant_with_warmup", "options": {"power": 1}}, "'constant_with_warmup' has none"),
         ({"name": "polynomial", "options": {"lr_end": 1.0}}, "smaller than initial lr"),
         ({"name": "cosine_with_min_lr", "options": {}}, "min_lr"),
-        ({"name": "warmup_stable_decay", "options": {}}, "decay_ratio"),
+        ({"name": "warmup_stable_decay", "options": {}}, "given no 'decay_ratio', which .* needs"),
+        ({"name": "warmup_stable_decay", "options": {"decay_ratio": 20}}, "expected a share from 0 to 1"),
     ],
 )
 def test_options_that_cannot_work_are_refused(changes: dict[str, Any], message: str) -> None:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from runwright.errors import ConfigError
 from runwright.store import flatten, write_json
 from runwright.sweep.options import SEED, STUDY_FILE, SweeperConf
-from runwright.sweep.space import Space, read_space
+from runwright.sweep.space import Space, num_trials, read_space
 
 
 class RunwrightSweeper(Sweeper):
@@ -66,7 +66,7 @@ class RunwrightSweeper(Sweeper):
         self.study = studies.open_study(options)
         studies.settle_identity(self.study, self._identity(space), allow_changes=options.allow_changes)
         grid = space.grid() if options.sampler == "grid" else []
-        budget = min(options.n_trials or len(grid), len(grid)) if grid else options.n_trials or 20
+        budget = num_trials(grid, options.n_trials)
         for params in [*map(space.parameters, options.first), *grid]:  # each once for the life of the study
             self.study.enqueue_trial(params, skip_if_exists=True)
         facts = {"name": options.study_name, "n_trials": budget, "seeds": options.seeds}
@@ -81,8 +81,8 @@ class RunwrightSweeper(Sweeper):
         config: Any = OmegaConf.to_container(self.config, resolve=False)
         ignored = tuple(f"{key}." for key in ("hydra", *self.options.not_compared))
         leaves = {k: v for k, v in flatten(config).items() if not f"{k}.".startswith(ignored)}
-        prefixes = tuple(self.options.not_compared) or "\0"
-        fixed = [text for text in space.fixed if not text.lstrip("+").startswith(prefixes)]
+        keys = {text: text.lstrip("+").partition("=")[0] for text in space.fixed}
+        fixed = [text for text, key in keys.items() if not f"{key}.".startswith(ignored)]
         axes = {f"axis {axis.name}": str(axis) for axis in space.axes}
         more = {"fixed": sorted(fixed), "direction": self.options.direction}
         return leaves | axes | more | self.options.identity

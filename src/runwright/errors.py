@@ -32,10 +32,10 @@ class ConfigError(RunwrightError):
 
 
 class DataError(RunwrightError):
-    """Data is not what was expected; the message names what is known of its place.
+    """Data is not what was expected; the message says where, as far as that is known.
 
     `row` counts from 0 in the file, or in the split of a hub; without a file, in the split as loaded. `line`
-    counts from 1. What a task raises may have the row's place among those that it was given: it is found.
+    counts from 1. A task counts among the rows that it was given: `naming_rows` finds their place.
     """
 
     exit_code: int = 3
@@ -130,7 +130,7 @@ def nearest(name: str, choices: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """A question with the nearest choice, or nothing."""
+    """The hint `did you mean 'NAME'?` with the nearest choice; empty where none is near."""
     match = nearest(name, choices)
     return f"did you mean {match!r}?" if match else ""
 
@@ -142,7 +142,7 @@ def raise_if_any(mistakes: Sequence[Mistake]) -> None:
 
 
 def report(error: Exception) -> str:
-    """The message; that of a configuration as at most ten lines: beyond nine mistakes, a count."""
+    """The message to print; of a ConfigError at most ten lines, beyond nine mistakes with their number."""
     lines = str(error).splitlines()
     if len(lines) < MAX_LINES or not isinstance(error, ConfigError):
         return str(error)

@@ -56,7 +56,11 @@ def by_name(
     try:
         if name == "warmup_stable_decay":
             options = dict(options)
-            num_decay_steps = _share(num_training_steps, options.pop("decay_ratio"))
+            if not 0 <= (ratio := options.pop("decay_ratio")) <= 1:
+                raise ConfigError(
+                    f"scheduler.options.decay_ratio: given {ratio}, expected a share from 0 to 1"
+                )
+            num_decay_steps = _share(num_training_steps, ratio)
             options["num_decay_steps"] = min(num_decay_steps, num_training_steps - num_warmup_steps)
         return get_scheduler(
             name,
@@ -65,7 +69,9 @@ def by_name(
             num_training_steps=num_training_steps,
             scheduler_specific_kwargs=options,
         )
-    except (TypeError, ValueError, KeyError) as error:
+    except KeyError as error:
+        raise ConfigError(f"scheduler.options: given no {error}, which {name!r} needs") from error
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"scheduler {name!r} does not take these options: {error}") from error
 
 

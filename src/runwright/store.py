@@ -251,7 +251,7 @@ def cached(
 
 
 def read_whole(entry: Path) -> dict[str, Any]:
-    """The manifest of an entry whose files are as they were written; a damaged one is said, and is empty."""
+    """The manifest of an entry whose files are as they were written; empty, with a warning, if damaged."""
     manifest = read_json(entry / MANIFEST)
     try:
         sums = manifest["files"] if manifest else {}

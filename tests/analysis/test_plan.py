@@ -100,6 +100,7 @@ def test_a_sweep_has_the_trials_of_its_grid_or_of_its_budget(capsys: pytest.Capt
     assert trials_of([*TINY, *grid])[1] == 6
     study = ["sweep=lr_search", "hydra.sweeper.n_trials=7"]
     assert trials_of([*TINY, *study])[1] == 7
+    assert trials_of([*TINY, "sweep=lr_search", "hydra.sweeper.n_trials=null"])[1] == 20
     assert trials_of([*TINY])[1] == 1
     assert main(["plan", "-m", *TINY, *grid]) == 0
     assert "at most 6, each planned as the one with the first values" in capsys.readouterr().out

@@ -132,6 +132,20 @@ def verdicts(findings: list[Any]) -> Counter[str]:
     return Counter(finding.verdict for finding in findings)
 
 
+def test_a_worker_reads_what_a_secret_variable_stands_for(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from runwright.analysis.verify.verify import FINDINGS_FILE, measure_as_worker
+    from runwright.config.compose import compose_checked
+    from runwright.runs.folder import write_config
+
+    monkeypatch.setenv("ROWS_TOKEN", project.name)  # which is then no part of what is written
+    write_config(tmp_path, compose_checked(overrides(project)).config)
+    assert "${oc.env:ROWS_TOKEN}/rows.csv" in (tmp_path / "config.yaml").read_text()
+    measure_as_worker(tmp_path, checks=[], num_threads=1)
+    assert json.loads((tmp_path / FINDINGS_FILE).read_text()) == []
+
+
 # --- parity -------------------------------------------------------------------------------------------------
 
 

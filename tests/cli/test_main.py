@@ -44,6 +44,15 @@ def test_outputs_on_a_disk_that_is_not_there_are_one_line(
     assert capsys.readouterr().err == "outputs: a link that leads nowhere; output_dir=PATH is another place\n"
 
 
+def test_a_file_where_a_folder_should_be_needs_no_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("outputs").touch()
+    assert main(["train", "experiment=vader", "output_dir=outputs/inside"]) == 1
+    assert capsys.readouterr().err.endswith(": Not a directory; choose another place\n")
+
+
 # --- help and mistakes in the command -----------------------------------------------------------------
 
 
@@ -136,12 +145,23 @@ def test_a_key_typed_as_an_option_is_answered_with_the_override(
         (["predict", "latest", "--file", ""], "--file: given '', expected FILE\n"),
         (["predict", "latest", "--text-column", "", "x"], "--text-column: given '', expected NAME\n"),
         (["predict", "", "x"], "RUN: given '', expected RUN\n"),
+        (["ui", "--uri", ""], "--uri: given '', expected ADDRESS\n"),
+        (["train", "-m", "--resume", "latest", "seed=1,2"], "--resume: given with -m or --cfg"),
+        (["train", "--resolve"], "--resolve: given without --cfg job"),
+        (["search", "query", "x", "a text", "--output", "f"], "--output: given with query, expected without"),
+        (["search", "plot", "x", "--output", "f.html", "--format", "csv"], "--format: given with plot"),
+        (
+            ["tokenizer", "show", "x", "--file", "a.txt"],
+            "--file: given with show, expected without: it is of",
+        ),
+        (["register", "latest", "--name", "films@x"], "--name and --alias: given 'films@x', expected"),
+        (["predict", "latest", "--output", "a.jsonl", "--html", "b.html"], "--html and --output are both"),
         (["init", "my", "project"], "project: given an override or a word too many, expected neither; usage"),
         (["validate", "dataset=csv", "dataset.source.files.train="], "files.train: given an empty text"),
         (["validate", "dataset=csv", 'dataset.source.files.train=[a.csv,""]'], "given an empty text"),
     ],
 )
-def test_an_empty_text_or_a_word_too_many_is_refused(
+def test_an_empty_text_a_word_too_many_or_an_idle_option_is_refused(
     arguments: list[str],
     message: str,
     tmp_path: Path,

@@ -94,12 +94,16 @@ def test_the_whole_group_starts_again_as_often_as_allowed(
 
 
 def test_when_restarts_are_used_up_the_run_has_failed(folder: Path, run: Launch) -> None:
-    assert run("if rank: os.kill(os.getpid(), 9)\ntime.sleep(60)", max_restarts=1) == 137
+    what = "if rank: print('token=hf_' + 34 * 'a', flush=True); os.kill(os.getpid(), 9)\ntime.sleep(60)"
+    assert run(what, max_restarts=1) == 137
     assert starts(folder) == [2, 2]
     record = read_run(folder)
     assert record["status"] == "FAILED"
     assert "rank 1 of 2" in record["error"]
     assert "SIGKILL" in record["error"]
+    log = (folder / "log.txt").read_text()
+    assert "token=[redacted]" in log  # of the end of its output
+    assert "hf_a" not in log
     assert [entry["status"] for entry, _ in read(folder / FILE_NAME)] == ["RUNNING", "FAILED"]
     assert not is_busy(folder)
 

@@ -128,7 +128,9 @@ def test_a_third_signal_does_not_wait(start: Start) -> None:
     launched.pids()
     began = time.monotonic()
     launched.interrupt(times=3)
-    assert launched.outcome()["code"] == 130
+    outcome = launched.outcome()
+    assert outcome["code"] == 130
+    assert outcome["said"][-1].startswith("killed: 3 signals;")  # and not that a minute is over
     assert time.monotonic() - began < 30
 
 

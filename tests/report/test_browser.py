@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from runwright.report.page.charts import classes_chart, lengths_chart
-from runwright.report.page.document import Page, Section, render
+from runwright.report.page.document import Section, render
 from runwright.runs.page import write_report
 
 MakeFolder = Callable[..., Path]
@@ -60,7 +60,7 @@ def test_lengths_and_classes_of_data_are_drawn(browser: Any, tmp_path: Path) -> 
     lengths = lengths_chart({hostile[0]: np.array([1, 2, 3, 9])}, max_length=8)
     sections = [Section("data", "Data", [[lengths, classes_chart({"train": [7, 1]}, hostile)]])]
     page = tmp_path / "data.html"
-    page.write_text(render(Page(title="data", heading="data", lines=[], sections=sections)), encoding="utf-8")
+    page.write_text(render(sections, title="data", heading="data", lines=[]), encoding="utf-8")
     browser.messages.clear()
     browser.open(page, width=390)
     assert set(browser.run(TITLES)) == {"Text lengths", "Classes"}

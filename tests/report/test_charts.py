@@ -14,7 +14,7 @@ from runwright.report.page.charts import (
     matrix_chart,
     training_charts,
 )
-from runwright.report.page.document import Page, Section, render
+from runwright.report.page.document import Section, render
 
 
 @pytest.mark.parametrize(
@@ -24,10 +24,10 @@ def test_odd_losses_can_be_drawn(values: list[float]) -> None:
     curve = np.arange(1, len(values) + 1), np.array(values)
     curves = {"train/loss": curve, "train/learning_rate": curve}
     charts = [loss_chart(curves, best_step=None), *training_charts(curves)]
-    page = Page(title="", heading="", lines=[], sections=[Section("curves", "Curves", [charts])])
-    data: list[dict[str, Any]] = json.loads(
-        render(page).partition('id="report-data">')[2].partition("</script>")[0]
-    )["charts"]
+    page = render([Section("curves", "Curves", [charts])], title="", heading="", lines=[])
+    data: list[dict[str, Any]] = json.loads(page.partition('id="report-data">')[2].partition("</script>")[0])[
+        "charts"
+    ]
     shown = [value if np.isfinite(value) else None for value in values]
     assert [chart["series"][0]["y"] for chart in data] == [shown] * (1 + (len(values) > 1))
 

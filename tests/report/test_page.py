@@ -18,7 +18,7 @@ from runwright.cli import report as command
 from runwright.cli.main import main, parser_of
 from runwright.errors import ConfigError
 from runwright.report.page.charts import lengths_chart, line, loss_chart, matrix_chart, scatter_chart
-from runwright.report.page.document import Cell, Chart, Page, Section, Table, Text, render
+from runwright.report.page.document import Cell, Chart, Section, Table, Text, render
 from runwright.runs.page import find, write_report
 
 MakeFolder = Callable[..., Path]
@@ -65,7 +65,7 @@ def test_only_the_pages_own_style_and_script_may_run(make_folder: MakeFolder) ->
 
 def page_of(*blocks: Table | Text | list[Chart | None], **head: Any) -> str:
     head = {"title": "t", "heading": "h", "lines": [], **head}
-    return render(Page(sections=[Section("s", "S", blocks)], **head))
+    return render([Section("s", "S", blocks)], **head)
 
 
 def test_data_cannot_end_its_script_element() -> None:
@@ -115,7 +115,7 @@ def test_tables_have_heads_of_rows_and_columns_and_a_caption() -> None:
 
 def test_a_section_without_content_is_left_out() -> None:
     sections = [Section("a", "A", [[None], None, Table(title="", columns=[], rows=[])])]
-    found = Reader(render(Page(title="", heading="", lines=[], sections=sections)))
+    found = Reader(render(sections, title="", heading="", lines=[]))
     assert not {"section", "a", "table"} & {name for name, _ in found.tags}
 
 

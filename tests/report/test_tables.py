@@ -3,11 +3,13 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from runwright.errors import DataError
 from runwright.report.page.records import read_tables
 from runwright.report.tables import class_report, group_rows, write_records
 
@@ -75,3 +77,18 @@ def test_a_text_that_a_spreadsheet_would_run_stands_behind_an_apostrophe(tmp_pat
     assert [row["'=name"] for row in rows] == [*(f"'{text}" for text in texts[:5]), *texts[5:]]
     assert {row["n"] for row in rows} == {"-1"}
     assert [row["'=name"] for row in read_tables(tmp_path)["a"]][:4] == texts[:4]
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_records_appear_whole_or_not_at_all(tmp_path: Path, ending: str) -> None:
+    file = write_records(tmp_path / f"t.{ending}", [{"a": 1}])
+    before = file.read_text()
+    with pytest.raises(DataError):
+        write_records(file, torn())
+    assert file.read_text() == before
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def torn() -> Iterator[dict[str, int]]:
+    yield {"a": 2}
+    raise DataError("no further row")

@@ -90,6 +90,16 @@ def test_a_condition_on_a_key_that_is_never_set_is_refused() -> None:
             read_space([], {"a": "choice(1,2)", "b": "choice(3,4)"}, conditions={"b": condition})
 
 
+def test_conditions_may_follow_from_one_another_in_any_order() -> None:
+    params = {"c": "choice(5, 6)", "b": "choice(3, 4)", "a": "choice(1, 2)"}
+    space = read_space([], params, conditions={"c": "b=4", "b": "a=2"})
+    both = [{"a": "2", "b": "4", "c": c} for c in ("5", "6")]
+    assert sorted(space.grid(), key=str) == [{"a": "1"}, {"a": "2", "b": "3"}, *both]
+    assert ["a=2", "b=4", "c=6"] in space.examples()
+    with pytest.raises(ConfigError, match=r"when: given conditions of .*b.* on one another"):
+        read_space([], params, conditions={"c": "b=4", "b": "c=5"})
+
+
 def test_a_condition_may_be_on_a_value_that_is_fixed() -> None:
     params = {"momentum": "choice(0, 1)", "lr": "choice(1, 2)"}
     space = read_space(["optimizer=adamw"], params, conditions={"momentum": "optimizer=sgd"})

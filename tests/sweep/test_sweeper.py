@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pty
 import random
@@ -13,16 +14,18 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from optuna.trial import TrialState
 from rich.console import Console
 
 from runwright.errors import ConfigError
-from runwright.sweep.driver import board
+from runwright.sweep.driver import Driver, board
 from runwright.sweep.options import SweeperConf
 from runwright.sweep.processes import Pool
 from runwright.sweep.space import read_space
@@ -38,9 +41,10 @@ from runwright.sweep.study import (
     open_study,
     repeat,
     settle_identity,
+    take_up_lost,
     tell,
 )
-from runwright.sweep.trial import after_answer
+from runwright.sweep.trial import after_answer, is_best
 
 RunSweep = Callable[..., str]
 Command = Callable[..., list[str]]
@@ -219,6 +223,41 @@ def test_of_drivers_that_begin_the_same_seed_at_once_one_goes_on(tmp_path: Path)
     again = repeat(study, drivers[1], seeds=2, first=0)
     assert again is not None
     assert again.user_attrs["run"] == "outputs/a"  # where it goes on
+
+
+def test_a_trial_is_judged_by_its_objective_also_where_a_list_has_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more: Any = {"objectives": ["validation/f1"], "direction": "maximize", "sampler": "random"}
+    options = SweeperConf(study_name="study", storage=str(tmp_path / "journal"), **more)
+    study, space = open_study(options), read_space([], {"x": "interval(0,9)"})
+    for value in (0.5, None):
+        asked = ask(study, space, {}, options=options)
+        assert asked is not None
+        if value is not None:
+            tell(study, asked[0].number, [value], reason="")
+    monkeypatch.setenv("RUNWRIGHT_TRIAL", json.dumps({**asdict(options), "number": 1}))
+    assert is_best({"validation/f1": 0.6, "validation/loss": 0.1}, "validation/loss")
+    assert not is_best({"validation/f1": 0.4, "validation/loss": 0.1}, "validation/loss")
+
+
+def test_trials_of_a_launcher_are_seen_to_live_while_it_has_the_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = SweeperConf(study_name="study", storage=str(tmp_path / "journal"), sampler="random")
+    study, space = open_study(options), read_space([], {"x": "interval(0,9)"})
+    here = {"host": "here", "pid": 1, "started": 0.0}
+    asked = ask(study, space, here, options=options)
+    assert asked is not None
+    number = asked[0].number
+    note(study, number, "alive", 0.0)  # it was asked for long ago
+    monkeypatch.setattr("runwright.sweep.driver.BEAT_SECONDS", 0.01)
+    driver = SimpleNamespace(study=study)
+    with Driver._beating(cast("Any", driver), [number]):
+        until = time.monotonic() + 5
+        while not study.trials[number].user_attrs["alive"] and time.monotonic() < until:
+            time.sleep(0.01)
+    assert take_up_lost(study, {"host": "there", "pid": 2, "started": 0.0}) == []
 
 
 def test_trials_that_run_are_a_table_with_the_best_and_the_time_left(tmp_path: Path) -> None:

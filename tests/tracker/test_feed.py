@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -109,3 +110,26 @@ def test_a_library_that_is_missing_is_named_with_its_extra(make_run: MakeRun) ->
 
     with pytest.raises(ConfigError, match=r"pip install 'runwright\[no_such_package\]'"):
         Missing(**OPTIONS).start(make_run())
+
+
+def test_a_store_that_is_away_for_days_is_tried_all_the_same(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runwright.tracker.feed.MAX_BACKOFF_SECONDS", 0.0)
+    calls: list[int] = []
+
+    class Away(FedTracker):
+        library, store_name = "tensorboard", "nowhere"
+
+        def feed(self) -> None:
+            calls.append(0)
+            if len(calls) < 1100:  # 2 to that power is no float
+                raise OSError("away")
+
+    tracker = Away(**OPTIONS)
+    tracker.start(make_run())
+    tracker.log_metrics({"loss": 1.0}, step=1)
+    while tracker._thread is not None and tracker._thread.is_alive() and len(calls) < 1100:
+        time.sleep(0.01)
+    tracker.finish("FINISHED")
+    assert len(calls) >= 1100

@@ -4,6 +4,8 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
+import torch
 
 from runwright.tracker.console import JournalTracker
 from runwright.tracker.journal import read_curves
@@ -52,3 +54,23 @@ def test_looking_costs_less_than_a_thousandth_of_a_core(tmp_path: Path) -> None:
         sampler.sample()
     sampler.stop()
     assert (time.thread_time() - began) / 100 < 15 * 0.001  # of the 15 s between two looks
+
+
+def test_a_gpu_that_does_not_tell_its_load_hides_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NotSupportedError(Exception):
+        """As pynvml raises it for a part of a GPU (MIG)."""
+
+    def refuse(_: int) -> int:
+        raise NotSupportedError
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (3, 10))
+    monkeypatch.setattr(torch.cuda, "utilization", refuse)
+    sampler = SystemSampler(lambda _: None, every_seconds=60, folder=tmp_path)
+    figures = sampler.sample()
+    sampler.stop()
+    assert figures["system/gpu0_memory_used_bytes"] == 7
+    assert "system/gpu0_percent" not in figures

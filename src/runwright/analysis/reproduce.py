@@ -28,7 +28,7 @@ HARDWARE = {"cpu": "processor", "gpus": "GPUs", "num_torch_threads": "threads"}
 
 
 def surrounding_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """Differences of two records of provenance, what and how; a field that only one of them has is none."""
+    """Differences between two provenance records in the fields that both have, a line for each kind."""
     for package in before.get("code", {}).keys() & now.get("code", {}).keys():
         if names := _unequal(before["code"][package], now["code"][package]):
             yield f"source: {listed(f'{package}/{name}' for name in names)}"

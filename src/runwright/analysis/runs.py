@@ -67,7 +67,7 @@ class RunRow:
             return {}
 
     def value(self, key: str) -> Any:
-        """A field, a metric or a setting by its name, of a group its class; None where the run has none."""
+        """A field, metric or setting by name, for a config group its class; None where the run has none."""
         if key in FIELDS:
             value = getattr(self, {"id": "short_id", "started": "start_time"}.get(key, key))
             return str(value) if isinstance(value, Path) else value
@@ -228,15 +228,15 @@ def _metrics(rows: Sequence[RunRow], *, by: str | None) -> list[str]:
 
 def _cell(row: RunRow, column: str, *, common: set[str]) -> Text:
     value = row.value(column)
+    if value is None:
+        return Text("" if column == "seconds" else "-")
     match column:
         case "started":
             return Text(time.strftime("%Y-%m-%d %H:%M", time.localtime(value)))
         case "seconds":
-            return Text("" if value is None else terminal.duration(value))
+            return Text(terminal.duration(value))
         case "overrides":
             text = " ".join(text for text in row.overrides if text not in common) or "-"
             return Text(text, no_wrap=True, overflow="ellipsis")
-    text = (
-        terminal.number_text(value) if isinstance(value, float) else as_text("-" if value is None else value)
-    )
+    text = terminal.number_text(value) if isinstance(value, float) else as_text(value)
     return Text(terminal.shorten(text, MAX_CELL), style=STYLES.get(text, "") if column == "status" else "")

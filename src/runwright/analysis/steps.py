@@ -56,12 +56,8 @@ def compare(one: Path, other: Path) -> list[Comparison]:
     data, losses, others = zip(*map(_read_record, (one, other)), strict=True)
     weights = _weights(one), _weights(other)
     common = [{key: side[key] for key in weights[0].keys() & weights[1].keys()} for side in weights]
-    return [
-        _compare("data", *data),
-        _compare("loss", *losses),
-        _compare(OTHERS, *others),
-        _compare("weights", *common),
-    ]
+    records = {"data": data, "loss": losses, OTHERS: others, "weights": common}
+    return [_compare(what, *sides) for what, sides in records.items()]
 
 
 def _read_record(folder: Path) -> tuple[Record, Record, Record]:
@@ -126,8 +122,9 @@ def _compare(what: str, one: Record, other: Record) -> Comparison:
     num_unmatched = len({step for step, _ in one.keys() ^ other.keys() if step <= min(ends)})
     steps = {step for step, _ in common}
     num_steps = len(steps - {math.inf})
-    compared = ", ".join([f"{num_steps:,} steps"] * (num_steps > 0) + [BEST] * (math.inf in steps)) or NOTHING
-    compared += f"; {num_unmatched:,} are in one only" * (num_unmatched > 0)
+    words = [f"{num_steps:,} steps" if num_steps else "", BEST if math.inf in steps else ""]
+    compared = ", ".join(filter(None, words)) or NOTHING
+    compared += f"; {num_unmatched:,} are in one only" if num_unmatched else ""
     return Comparison(
         what=what,
         compared=compared,

@@ -119,7 +119,8 @@ def _notes(headings: Sequence[str], lines: Sequence[Sequence[str | Cell]]) -> It
             if isinstance(cell, Cell) and (runs := cell.side.rows):
                 mixed = mixed_settings(cell.side)
                 differs = f"; they differ in more than seeds: {', '.join(mixed)}" if mixed else ""
-                count, ids = f"{len(runs)} run{'s' * (len(runs) > 1)}", " ".join(row.short_id for row in runs)
+                count = f"{len(runs)} runs" if len(runs) > 1 else "1 run"
+                ids = " ".join(row.short_id for row in runs)
                 # A line end in a setting's text would end a comment.
                 yield " ".join(f"{name} | {heading}: {count}: {ids}{differs}".split())
 

@@ -48,6 +48,16 @@ def require_at_least(args: argparse.Namespace, **bounds: int) -> None:
             raise ConfigError(f"--{name.replace('_', '-')}: given {value}, expected at least {bound}")
 
 
+def refuse_idle(args: argparse.Namespace, **actions: tuple[str, ...]) -> None:
+    """Raise ConfigError for a flag that `args.action` passes over, given the actions that use each flag."""
+    for name, using in actions.items():
+        if getattr(args, name) and args.action not in using:
+            flag = f"--{name.removesuffix('_name').replace('_', '-')}"  # of --format the name is another
+            raise ConfigError(
+                f"{flag}: given with {args.action}, expected without: it is of {' and '.join(using)}"
+            )
+
+
 def shares_work(args: argparse.Namespace) -> bool:
     """Return True for --num-processes, or where torchrun started several; raises ConfigError."""
     from runwright.trainer.environment import world_size
@@ -79,14 +89,9 @@ def add_strategy_flags(parser: argparse.ArgumentParser, *, about: str = "") -> a
     """Add the flags that say how texts are generated; returns their group."""
     group = parser.add_argument_group(f"texts of a run that generates them{about}")
     group.add_argument("--generation", metavar="NAME", help="greedy, beam, …; default: as in training")
-    group.add_argument(
-        "--set",
-        dest="settings",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="an option of generation, such as max_new_tokens=50 (may be repeated)",
-    )
+    options: Any = {"dest": "settings", "metavar": "KEY=VALUE", "action": "append", "default": []}
+    help_text = "an option of generation, such as max_new_tokens=50 (may be repeated)"
+    group.add_argument("--set", **options, help=help_text)
     return group
 
 

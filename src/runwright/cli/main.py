@@ -52,8 +52,8 @@ COMMANDS = {  # with what they do
     "init": "start a project of your own: configs, data, model, metric, test",
     "completion": "print the tab completion for bash, zsh or fish",
 }
-# One process, or processes of their own; signals of the first four are caught here.
-ALONE = ("evaluate", "predict", "search", "export", "reproduce", "verify", "serve")
+CAUGHT_HERE = ("evaluate", "predict", "search", "export")  # signals of these
+ALONE = (*CAUGHT_HERE, "reproduce", "verify", "serve")  # in one process, or in processes of their own
 USAGE = """usage: runwright <command> [options] [group=option] [key=value]
        runwright --help | --version
 
@@ -171,7 +171,7 @@ def _run(name: str, *arguments: str) -> int:
             from runwright.trainer.environment import StopFlag, catch_signals, join_launch
 
             join_launch(f"{name} -m" if name == "train" else name)
-            if name in ALONE[:4]:  # nothing else catches signals there
+            if name in CAUGHT_HERE:
                 stack.enter_context(catch_signals(StopFlag(at_once=True)))
         return _execute(name, arguments, args)
     except RunwrightError as error:
@@ -199,8 +199,10 @@ def _refused_by_disk(error: OSError) -> str:
     dead = [path for path in (place, *place.parents) if path.is_symlink() and not path.exists()]
     if dead:  # `outputs` on a disk that is not there now
         return f"{dead[0]}: a link that leads nowhere; output_dir=PATH is another place"
-    is_known = error.errno in DISK_REFUSES | {errno.EACCES, errno.EPERM, errno.ENOTDIR}
-    return f"{place}: {error.strerror}; free some space there, or choose another place" * is_known
+    if error.errno not in DISK_REFUSES | {errno.EACCES, errno.EPERM, errno.ENOTDIR}:
+        return ""
+    space = "free some space there, or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    return f"{place}: {error.strerror}; {space}choose another place"
 
 
 def _execute(name: str, words: Sequence[str], args: argparse.Namespace) -> int:

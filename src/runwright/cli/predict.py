@@ -34,38 +34,27 @@ OUTPUT_FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".json": "jsonl", ".html": "
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="run folder, id, latest or latest:NAME; or a model")
-    parser.add_argument(
-        "texts",
-        metavar="TEXT",
-        nargs="*",
-        default=[],  # or argparse says that they are required
-        help="texts; without any: --file or standard input",
-    )
-    parser.add_argument("--file", metavar="FILE", help="records to predict; - is standard input")
+    add = parser.add_argument
+    add("run", metavar="RUN", help="run folder, id, latest or latest:NAME; or a model")
+    # With a default, or argparse says that they are required.
+    add("texts", metavar="TEXT", nargs="*", default=[], help="texts; without any: --file or standard input")
+    add("--file", metavar="FILE", help="records to predict; - is standard input")
     flags.add_reading_flags(parser)
-    parser.add_argument(
-        "--text-column",
-        metavar="NAME",
-        action="append",
-        help="column of the text in the input (twice for a pair); default: as in training",
-    )
+    help_text = "column of the text in the input (twice for a pair); default: as in training"
+    add("--text-column", metavar="NAME", action="append", help=help_text)
     help_text = "jsonl, csv or html; default: jsonl on standard output"
-    parser.add_argument("--output", metavar="FILE", type=Path, help=help_text)
-    parser.add_argument("--all-scores", action="store_true", help="the score of every class")
-    parser.add_argument("--html", metavar="FILE", type=Path, help="a page with tags and answers marked")
-    parser.add_argument(
-        "--logits", metavar="FILE", type=Path, help="raw outputs of the model, as an .npz file"
-    )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
-    parser.add_argument("--num-processes", **flags.PROCESSES)
+    add("--output", metavar="FILE", type=Path, help=help_text)
+    add("--all-scores", action="store_true", help="the score of every class")
+    add("--html", metavar="FILE", type=Path, help="a page with tags and answers marked")
+    add("--logits", metavar="FILE", type=Path, help="raw outputs of the model, as an .npz file")
+    add("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
+    add("--num-processes", **flags.PROCESSES)
     help_text = "tags of names or words (simple, as in training), or of pieces (none)"
-    parser.add_argument("--group", choices=("none", "simple"), help=help_text)
-    parser.add_argument("--top-k", dest="top_k", metavar="N", type=int, help="tokens shown for each mask")
+    add("--group", choices=("none", "simple"), help=help_text)
+    add("--top-k", dest="top_k", metavar="N", type=int, help="tokens shown for each mask")
     help_text = "states in place of predictions: a vector for each token, or one for the text"
-    parser.add_argument("--features", choices=("token", "pooled"), help=help_text)
-    help_text = "of --features; 0: embeddings, default: the last"
-    parser.add_argument("--layer", metavar="N", type=int, help=help_text)
+    add("--features", choices=("token", "pooled"), help=help_text)
+    add("--layer", metavar="N", type=int, help="of --features; 0: embeddings, default: the last")
     flags.add_name_flags(parser)
     flags.add_zero_shot_flags(parser)
     group = flags.add_strategy_flags(parser, about="; one prompt is answered as it is read")
@@ -81,6 +70,8 @@ def execute(args: argparse.Namespace) -> int:
         raise ConfigError("--chat answers lines of standard input; expected no other input, and no output")
     if args.texts and args.file:
         raise ConfigError("--file and texts are both given; expected one of them")
+    if args.html and args.output:
+        raise ConfigError("--html and --output are both given; expected one of them")
     if args.html:
         args.output = args.html
     from runwright.inference.named import hypotheses_of

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from runwright.tracker.mlflow.upload import Uploader
 
 # MLflow takes more; `.` first, quotes and slashes only make trouble. `latest` and `v1` have a meaning there.
-REGISTERED = r"[\w\- ][\w.\- ]*(@(?!v\d+$)(?!latest$)[\w\-]+)?"
+NAME, ALIAS = r"[\w\- ][\w.\- ]*", r"(?!v\d+$)(?!latest$)[\w\-]+"
 USAGE = "runwright register [options] --name NAME RUN"
 EXAMPLES = """examples:
   runwright register latest --name reviews
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("run", metavar="RUN", help="folder, id, latest or latest:NAME")
     add("--name", metavar="NAME", required=True, help="of the registered model")
     add("--alias", metavar="ALIAS", help="it goes to this version: models:/NAME@ALIAS")
-    add("--uri", help="another store than the run was tracked to")
+    add("--uri", metavar="ADDRESS", help="another store than the run was tracked to")
     add("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
 
 
@@ -46,8 +46,8 @@ def execute(args: argparse.Namespace) -> int:
 @contextmanager
 def run_in_store(args: argparse.Namespace) -> Iterator[tuple[Path, Uploader]]:
     """The folder of the run, and its uploader; raises ConfigError for names that MLflow does not take."""
-    asked = "@".join(filter(None, (args.name, args.alias)))
-    if not re.fullmatch(REGISTERED, asked):
+    if not re.fullmatch(NAME, args.name) or (args.alias and not re.fullmatch(ALIAS, args.alias)):
+        asked = " and ".join(filter(None, (args.name, args.alias)))
         raise ConfigError(
             f"--name and --alias: given {asked!r}, expected letters, digits, _ and -, in a name also dots "
             "and spaces; an alias is not `latest` or a version such as v1"

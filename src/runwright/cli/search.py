@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from runwright.cli.flags import READING, add_reading_flags, require_at_least
+from runwright.cli.flags import READING, add_reading_flags, refuse_idle, require_at_least
 from runwright.errors import ConfigError
 
 USAGE = "runwright search {index RUN FILE --output FOLDER | query FOLDER [TEXT ...] | plot FOLDER} [options]"
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--colour", metavar="COLUMN", help="plot: column of the index's file whose values are colours")
     add_reading_flags(parser, of="index: ")
     add("--text-column", metavar="NAME", help="index: of FILE; default: as in training")
-    add("--k", type=int, default=10, metavar="K", help="query: texts to find (default: 10)")
+    add("--k", type=int, metavar="K", help="query: texts to find (default: 10)")
     add("--json", action="store_true", help="query: one JSON object a query")
     add("--run", metavar="RUN", help="query: the run that made the index, if it was moved")
     add("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
@@ -47,6 +47,9 @@ def execute(args: argparse.Namespace) -> int:
     if needed and args.output is None:
         raise ConfigError("--output: given nothing, expected the folder or the page to write")
     require_at_least(args, k=1)
+    of_index = dict.fromkeys((*READING, "text_column"), ("index",))
+    refuse_idle(args, **of_index, output=("index", "plot"), colour=("plot",), device=("index", "query"))
+    refuse_idle(args, **dict.fromkeys(("k", "json", "run"), ("query",)))
     from runwright.inference import search
 
     if action == "index":
@@ -63,7 +66,7 @@ def execute(args: argparse.Namespace) -> int:
         return 0
     run = index.open_run(args.run and resolve_run(args.run, needs_model=True), device=args.device)
     for query in words[1:] or filter(None, map(str.strip, sys.stdin)):
-        hits = index.query(search.embed(run, [query])[0], k=args.k)
+        hits = index.query(search.embed(run, [query])[0], k=args.k or 10)
         if args.json:
             print(json.dumps({"query": query, "hits": hits}, ensure_ascii=False), flush=True)
             continue

@@ -22,13 +22,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     # The first override stands where a name may.
-    overrides = [args.name] * ("=" in (args.name or "")) + args.overrides
-    if args.name and overrides and args.name != overrides[0]:
-        raise ConfigError(f"{overrides[0]}: given an override beside {args.name!r}, expected one of the two")
+    name, overrides = args.name, args.overrides
+    if name and "=" in name:
+        name, overrides = None, [name, *overrides]
+    if name and overrides:
+        raise ConfigError(f"{overrides[0]}: given an override beside {name!r}, expected one of the two")
     from runwright.analysis import models
 
-    if args.name and not overrides:
-        model, notes = models.saved_model(args.name)
+    if name:
+        model, notes = models.saved_model(name)
     else:
         from runwright.config.compose import compose_checked
 

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     from runwright.errors import ConfigError, listed
     from runwright.report.terminal import mean_text
-    from runwright.runs.page import find, print_table, read_jobs, settings_of, shared
+    from runwright.runs.page import find, print_table, read_jobs, settings_of, sharing_note
     from runwright.store import read_json
     from runwright.sweep.options import STOP_FILE, STUDY_FILE
 
@@ -59,7 +59,7 @@ def execute(args: argparse.Namespace) -> int:
         runs = {log.partition("\n")[0].rpartition("/")[2] for log in logs}
         ended = [job.folder and job.folder.name for job in jobs if job.status != "stopped"]
         words = [f"{len(ended) - seeds} of {study.get('n_trials', len(jobs))} trials ended"]
-        words += [f"{seeds} further seeds"] * (seeds > 0)
+        words += [f"{seeds} further seeds"] if seeds else []
         print(", ".join([*words, f"{len(runs - {*ended})} have begun and not ended"]))
         print_table(jobs, folder)
         return 0
@@ -72,7 +72,7 @@ def execute(args: argparse.Namespace) -> int:
     file = Path("conf/experiment", f"{name}.yaml")
     values = [job.metrics[best.metric] for job in same]
     value = f"{best.metric} {mean_text(values) if len(values) > 1 else f'{values[0]:.6g}'}"
-    value += f" over {len(values)} seeds" if len(values) > 1 else shared(best, jobs)
+    value += f" over {len(values)} seeds" if len(values) > 1 else sharing_note(best, jobs)
     about = f"The best of {len(jobs)} trials of {folder.name} so far, trial {best.number}: {value}"
     content = _experiment_file(best.overrides, find_conf_folders(), about=about).encode()
     last = folder / "best.yaml"  # what was written the last time: a file that differs from it was edited

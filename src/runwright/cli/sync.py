@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("run", metavar="RUN", nargs="?", default="latest", help=help_text)
     add("--all", action="store_true", help="every run in --output-dir")
     add("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
-    add("--uri", help="another store than the run was tracked to")
+    add("--uri", metavar="ADDRESS", help="another store than the run was tracked to")
 
 
 def execute(args: argparse.Namespace) -> int:

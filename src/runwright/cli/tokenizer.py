@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from runwright.cli.flags import print_json, require_at_least
+from runwright.cli.flags import print_json, refuse_idle, require_at_least
 from runwright.errors import ConfigError
 
 USAGE = "runwright tokenizer {train,show,compare} [options] [NAME ...] [TEXT ...] [key=value]"
@@ -37,13 +37,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--file", metavar="FILE", action="append", help="texts, one a line (may be repeated)")
     add("--text", metavar="TEXT", action="append", default=[], help="a text to show the tokens of")
     add("--pair", metavar="TEXT", help="show: a second text beside each")
-    add("--texts", metavar="N", type=int, default=10_000, help="compare: texts at most")
+    add("--texts", metavar="N", type=int, help="compare: texts at most (default: 10,000)")
     add("--output", metavar="FOLDER", type=Path, help="train: where to save (default: tokenizer)")
     add("--table", action="store_true", help="show, compare: a table, as without it")
     add("--json", action="store_true", help="show, compare: statistics and tokens as JSON")
 
 
 def execute(args: argparse.Namespace) -> int:
+    refuse_idle(args, pair=("show",), texts=("compare",), output=("train",), file=("train", "compare"))
+    refuse_idle(args, **dict.fromkeys(("text", "table", "json"), ("show", "compare")))
     # A text may hold an equals sign too, but no key before it.
     values = [text for text in args.words if re.match(r"[+~]*[\w./@]+=", text)]
     words = [text for text in args.words if text not in values]
@@ -64,7 +66,7 @@ def execute(args: argparse.Namespace) -> int:
         from runwright.build import texts_of
 
         texts = texts_of(_compose(values, args.file)).texts()
-    reports = tokenizing.compare(words, islice(texts, args.texts), args.text)
+    reports = tokenizing.compare(words, islice(texts, args.texts or 10_000), args.text)
     print_json(reports) if args.json else tokenizing.show_comparison(reports)
     return 0
 

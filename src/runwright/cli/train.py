@@ -35,6 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
+    if args.resume and (args.multirun or args.cfg):
+        raise ConfigError("--resume: given with -m or --cfg, expected without: it goes on with one run")
+    if args.resolve and not args.cfg:
+        raise ConfigError("--resolve: given without --cfg job, expected both")
     if args.cfg:
         return _print_config(args)
     if args.multirun:

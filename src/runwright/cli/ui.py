@@ -24,7 +24,11 @@ ssh -L 5000:127.0.0.1:5000 THIS-MACHINE."""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--port", type=int, default=0, metavar="N", help="default: a free one")
-    add("--uri", help="the store; default: MLFLOW_TRACKING_URI, else the one in --output-dir")
+    add(
+        "--uri",
+        metavar="ADDRESS",
+        help="the store; default: MLFLOW_TRACKING_URI, else the one in --output-dir",
+    )
     add("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
 
 

@@ -22,11 +22,8 @@ mistake; 3: a file that is missing or, with --deep, data that cannot be used."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--deep",
-        action="store_true",
-        help="import and bind every target to its real signature and read the data (seconds)",
-    )
+    help_text = "import and bind every target to its real signature and read the data (seconds)"
+    parser.add_argument("--deep", action="store_true", help=help_text)
     help_text = "with --deep: encode the data, and show the first batch with labels, masks and types"
     parser.add_argument("--show-batch", action="store_true", help=help_text)
 

@@ -37,9 +37,6 @@ def execute(args: argparse.Namespace) -> int:
         raise ConfigError(f"runwright verify: given {unknown!r}, expected any of {', '.join(CHECKS)}; {hint}")
     from runwright.analysis.verify.verify import verify
 
-    findings = verify(
-        [text for text in args.overrides if text not in words],
-        checks=words or list(CHECKS),
-        num_steps=args.steps,
-    )
+    overrides = [text for text in args.overrides if text not in words]
+    findings = verify(overrides, checks=words or list(CHECKS), num_steps=args.steps)
     return 1 if any(finding.verdict == "fails" for finding in findings) else 0

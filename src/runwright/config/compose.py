@@ -38,7 +38,7 @@ def resolve(config: DictConfig) -> tuple[dict[str, Any], dict[str, Any], list[Mi
     resolved = _resolve(config, "", mistakes, (config,))
     # Without references to a key that has a mistake itself.
     wrong = {mistake.key for mistake in mistakes}
-    mistakes = [m for m in mistakes if ENDLESS in m.given or m.given[3:-2] not in wrong]
+    mistakes = [m for m in mistakes if ENDLESS in m.given or _referenced_key(m.given.strip("'")) not in wrong]
     return resolved, unresolved, mistakes + check_secrets(resolved, unresolved)
 
 
@@ -120,21 +120,12 @@ def compose(
     if loaded is None:
         return Composed(overrides=tuple(overrides), mistakes=tuple(mistakes))
     composed = put_on_top(loaded.config, parsed.values)
-    leaves: dict[str, Any] = {}
     if (hydra := loaded.hydra) is not None:
-        leaves = hydra_leaves(hydra)
-        mistakes += check_hydra(leaves, shipped=folders.shipped)
+        mistakes += check_hydra(hydra_leaves(hydra), shipped=folders.shipped)
         options = [override for override in parsed.hydra if "/" not in override.key_or_group]
         mistakes += [mistake for override in options for mistake in apply_value(override, hydra)]
-        leaves = hydra_leaves(hydra) if options else leaves
-    mistakes += composed.mistakes
-    return replace(
-        composed,
-        choices=loaded.choices,
-        overrides=tuple(overrides),
-        hydra=leaves,
-        mistakes=tuple(mistakes),
-    )
+    texts, leaves, mistakes = tuple(overrides), hydra_leaves(hydra), (*mistakes, *composed.mistakes)
+    return replace(composed, choices=loaded.choices, overrides=texts, hydra=leaves, mistakes=mistakes)
 
 
 def put_on_top(config: DictConfig, values: Sequence[Override]) -> Composed:

@@ -45,11 +45,13 @@ class ConfFolders:
 
     def shadows(self) -> list[Mistake]:
         """Files of the user's folder that have the name of a shipped one without permission."""
+        if self.project is None or granted().shadow:
+            return []
         problem, hint = "a file with the name of a shipped one", "to replace the shipped one: --allow-shadow"
         mistakes: list[Mistake] = []
         # In a group; what lies above them, as export.yaml, is replaced by the project's.
-        for file in sorted(self.project.rglob("*/*.yaml")) if self.project and not granted().shadow else []:
-            shipped = self.shipped / file.relative_to(self.project or "")
+        for file in sorted(self.project.rglob("*/*.yaml")):
+            shipped = self.shipped / file.relative_to(self.project)
             if shipped.is_file():
                 mistakes.append(Mistake(str(file), problem, f"another name than {shipped}", hint))
         return mistakes

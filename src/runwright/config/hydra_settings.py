@@ -20,7 +20,7 @@ from runwright.config.folders import ConfFolders
 from runwright.config.loading import HYDRA, Loaded, hydra_leaves, load, register_plugins
 from runwright.config.options import TARGET
 from runwright.errors import Mistake, did_you_mean, listed, shown
-from runwright.sweep.options import TARGET as OURS
+from runwright.sweep.options import SWEEPER
 
 PLUGINS = ("launcher", "sweeper")
 NAME = "hydra.job.name"
@@ -77,7 +77,7 @@ def _may_be(key: str, value: Any, expected: Mapping[str, Any]) -> bool:
         return False
     if key == NAME:
         return isinstance(value, str) and re.fullmatch(r"\w[\w.-]*", value) is not None
-    if kind == "sweeper" and expected.get("hydra.sweeper._target_") == OURS:  # all is data
+    if kind == "sweeper" and expected.get("hydra.sweeper._target_") == SWEEPER:  # all is data
         return any(f"{name}.".startswith(f"hydra.sweeper.{option.partition('.')[0]}.") for name in expected)
     if isinstance(value, str) and not key.startswith(PARAMS):
         return option in TEXT_OPTIONS and key in expected and PLAIN_TEXT.fullmatch(value) is not None

@@ -137,7 +137,7 @@ PLAIN_SCALARS = {
 
 
 class YamlLoader(get_yaml_loader()):
-    """OmegaConf's loader, to which a plain scalar is no more than in YAML 1.2, and a key always text.
+    """OmegaConf's loader with the plain scalars of YAML 1.2; keys are always text.
 
     YAML 1.1 reads `no`, `off` and `NO` as false, 010 as 8 and 1:30 as 90: class names and values of columns.
     """

@@ -59,7 +59,7 @@ def tags_of_type(kind: str, scheme: str, *, form: str) -> list[str]:
 
 
 def tags_over(tag: Tag, length: int, scheme: str) -> list[str]:
-    """The tags of so many words that together are what one word with this tag is."""
+    """The tags of `length` words that together mean what this tag means on one word."""
     first, last = "B" if tag.letter in "BS" else "I", "E" if tag.letter in "ES" else "I"
     roles = [tag.letter] if length == 1 else [first, *["I"] * (length - 2), last]
     letters = {meaning: letter for letter, meaning in LETTERS[scheme].items()}
@@ -83,14 +83,15 @@ def scheme_problem(tag: str, tags: Collection[str], scheme: str) -> str:
     shapes = ", ".join([OUTSIDE, *tags_of_type("type", scheme, form="{letter}-{type}")])
     *fitting, plain = [other for other in LETTERS if not misfits(tags, other)]
     advice = f"{' or '.join(fitting)} has all of them" if fitting else f"{plain} takes each tag as a type"
-    names = "; numbers need their names: task.tag_names=[…]" * tag.isdecimal()
+    names = "; numbers need their names: task.tag_names=[…]" if tag.isdecimal() else ""
     return f"{tag!r} is no tag of task.scheme={scheme}, which has {shapes}; task.scheme={advice}{names}"
 
 
 def scheme_note(tags: Iterable[str], scheme: str) -> str | None:
     """A sentence on tags that `plain` takes as types, but that are letters and types of another scheme."""
     names = [tag for tag in tags if tag.upper() != OUTSIDE]
-    for other in [name for name in LETTERS if scheme == "plain" != name and not misfits(names, name)]:
+    others = [name for name in LETTERS if name != "plain"] if scheme == "plain" else []
+    for other in [name for name in others if not misfits(names, name)]:
         if len({tag.type for tag in map(read_tag, names, repeat(other)) if tag}) < len(names):
             return f"task.scheme=plain takes {listed(names)} as types; {other} makes spans of them"
     return None

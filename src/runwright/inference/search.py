@@ -25,7 +25,7 @@ from runwright.report.page import charts, document
 from runwright.report.progress import Progress
 from runwright.report.terminal import shorten
 from runwright.runs.folder import read_run
-from runwright.store import folder_whole, write_json
+from runwright.store import folder_whole, write_json, write_text
 
 VECTORS, TEXTS, ABOUT = "vectors.npy", "texts.parquet", "index.json"
 MAX_COLOURS = 8
@@ -146,13 +146,9 @@ def write_map(index: Index, output: Path, *, colour: str | None) -> None:
     title = f"Map of {total:,} texts"
     drawn = f"{len(shown):,} of them drawn" if len(shown) < total else ""
     chart = document.Chart(kind="scatter", title=title, about=drawn, data=data)
-    page = document.Page(
-        title=title,
-        heading=title,
-        lines=[f"{about['file']}, vectors of run {about['run_id']}"],
-        sections=[document.Section("map", "Principal components", [[chart]])],
-    )
-    document.save(document.render(page), output)
+    lines = [f"{about['file']}, vectors of run {about['run_id']}"]
+    section = document.Section("map", "Principal components", [[chart]])
+    write_text(output, document.render([section], title=title, heading=title, lines=lines))
 
 
 def principal_components(vectors: np.ndarray, *, count: int) -> tuple[np.ndarray, np.ndarray]:

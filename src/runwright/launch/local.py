@@ -20,6 +20,7 @@ from typing import Any
 
 from runwright.config.options import LaunchOptions
 from runwright.config.permissions import worker_environment
+from runwright.config.redaction import redact
 from runwright.launch.worker import LOG, STACKS, Worker, WorkerGroup, rank_file, work
 from runwright.runs.folder import read_run, update_status
 from runwright.runs.resume import record_resume
@@ -154,6 +155,7 @@ def _set_status(folder: Path, status: str, **fields: str) -> None:
 
 
 def _say(folder: Path, text: str) -> None:
+    text = redact(text)  # the end of a worker's output may be in it
     print(text, file=sys.stderr, flush=True)
     with (folder / LOG_FILE).open("a", encoding="utf-8") as log:
         log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} launcher: {text}\n")
@@ -189,7 +191,9 @@ def supervise(
                 group.wait(seconds=5)
                 code = _stop_code(group, stops)
                 name = signal.Signals(code - 128).name
-                say(f"killed: not ended {grace_seconds:g} s after {name}; the newest checkpoint stands")
+                reason = f"not ended {grace_seconds:g} s after {name}"
+                reason = f"{len(stops)} signals" if len(stops) >= MAX_SIGNALS else reason
+                say(f"killed: {reason}; the newest checkpoint stands")
                 return Outcome(code=code)
     code = _stop_code(group, stops) if any(worker.code for worker in group.ended) else 0
     return Outcome(code=code)
@@ -240,7 +244,7 @@ def _fail(group: WorkerGroup) -> Outcome:
 
 
 def _precedence(worker: Worker) -> tuple[int, float]:
-    """Own errors and deaths by time, then waiting in vain, then echoes."""
+    """Errors of its own and deaths by time, before time-outs, before echoes of another rank's failure."""
     if worker.report is None:
         return (9 if worker.was_killed or worker.code == 0 else 1), worker.ended or 0.0
     return {"mistake": 1, "error": 1, "timeout": 2, "echo": 3}[worker.report.kind], worker.report.time

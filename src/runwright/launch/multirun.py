@@ -43,15 +43,13 @@ from runwright.launch.worker import blocked
 from runwright.runs.folder import CONFIG_FILE, claim_folder, create, read_run
 from runwright.runs.page import OUTCOME_FILE, objectives_of, print_table, read_jobs, write_report
 from runwright.store import digest, read_json, write_json
-from runwright.sweep.options import RUN
-from runwright.sweep.options import TARGET as STUDY_SWEEPER
-from runwright.sweep.space import Space, read_space
+from runwright.sweep.options import RUN, SWEEPER
+from runwright.sweep.space import Space, num_trials, read_space
 from runwright.sweep.trial import FIRST_VARIABLE, RESUME_VARIABLE, VARIABLE, note, trial_text
 from runwright.tracker.provenance import code_folders, hash_code
 from runwright.trainer.environment import SIGNALS, STOP_VARIABLE, Interrupted, catch_signals
 
 MAX_CHECKED = 64  # compositions before a sweep starts: 64 take about three seconds, with a launcher seven
-EXIT_FAILED_JOB = 1
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 # What a trial is made of, imported once by the server that trials are forked from.
 PRELOADED = (
@@ -75,7 +73,7 @@ def run_many(overrides: list[str]) -> int:
     folders = find_conf_folders()
     examples, _ = check_all(overrides, folders)
     composed = examples[0]
-    output, is_study = Path(composed.config["output_dir"]), _sweeper_of(composed) == STUDY_SWEEPER
+    output, is_study = Path(composed.config["output_dir"]), _sweeper_of(composed) == SWEEPER
     # Hydra writes its configuration down: it gets references in the place of secrets.
     arguments = conceal_overrides([*(_study_options(examples, overrides) if is_study else overrides)])
     folder = next((t.partition("=")[2] for t in overrides[::-1] if t.startswith(f"{SWEEP_FOLDER}=")), None)
@@ -104,7 +102,7 @@ def run_many(overrides: list[str]) -> int:
     print_table(jobs, sweep)
     if stopped_by:
         return 128 + stopped_by
-    return 0 if is_study or all(job.exit_code == 0 for job in jobs) else EXIT_FAILED_JOB
+    return 0 if is_study or all(job.exit_code == 0 for job in jobs) else 1
 
 
 def run_job(_: DictConfig) -> dict[str, Any]:
@@ -182,14 +180,14 @@ def _study_name(composed: Composed) -> str:
 
 
 def _option(composed: Composed, name: str) -> list[Any]:
-    """The values of an option of the sweeper that may be a list, of which each item is a leaf."""
+    """The items of an option of the sweeper that is a list: each is a leaf of Hydra's node."""
     leaves = ((f"{key}.", value) for key, value in composed.hydra.items())
     values = (value for key, value in leaves if key.startswith(f"hydra.sweeper.{name}."))
     return [value for value in values if value not in (None, [])]
 
 
 def _study_options(examples: Sequence[Composed], overrides: Sequence[str]) -> list[str]:
-    """The overrides, with options of a study of our runs: what is not set, and what a set one lacks."""
+    """The overrides between defaults for a study of our runs and what is added to its lists in any case."""
     composed = examples[0]
     files = sorted({file for job in examples for file in require_files(job.config["dataset"])})
     identity = {
@@ -300,10 +298,9 @@ def trials_of(overrides: list[str]) -> tuple[dict[str, Any], int]:
     budget = composed.hydra.get("hydra.sweeper.n_trials")
     if budget is not None and int(budget) <= 0:
         raise ConfigError(f"hydra.sweeper.n_trials: given {budget}, expected more than 0")
-    if composed.hydra.get("hydra.sweeper.sampler", "grid") != "grid" and budget is not None:
-        return composed.config, int(budget)
-    count = len(space.grid()) or 1
-    return composed.config, min(count, int(budget or count))
+    is_grid = composed.hydra.get("hydra.sweeper.sampler", "grid") == "grid"
+    grid = space.grid() or [{}] if is_grid else []
+    return composed.config, num_trials(grid, budget and int(budget))
 
 
 def _call_hydra(folders: ConfFolders, overrides: list[str]) -> None:

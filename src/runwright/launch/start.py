@@ -43,7 +43,7 @@ AUTO = "auto"
 def start(overrides: Sequence[str] = (), *, resume: str | None = None) -> int:
     """Begin or resume a run, or join the processes of torchrun or `accelerate launch`; returns the exit code.
 
-    `resume` is a run, or auto; one that was made and has not begun yet begins.
+    `resume` is a run, or auto; a run that was made but never started is started.
     """
     is_joined = join_launch("train")
     if is_joined or os.environ.pop(STOP_VARIABLE, None):  # or a job of a multirun

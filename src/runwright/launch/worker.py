@@ -239,7 +239,7 @@ class WorkerGroup:
         return [worker for worker in self.workers if worker.ended is not None]
 
     def look(self) -> None:
-        """Take in ends of processes."""
+        """Note which processes have ended since, with the errors that they reported."""
         for worker in self.running:
             if worker.process.poll() is not None:
                 worker.send(signal.SIGKILL, to_all=True)  # what it started; these keep its number taken

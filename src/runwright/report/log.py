@@ -113,7 +113,7 @@ class _Lasting(io.FileIO):
 
 
 def guard_streams() -> None:
-    """Put such streams in the place of this process's own; closed ones are opened to nowhere."""
+    """Replace the standard streams of this process by `_Lasting` ones; closed ones lead to /dev/null."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)

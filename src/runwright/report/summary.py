@@ -80,13 +80,8 @@ def print_summary(summary: RunSummary, *, console: Console | None = None) -> Non
     console.print()
     console.print(Text.assemble((summary.name, "bold"), f" {summary.run_id} ", ("FINISHED", "bold green")))
     console.print(Text(", ".join(facts), style="dim"))
-    print_metrics(
-        summary.metrics,
-        summary.intervals,
-        before=summary.before,
-        references=summary.references,
-        console=console,
-    )
+    others: Any = {"before": summary.before, "references": summary.references}
+    print_metrics(summary.metrics, summary.intervals, **others, console=console)
     console.print()
     terminal.print_facts([*_effort(summary), *_files(summary)], console=console)
 
@@ -101,15 +96,9 @@ def print_metrics(
 ) -> None:
     """Print for each split a table of its metrics, then one of its groups, beside published metrics."""
     published = [(name, _texts(values)) for name, values in (references or {}).items()]
-    columns = [
-        ("value", _texts(metrics)),
-        (
-            "95 % interval",
-            {key: f"[{number_text(i.low)}, {number_text(i.high)}]" for key, i in intervals.items()},
-        ),
-        ("before", _texts(before or {})),
-        *published,
-    ]
+    ends = {key: f"[{number_text(i.low)}, {number_text(i.high)}]" for key, i in intervals.items()}
+    columns = [("value", _texts(metrics)), ("95 % interval", ends), ("before", _texts(before or {}))]
+    columns += published
     tables = []
     for split in dict.fromkeys(key.partition("/")[0] for key in metrics):
         keys = [key for key in metrics if key.startswith(f"{split}/")]
@@ -160,10 +149,8 @@ def peak_memory_bytes() -> int:
 
 def _effort(summary: RunSummary) -> Iterator[tuple[str, str]]:
     yield from (("note", note) for note in summary.notes)
-    yield (
-        "time",
-        ", ".join(f"{name} {duration(spent)}" for name, spent in summary.seconds.items() if name != "all"),
-    )
+    spans = {name: spent for name, spent in summary.seconds.items() if name != "all"}
+    yield "time", ", ".join(f"{name} {duration(spent)}" for name, spent in spans.items())
     rates, facts = summary.rates, []
     if "samples_per_second" in rates:
         facts.append(f"{rates['samples_per_second']:,.1f} samples/s")

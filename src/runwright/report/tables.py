@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from runwright.config.options import with_values
 from runwright.errors import DataError
+from runwright.store import written_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +21,7 @@ Rows = list[dict[str, Any]]
 
 
 def class_report(predicted: np.ndarray, expected: np.ndarray, labels: Sequence[str]) -> Rows:
-    """The table `count_report` of classes [N] int, of those from 0 to C - 1, or of sets [N, C] bool."""
+    """Rows of `count_report` for classes [N] int, 0 to C - 1 (others are left out), or sets [N, C] bool."""
     import numpy as np  # deferred: who writes records alone need not have it loaded
 
     if predicted.ndim == 1:
@@ -66,7 +67,7 @@ def csv_columns(records: Iterable[Mapping[str, Any]]) -> list[str]:
 class RecordWriter:
     """Writes result records as they come, as JSON lines or CSV.
 
-    The first record sets the columns of CSV, after those that are said to come in some record.
+    A CSV file has the columns that are given, then those of the first record.
     """
 
     def __init__(self, stream: TextIO, *, format_name: str, columns: Sequence[str] = ()) -> None:
@@ -97,11 +98,11 @@ class RecordWriter:
 
 
 def write_records(path: Path, records: Iterable[Mapping[str, Any]]) -> Path:
-    """Write CSV for spreadsheets, with the columns of all records, or JSON lines, by the file's suffix."""
+    """Write a whole file or none: CSV for spreadsheets, with all columns, or JSON lines, by its suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if is_csv := path.suffix == ".csv":
         records = [{guarded(key): guarded(cell) for key, cell in _flat(each).items()} for each in records]
-    with path.open("w", encoding="utf-8", newline="") as stream:
+    with written_whole(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as stream:
         columns = csv_columns(records) if is_csv else ()
         writer = RecordWriter(stream, format_name="csv" if is_csv else "jsonl", columns=columns)
         for record in records:

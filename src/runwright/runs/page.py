@@ -12,14 +12,13 @@ import numpy as np
 from runwright.errors import ConfigError
 from runwright.metric.bootstrap import paired_t
 from runwright.report import terminal
-from runwright.report.page.document import save
 from runwright.report.page.records import RunRecord, numbers_of
 from runwright.report.page.run_page import run_page
 from runwright.report.page.sweep_page import Job, sweep_page
 from runwright.report.summary import REPORT_NAME, shown_path
 from runwright.report.terminal import duration, mean_text, number_text, print_facts, result_console, table_of
 from runwright.runs.folder import CONFIG_FILE, RUN_FILE, read_config, resolve_run
-from runwright.store import local_path, read_json
+from runwright.store import local_path, read_json, write_text
 from runwright.sweep.options import STUDY_FILE
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import read_curves
@@ -63,18 +62,14 @@ def write_report(folder: Path, *, is_sweep: bool) -> Path:
             )
         journals = {job.number: job.folder / JOURNAL_FILE for job in jobs if job.folder}
         curves = {number: read_curves(journal) for number, journal in journals.items() if journal.is_file()}
-        page = sweep_page(
-            folder,
-            jobs,
-            curves=curves,
-            seeds=([*_tables(jobs)][1:], verdicts(jobs)),
-            objectives=read_json(folder / STUDY_FILE).get("objectives"),
-        )
+        seeds = [*_tables(jobs)][1:], verdicts(jobs)
+        objectives = read_json(folder / STUDY_FILE).get("objectives")
+        page = sweep_page(folder, jobs, curves=curves, seeds=seeds, objectives=objectives)
     else:
         config, journal = read_config(folder / CONFIG_FILE), folder / JOURNAL_FILE
         curves = read_curves(journal) if journal.is_file() else {}
         page = run_page(RunRecord(folder, config=config, curves=curves))
-    save(page, target)
+    write_text(target, page)
     return target
 
 
@@ -119,7 +114,7 @@ def _read_job(sweep: Path, outcome: dict[str, Any]) -> Job:
 
 
 def settings_of(jobs: Sequence[Job]) -> dict[str, list[Job]]:
-    """Finished jobs by what they do not have in common but seeds; the best mean of the most seeds first."""
+    """Finished jobs by the overrides in which they differ but seeds; most seeds, then best mean first."""
     common = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
     settings: dict[str, list[Job]] = {}
     for job in jobs:
@@ -136,14 +131,14 @@ def best_job(jobs: Sequence[Job]) -> Job | None:
     return min(same, key=lambda job: (job.rank, job.number), default=None)
 
 
-def shared(best: Job, jobs: Sequence[Job]) -> str:
-    """The number of settings that have the value of the best job in brackets, where there are several."""
+def sharing_note(best: Job, jobs: Sequence[Job]) -> str:
+    """A note in brackets where several settings share the value of the best job; else empty."""
     count = sum(any(job.rank == best.rank for job in same) for same in settings_of(jobs).values())
     return f" ({count} settings share this value)" if count > 1 else ""
 
 
 def verdicts(jobs: Sequence[Job]) -> list[str]:
-    """Is the best setting of those with several seeds better than each other one? A sentence on each."""
+    """A sentence on each setting with several seeds: a paired t-test of the best one against it."""
     repeated = [sorted(same, key=lambda j: j.number) for same in settings_of(jobs).values() if len(same) > 1]
     samples = [{job.values.get("seed"): job.metrics[job.metric] for job in same} for same in repeated]
     texts = []
@@ -180,7 +175,7 @@ def print_table(jobs: Sequence[Job], sweep: Path) -> None:
         lines["report"] = shown_path(sweep / REPORT_NAME)
     if (job := best_job(jobs)) and job.folder:
         best = shown_path(job.folder)
-        lines["best"] = f"job {job.number}{shared(job, jobs)}, {best}"
+        lines["best"] = f"job {job.number}{sharing_note(job, jobs)}, {best}"
         lines["next"] = f"runwright evaluate {quote(best)}"
     print_facts(lines.items(), console=console)
 

@@ -294,7 +294,7 @@ def record_summary(run: Run, state: TrainingState, result: RunResult) -> RunSumm
 
 @contextmanager
 def _harmless(failure: str) -> Iterator[None]:
-    """An error in what is written for people is a warning, and no error of the run."""
+    """Turn an error of the block, which writes for people alone, into a warning: the run goes on."""
     try:
         yield
     except Exception:

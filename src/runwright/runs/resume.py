@@ -40,8 +40,8 @@ CONSEQUENCES = {
 def with_overrides(folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
     """The configuration of a run with overrides on top of its own.
 
-    The run alone counts, whatever the files say today that it was composed from. References stand for
-    secrets. Raises ConfigError where the overrides are wrong.
+    Its own config.yaml counts, not today's files that it was composed from. References stand for secrets.
+    Raises ConfigError where the overrides are wrong.
     """
     from omegaconf import DictConfig
 
@@ -74,7 +74,7 @@ def with_overrides(folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def _with_interpolations(stored: Mapping[str, Any], texts: Mapping[str, str]) -> Any:
-    """The configuration of a run as it was composed: with references of keys to others, where they hold."""
+    """The configuration with the interpolations it was composed with, where they still give its values."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -190,7 +190,7 @@ def find_unfinished(config: Mapping[str, Any]) -> Path | None:
 
 
 def settled(config: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration with the microbatch that a run of it, whose own is `stored`, has found for `auto`."""
+    """The configuration with the microbatch that the run of `stored` found, in place of `auto`."""
     trainer = dict(config["trainer"])
     if trainer["microbatch_tokens"] == "auto":
         trainer["microbatch_tokens"] = stored.get("trainer", {}).get("microbatch_tokens")

@@ -8,14 +8,15 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import groupby, takewhile
+from itertools import groupby, islice
 from pathlib import Path
 from statistics import fmean
 from types import FrameType
@@ -114,15 +115,35 @@ class Driver:
         """Hand a batch of trials to the launcher and wait for all of it; False where nothing may begin."""
         of_launcher = int(self.sweeper.config.hydra.launcher.get("n_jobs") or 0)  # joblib's; -1 by default
         count = max(self.options.n_jobs, of_launcher)
-        batch = list(takewhile(bool, (self._next() for _ in range(count))))
+        batch = list(islice(iter(self._next, None), count))
         # A launcher numbers its jobs one after the other; other drivers may have taken numbers between.
-        for _, run in groupby(enumerate(filter(None, batch)), key=lambda item: item[1][0] - item[0]):
-            trials = [trial for _, trial in run]
-            returns = self.sweeper.launcher.launch([t[1] for t in trials], initial_job_idx=trials[0][0])
-            for (number, *_), returned in zip(trials, returns, strict=True):
-                # A property, which raises what the job did.
-                self._tell(number, call(partial(getattr, returned, "return_value")))
+        with self._beating([number for number, *_ in batch]):
+            for _, run in groupby(enumerate(batch), key=lambda item: item[1][0] - item[0]):
+                trials = [trial for _, trial in run]
+                returns = self.sweeper.launcher.launch([t[1] for t in trials], initial_job_idx=trials[0][0])
+                for (number, *_), returned in zip(trials, returns, strict=True):
+                    # A property, which raises what the job did.
+                    self._tell(number, call(partial(getattr, returned, "return_value")))
         return bool(batch)
+
+    @contextmanager
+    def _beating(self, numbers: Sequence[int]) -> Iterator[None]:
+        """Note trials as alive, in a thread, while a launcher has this one; others would take them up."""
+        ended = threading.Event()
+
+        def beat() -> None:
+            while not ended.wait(BEAT_SECONDS):
+                for number in numbers:
+                    with suppress(Exception):  # of whatever storage, or it has ended
+                        studies.note(self.study, number, studies.ALIVE, time.time())
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     def _next(self) -> tuple[int, list[str], dict[str, str]] | None:
         """A new trial: its number, overrides and environment; None where no further one may begin.

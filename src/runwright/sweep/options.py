@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-TARGET = "hydra_plugins.runwright_sweeper.RunwrightSweeper"
+SWEEPER = "hydra_plugins.runwright_sweeper.RunwrightSweeper"
 STUDY_FILE = "sweep.json"  # in the sweep's folder: the study's name and the number of trials
 STOP_FILE = "stop"  # in the sweep's folder: no further trial begins
 RUN = "run"  # a fact about a trial: the folder of its run
@@ -15,7 +15,7 @@ MAX_REPEATED = 3  # the best trials that are repeated with further seeds
 class SweeperConf:
     """Options of `hydra.sweeper` with `hydra/sweeper=runwright`; docs/sweeps.md says what each does."""
 
-    _target_: str = TARGET
+    _target_: str = SWEEPER
     _convert_: str = "all"
     study_name: str | None = None
     storage: str | None = None

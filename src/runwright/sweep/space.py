@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -47,8 +48,8 @@ class Axis:
         if self.choices:
             return f"choice({', '.join(self.choices)})"
         has = self.distribution
-        words = [f"{has.low} to {has.high}", *(["log"] if has.log else [])]
-        return ", ".join([*words, *([] if has.step is None else [f"step {has.step}"])])
+        text = f"{has.low} to {has.high}, log" if has.log else f"{has.low} to {has.high}"
+        return text if has.step is None else f"{text}, step {has.step}"
 
     def ends(self) -> list[Any]:
         """All choices, or both ends of a range or interval."""
@@ -124,10 +125,13 @@ class Space:
     def examples(self) -> Iterator[list[str]]:
         """Overrides of a first trial, and of one for each other choice or end of an axis."""
         first = {axis: axis.ends()[0] for axis in self.axes}
+        conditions: dict[Axis, dict[Axis, str]] = {}  # of the axis, and of those that it depends on
         for axis in self.axes:
             wanted = self.conditions.get(axis.name, {})
-            where = {other: wanted[other.name] for other in self.axes if other.name in wanted}
-            values = axis.ends()
+            where: dict[Axis, str] = {}
+            for other in [other for other in self.axes if other.name in wanted]:
+                where |= conditions[other] | {other: wanted[other.name]}
+            conditions[axis], values = where, axis.ends()
             for value in values if axis is self.axes[0] else values[1:] or values:
                 if overrides := self.overrides({**first, **where, axis: value}.__getitem__):
                     yield overrides
@@ -170,8 +174,22 @@ def read_space(
         if unknown := wanted.keys() - settable:
             raise ConfigError(f"when.{name}: given {unknown.pop()!r}, expected key=value of another axis")
     # What others depend on is drawn before them.
-    order = sorted(axes, key=lambda axis: axis.name in used)
-    return Space(axes=tuple(order), fixed=tuple(fixed), conditions=used, constraints=tuple(constraints))
+    graph = {
+        axis: [other for other in axes if not used.get(axis.name, {}).keys().isdisjoint(other.keys)]
+        for axis in sorted(axes, key=lambda axis: axis.name in used)
+    }
+    try:
+        order = tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        names = ", ".join(axis.name for axis in error.args[1])
+        problem = f"conditions of {names} on one another"
+        raise ConfigError(f"when: given {problem}, expected an axis without one") from error
+    return Space(axes=order, fixed=tuple(fixed), conditions=used, constraints=tuple(constraints))
+
+
+def num_trials(grid: Sequence[Mapping[str, Any]], budget: int | None) -> int:
+    """The trials of a study, of a grid at most as many as it has; 20 where no number is given."""
+    return min(budget or len(grid), len(grid)) if grid else budget or 20
 
 
 def pairs(texts: Iterable[str]) -> dict[str, str]:

@@ -86,7 +86,7 @@ def open_storage(storage: str) -> Any:
     if file.is_file():
         with file.open("rb") as stream:
             begin = stream.read(len(JOURNAL_BEGIN))
-    if begin != JOURNAL_BEGIN[: len(begin)] or file.exists() > file.is_file():
+    if begin != JOURNAL_BEGIN[: len(begin)] or (file.exists() and not file.is_file()):
         raise ConfigError(f"storage: {storage} is no journal of Optuna's; a database is sqlite:///FILE")
     lock: Any = RepairingLock(f"{file}.lock")
     backend = optuna.storages.journal.JournalFileBackend(str(file), lock_obj=lock)
@@ -248,13 +248,13 @@ def finished_like(study: Study, number: int, overrides: Sequence[str]) -> Frozen
 
 
 def _sameness(study: Study) -> int:
-    """A number for what trials of equal overrides may differ in all the same, where changes are allowed."""
+    """A checksum of code, data and configuration, in which trials of equal overrides may still differ."""
     identity = study.user_attrs.get("identity", {}).items()
     return zlib.crc32(json.dumps([pair for pair in identity if not pair[0].startswith("axis ")]).encode())
 
 
 def tell(study: Study, number: int, values: Sequence[float] | None, *, reason: str) -> FrozenTrial:
-    """Record the end of a trial, which is given back: it failed for a reason, or without finite values."""
+    """Record the end of a trial and return it; with a reason, or without finite values, it has failed."""
     if not trial_of(study, number).state.is_finished():
         wanted = len(study.directions)
         usable = values is not None and len(values) == wanted and all(map(math.isfinite, values))
@@ -273,7 +273,7 @@ def note(study: Study, number: int, name: str, value: Any) -> None:
 
 
 def take_up_lost(study: Study, driver: Mapping[str, Any]) -> list[int]:
-    """Trials whose driver died begin again; their numbers."""
+    """Enqueue trials whose driver died once more; returns their numbers."""
     running = [trial for trial in _trials(study) if trial.state == TrialState.RUNNING]
     lost = [t for t in running if t.user_attrs.get(DRIVER) != dict(driver) and not _is_alive(t)]
     for trial in lost:

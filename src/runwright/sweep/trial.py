@@ -65,8 +65,9 @@ def is_best(metrics: Mapping[str, float], name: str) -> bool:
         values = [t.values for t in study.get_trials(deepcopy=False) if t.values] if study else []
         if study is None or not values or len(values[0]) > 1:
             return True
-        objective = json.loads(trial_text() or "{}").get("objectives")
-        value, others = metrics[str(objective or name)], [value for (value,) in values]
+        objectives = json.loads(trial_text() or "{}").get("objectives") or [name]
+        (objective,) = [objectives] if isinstance(objectives, str) else objectives
+        value, others = metrics[objective], [value for (value,) in values]
         return value >= max(others) if study.direction.name == "MAXIMIZE" else value <= min(others)
     except Exception:  # noqa: BLE001 - of whatever storage; or the objective is none of the metrics
         return True

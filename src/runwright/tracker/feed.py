@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_BACKOFF_SECONDS = 60.0
+MAX_DOUBLINGS = 20  # of the pause: 2 to the number of failures of a long night is no float
 
 Take = Callable[[Mapping[str, Any]], object]
 """Shows one record of the journal, which is read from its beginning at each start."""
@@ -111,7 +112,8 @@ class FedTracker(JournalTracker):
             if stopping:
                 break
             # After the stop there is exactly one more attempt, for what was recorded last.
-            stopping = self._stop.wait(min(self.upload_every_seconds * 2**num_failures, MAX_BACKOFF_SECONDS))
+            pause = self.upload_every_seconds * 2.0 ** min(num_failures, MAX_DOUBLINGS)
+            stopping = self._stop.wait(min(pause, MAX_BACKOFF_SECONDS))
         self._attempt(self._resources.close)
 
     def _attempt(self, act: Callable[[], object]) -> bool:

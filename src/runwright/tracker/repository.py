@@ -12,7 +12,7 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -86,8 +86,8 @@ class Repository:
     root: Path
     commit: str | None  # None before the first one: every file is new
     branch: str | None
-    diff: str = ""  # of tracked files, and of sources that are not, against the commit, for `git apply`
-    not_compared: list[str] = field(default_factory=list)  # tracked files, each with the reason
+    diff: str  # of tracked files, and of sources that are not, against the commit, for `git apply`
+    not_compared: list[str]  # tracked files, each with the reason
 
 
 def read_repository(folder: Path, *, but: Path | None = None) -> Repository | None:
@@ -112,12 +112,11 @@ def read_repository(folder: Path, *, but: Path | None = None) -> Repository | No
     except (GitError, OSError) as error:
         logger.warning("git: %s; this run records no commit", error)
         return None
-    repository = Repository(root=root, commit=commit, branch=branch)
     try:
         diff, not_compared = _compare(Git(root), root, commit, but=but)
-        return replace(repository, diff=diff, not_compared=not_compared)
     except (GitError, OSError) as error:  # a damaged index, say
-        return replace(repository, not_compared=[f"all files ({error})"])
+        diff, not_compared = "", [f"all files ({error})"]
+    return Repository(root=root, commit=commit, branch=branch, diff=diff, not_compared=not_compared)
 
 
 def _as_utf8(name: str) -> str:

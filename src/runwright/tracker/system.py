@@ -65,7 +65,9 @@ def _gpus() -> dict[str, float]:
     for index in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(index)
         metrics[f"gpu{index}_memory_used_bytes"] = float(total - free)
-        with contextlib.suppress(ImportError, RuntimeError):  # needs nvidia-ml-py, which torch does not bring
+        # Needs nvidia-ml-py, which torch does not bring, and has errors of its own: parts of a GPU (MIG) and
+        # GPUs of virtual machines have no load or power to tell.
+        with contextlib.suppress(Exception):
             metrics[f"gpu{index}_percent"] = float(torch.cuda.utilization(index))
             metrics[f"gpu{index}_watts"] = torch.cuda.power_draw(index) / 1000
     return metrics

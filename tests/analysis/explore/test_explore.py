@@ -275,6 +275,13 @@ def test_the_command_prints_and_writes(tmp_path, capsys):
     assert re.search(r"pos +36 +66\.7 %", shown)
 
 
+def test_the_page_is_in_the_home_folder_that_a_tilde_means(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    assert main(["explore", *write_reviews(tmp_path), 'output_dir="~/out"']) == 0
+    assert (tmp_path / "home" / "out" / "explore" / "csv.html").is_file()
+
+
 def test_the_command_refuses_what_is_wrong_before_it_reads(tmp_path, capsys):
     assert main(["explore", "dataset=csv", "trainer.max_epoch=1"]) == 2
     assert "did you mean" in capsys.readouterr().err

@@ -71,7 +71,7 @@ def test_an_alias_moves_to_a_better_run_only(
     assert main(["promote", good, *common, "--name", "filmz"]) == 2
     assert "did you mean 'films'?" in capsys.readouterr().err
     assert main(["promote", good, "--name", "films@x"]) == 2
-    assert "--name and --alias: given 'films@x@champion'" in capsys.readouterr().err
+    assert "--name and --alias: given 'films@x and champion'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["register", "promote"])

@@ -65,7 +65,7 @@ def tables(exploration: Exploration) -> list[Table]:
         classes.append(row)
     headings = [heading for split in labelled for heading in (split, f"{split} share")]
     count = len(exploration.label_names)
-    shown = f", {MAX_LABELS:,} shown" * (count > MAX_LABELS)
+    shown = f", {MAX_LABELS:,} shown" if count > MAX_LABELS else ""
     made = [
         Table(title="Lengths of the texts", columns=["split", "unit", "mean", *QUANTILES], rows=lengths),
         Table(title=f"{label}, {count:,} classes{shown}", columns=["label", *headings], rows=classes),

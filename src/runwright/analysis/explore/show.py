@@ -18,6 +18,7 @@ from runwright.errors import ConfigError, DataError, plain
 from runwright.report.page import charts, document
 from runwright.report.page.document import Section
 from runwright.report.terminal import print_table, result_console, table_of
+from runwright.store import write_text
 
 MAX_ROWS = 12  # of a table on the terminal
 MAX_EXAMPLES = 2  # of a finding on the terminal
@@ -28,7 +29,7 @@ def explore_config(overrides: Sequence[str]) -> None:
     """Explore the data that a run with these overrides would train on; print the findings, write the page."""
     composed = checked(compose(overrides), idle=GROUPS.keys() - USED_GROUPS)
     # Every data set is read as a whole: surveys want all rows.
-    config = with_values(composed.config, lambda key, value: not key.endswith(".streaming") and value)
+    config = with_values(composed.config, lambda key, value: False if key.endswith(".streaming") else value)
     name = str(composed.choices.get("experiment") or composed.choices.get("dataset") or "dataset")
     console = result_console()
     with console.status("reading"):
@@ -43,8 +44,9 @@ def explore_config(overrides: Sequence[str]) -> None:
                     raise missing_column(column, rows, split=split, option=option)
         exploration = Exploration(data=data, columns=columns, tokenizer=tokenizer)
         findings, first_look = find(exploration), _first_look(config, exploration, task)
-        file = Path(config["output_dir"]) / "explore" / f"{name.replace('/', '-')}.html"
-        document.save(page(name, exploration, findings, first_look), file)
+        file = Path(config["output_dir"]).expanduser() / "explore" / f"{name.replace('/', '-')}.html"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, page(name, exploration, findings, first_look))
     print_exploration(exploration, findings, first_look, console=console)
     console.print(f"\n page     {file}", soft_wrap=True)
 
@@ -118,4 +120,4 @@ def page(name: str, exploration: Exploration, findings: Sequence[Finding], first
     num_rows = sum(survey.num_rows for survey in surveys.values())
     lines = [f"{num_rows:,} rows in {len(surveys)} splits; {len(findings)} things need a look"]
     title = f"{name}: {num_rows:,} rows"
-    return document.render(document.Page(title=title, heading=name, lines=lines, sections=sections))
+    return document.render(sections, title=title, heading=name, lines=lines)

@@ -33,6 +33,7 @@ from runwright.analysis.verify import parity
 from runwright.analysis.verify.parity import NUM_ROWS
 from runwright.config.compose import compose_checked
 from runwright.config.permissions import worker_environment
+from runwright.config.redaction import reveal
 from runwright.launch.local import run_group
 from runwright.launch.worker import work
 from runwright.report.terminal import table_of
@@ -67,7 +68,7 @@ ADVICE = (
 CUDA = "; on a GPU set trainer.deterministic=true"
 
 
-def shorten(config: Mapping[str, Any], *, num_steps: int, output_dir: Path) -> dict[str, Any]:
+def short_version(config: Mapping[str, Any], *, num_steps: int, output_dir: Path) -> dict[str, Any]:
     """A run of so many steps with the same data, model and updates.
 
     The training split stays whole, so that the task learns the same classes and the prepared data is found
@@ -110,7 +111,7 @@ def _judge(config: Mapping[str, Any], whole: Path, broken: Path, steps: str) -> 
     for comparison in compare(whole, broken):
         holds = comparison.is_equal and not comparison.num_unmatched
         text = f"{comparison.where}: {' and '.join(comparison.values)}" if comparison.where else "none"
-        text += f"; {comparison.compared}" * (comparison.num_unmatched > 0)
+        text += f"; {comparison.compared}" if comparison.num_unmatched else ""
         what = f"{comparison.what} ({comparison.compared}), killed after step {steps}"
         yield parity.judge(RESUME, what, text, parity.BITS, holds=holds, advice=advice)
     doubled = count_doubled(broken)
@@ -223,7 +224,7 @@ def verify(overrides: Sequence[str], *, checks: Sequence[str], num_steps: int) -
         if measured := [check for check in MEASURED if check in checks]:
             findings += _measure(config, folder / "measured", measured, say)
         if "resume" in checks:
-            short = shorten(config, num_steps=num_steps, output_dir=folder / "outputs")
+            short = short_version(config, num_steps=num_steps, output_dir=folder / "outputs")
             findings += check_resume(short, say=say)
     finally:
         keep = not findings or any(finding.verdict == "fails" for finding in findings)
@@ -251,12 +252,8 @@ def _measure(
     write_config(folder, {**config, "launch": config["launch"] | launch})
     num_threads = config["trainer"]["num_threads"] or share_of_cores(num_processes)
     order = json.dumps({"checks": checks, "num_threads": num_threads})
-    outcome = run_group(
-        ["runwright.analysis.verify.verify", str(folder), order],
-        folder / "reports",
-        num_processes=num_processes,
-        num_threads=num_threads,
-    )
+    words = ["runwright.analysis.verify.verify", str(folder), order]
+    outcome = run_group(words, folder / "reports", num_processes=num_processes, num_threads=num_threads)
     if outcome.failure:
         code, advice = f"exit code {outcome.code}", outcome.text
         yield parity.Finding(checks[0], "the measurement", code, allowed="0", verdict="fails", advice=advice)
@@ -269,7 +266,7 @@ def _measure(
 
 def measure_as_worker(folder: Path, *, checks: Sequence[str], num_threads: int) -> None:
     """Measure as one of the processes; the first writes the findings of all."""
-    config = read_config(folder / CONFIG_FILE)
+    config = reveal(read_config(folder / CONFIG_FILE))
     ranks = build.join_ranks(config, num_threads=num_threads)
     prepared = build.prepare(config, cache_folder=cache_root() / "examples")
     subject = parity.Subject(config=config, prepared=prepared, ranks=ranks)

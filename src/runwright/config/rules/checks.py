@@ -16,7 +16,6 @@ Mistakes: TypeAlias = Iterator[Mistake]
 # Of the shipped metrics; of their others more is.
 LESS_IS_BETTER = {"mean_absolute_error", "mean_squared_error", "perplexity", "bits_per_byte", "ter"}
 SPECIAL_TOKENS = 8  # more than any tokenizer puts around a question and a text
-FOCAL = "runwright.task.losses.Focal"
 ROLES = ("pad", "unk", "cls", "sep", "mask", "bos", "eos")
 FROM_TASK = ("num_labels", "id2label", "label2id", "problem_type")
 EXAMPLES = {  # of metrics, by the problem of tasks that no default metric suits
@@ -104,11 +103,6 @@ def _suits(node: Any, problem: str | None) -> bool:
     return problem is None or not problems or problem in problems
 
 
-def focal_suits_the_problem(loss: Any, problem: Any) -> Mistakes:
-    if as_dict(loss).get(TARGET) == FOCAL and problem in ("regression", "similarity", "retrieval"):
-        yield Mistake("task.loss", f"Focal with task.problem={problem}", "null: there are no classes")
-
-
 def tags_are_of_the_scheme(names: Any, scheme: Any) -> Mistakes:
     tags = [str(name) for name in as_list(names)]
     if wrong := misfits(tags, scheme) if scheme in list(LETTERS) else []:
@@ -182,10 +176,12 @@ def algorithm_can_be_trained(target: Any) -> Mistakes:
 
 
 def decoder_undoes_the_steps(steps: Any, decoder: Any) -> Mistakes:
-    for name in [name for name in WHOLE if (name in as_list(steps)) != (decoder == name)][:1]:
-        where = f"with{'' if name in as_list(steps) else 'out'} {name} in tokenizer.pre_tokenizer"
-        expected = f"{name} in both or in neither: one undoes the other"
-        yield Mistake("tokenizer.decoder", f"{shown(decoder)} {where}", expected)
+    for name in WHOLE:
+        if (name in as_list(steps)) != (decoder == name):
+            where = f"{'with' if name in as_list(steps) else 'without'} {name} in tokenizer.pre_tokenizer"
+            expected = f"{name} in both or in neither: one undoes the other"
+            yield Mistake("tokenizer.decoder", f"{shown(decoder)} {where}", expected)
+            return
 
 
 def templates_hold_the_texts(templates: Any) -> Mistakes:

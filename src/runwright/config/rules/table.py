@@ -177,6 +177,7 @@ IN_BATCH = {"task.objective": "in_batch_negatives"}
 RETRIEVAL = {"task.problem": "retrieval", "task.objective": ("in_batch_negatives", "triplet")}
 SCORED = ("cosine_regression", "contrastive", "cosine_embedding")
 RETRIEVAL_BY_SCORES = {"task.problem": "retrieval", "task.objective": SCORED}
+WITHOUT_CLASSES = {"task.problem": ("regression", "similarity", "retrieval")}
 STREAMED = {"dataset.streaming": True}
 COMBINED = {"_target_": "runwright.dataset.load.concat"}
 PRETRAINED = {"model._target_": "runwright.model.pretrained.load", "model.embeddings": "by_number"}
@@ -198,7 +199,8 @@ AS_FILES = "false: files of csv, json, parquet and text are read as streams"
 HUB_FILES, BOTH = "those of a hub as hf://datasets/NAME/FILES", "trainer=steps sets both"
 NAMES = "the class names, or task.label_file: a stream is not read before it is trained on"
 STEPS = "nobody knows how many steps an epoch of a stream has; set trainer.max_steps"
-FOCAL = "{_target_: runwright.task.losses.Focal, gamma: 2.0}"
+FOCAL = "runwright.task.losses.Focal"
+AS_FOCAL = f"such as {{_target_: {FOCAL}, gamma: 2.0}}"
 NO_PAIRS = "task.next_sentence=true, which makes pairs"
 PARTS = "as in +dataset@dataset.source.parts.<name>=<option>"
 ITS_OWN = "the tokenizer that a pretrained model was trained with: tokenizer=pretrained"
@@ -249,9 +251,9 @@ TASKS = (
     rule(checks.metrics_suit_the_task, "metric", "task.problem?", "task._target_"),
     only("task.label_smoothing", 0, REGRESSION, "a number is not smoothed towards other classes"),
     only("task.class_weights", None, REGRESSION, "there are no classes"),
-    names_target("task.loss", null="null (cross-entropy)", hint=f"such as {FOCAL}"),
+    names_target("task.loss", null="null (cross-entropy)", hint=AS_FOCAL),
     only("task.label_smoothing", 0, {"task.loss": is_set}, "only cross-entropy is smoothed"),
-    rule(checks.focal_suits_the_problem, "task.loss", "task.problem?"),
+    forbids("task.loss._target_", FOCAL, WITHOUT_CLASSES, "another loss: there are no classes"),
     at_most_one("task.label_names", "task.label_file"),
     unique("task.label_names", "class name"),
     unique("task.tag_names", "tag"),

@@ -47,9 +47,8 @@ def training_charts(curves: Mapping[str, Curve]) -> list[Chart]:
             continue
         is_rate, title = metric == "learning_rate", metric.replace("_", " ").capitalize()
         series = [line(metric, steps, values, raw=not is_rate)]
-        charts.append(
-            curves_chart(title, f"last {number_text(float(values[-1]))}", series, smooth=not is_rate)
-        )
+        about = f"last {number_text(float(values[-1]))}"
+        charts.append(curves_chart(title, about, series, smooth=not is_rate))
     return charts[:MAX_PANELS]
 
 

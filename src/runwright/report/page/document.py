@@ -18,7 +18,6 @@ from markupsafe import Markup
 
 from runwright.config.options import with_values
 from runwright.report.terminal import number_text
-from runwright.store import write_text
 
 HERE = Path(__file__).parent
 
@@ -100,33 +99,27 @@ class Section(NamedTuple):
     blocks: Sequence[Table | Text | Sequence[Chart | None] | None]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Page:
-    title: str
-    heading: str
-    lines: Sequence[str]
-    sections: Sequence[Section]
-    status: str = ""
-    error: str = ""
+def render(sections: Sequence[Section], *, lines: Sequence[str], **head: Any) -> str:
+    """The HTML of a page, in one file; empty blocks and sections are left out.
 
-
-def render(page: Page) -> str:
-    """The HTML of a page, in one file."""
-    sections = []
-    for section in page.sections:
+    `head`: its `title` and `heading`, and of a run `status` and `error`. `lines` stand below the heading.
+    """
+    shown: list[Any] = []
+    for section in sections:
         blocks = [
             list(filter(None, block)) if isinstance(block, Sequence) else block for block in section.blocks
         ]
         if any(blocks):
-            sections.append(section._replace(blocks=[block for block in blocks if block]))
-    rows = [block for section in sections for block in section.blocks if isinstance(block, list)]
+            shown.append(section._replace(blocks=[block for block in blocks if block]))
+    rows = [block for section in shown for block in section.blocks if isinstance(block, list)]
     charts = [chart for row in rows for chart in row]
     text = filled(
         "page.html",
         styles=[HERE / "style.css"],
         scripts=[HERE / "charts.js"],
-        page=page,
-        sections=sections,
+        sections=shown,
+        lines=lines,
+        **{"status": "", "error": "", **head},
         charts=[  # the label is for readers that see no picture
             {"kind": one.kind, "label": f"{one.title}: {one.about}".removesuffix(": ")}
             | with_values(one.data, _finite)
@@ -135,12 +128,6 @@ def render(page: Page) -> str:
     )
     # HTML may hold no control characters and no halves of surrogate pairs.
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", "", text).encode("utf-8", "replace").decode("utf-8")
-
-
-def save(text: str, file: Path) -> None:
-    """Write a page to a file, whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_text(file, text)
 
 
 def cell_of(value: object) -> Cell:

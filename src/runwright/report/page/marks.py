@@ -4,14 +4,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from runwright.report.page import document
-from runwright.report.page.document import Cell, Page, Part, Section, Table
+from runwright.report.page.document import Cell, Part, Section, Table
 
-NOT_TEXT = frozenset(
-    {
-        *("row_id", "expected", "predicted", "score", "scores", "loss", "loss_count"),
-        *("expected_tags", "predicted_tags"),
-    }
-)
+NOT_TEXT = {
+    *("row_id", "expected", "predicted", "score", "scores", "loss", "loss_count"),
+    *("expected_tags", "predicted_tags"),
+}
 MAX_TEXT = 1500  # characters between two marks, or of a text without any
 COLUMNS = ("text", "predicted", "score", "expected")
 
@@ -81,13 +79,9 @@ def short_cell(value: object) -> Cell:
 def predictions_page(records: Sequence[Mapping[str, Any]], *, title: str) -> str:
     """The HTML of a page of predictions, in one file."""
     columns = [name for name in COLUMNS if name == "text" or any(name in record for record in records)]
-    rows = [
-        [text_cell(record), *(short_cell(record.get(name)) for name in columns[1:])] for record in records
-    ]
+    values = ([short_cell(record.get(name)) for name in columns[1:]] for record in records)
+    rows = [[text_cell(record), *cells] for record, cells in zip(records, values, strict=True)]
     table = Table(title="Predictions", columns=columns, rows=rows, filters=["predicted"])
     lines = [f"{len(records):,} predictions"]
-    return document.render(
-        Page(
-            title=title, heading=title, lines=lines, sections=[Section("predictions", "Predictions", [table])]
-        )
-    )
+    section = Section("predictions", "Predictions", [table])
+    return document.render([section], title=title, heading=title, lines=lines)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from runwright.report.page import charts, document
-from runwright.report.page.document import Cell, Chart, Page, Section, Table, Text, value_text
+from runwright.report.page.document import Cell, Chart, Section, Table, Text, value_text
 from runwright.report.page.marks import short_cell, text_cell, texts_of
 from runwright.report.page.records import RunRecord, as_number, numbers_of
 from runwright.report.terminal import duration, number_text
@@ -40,14 +40,12 @@ def run_page(record: RunRecord) -> str:
         Section("origin", "What ran", list(_origin(record))),
     ]
     return document.render(
-        Page(
-            title=f"{record.name} - Runwright",
-            heading=record.name,
-            status=status,
-            lines=[", ".join(_facts(record))],
-            error=value_text(record.run.get("error")),
-            sections=sections,
-        )
+        sections,
+        title=f"{record.name} - Runwright",
+        heading=record.name,
+        status=status,
+        lines=[", ".join(_facts(record))],
+        error=value_text(record.run.get("error")),
     )
 
 
@@ -156,20 +154,19 @@ def _data(record: RunRecord) -> Iterator[Table | Text]:
     prints = record.data.get("fingerprints", {})
     rows = [[split, Cell(value_text(text), kind="mono")] for split, text in prints.items()]
     yield Table(title="Fingerprints of the content", columns=["split", "fingerprint"], rows=rows)
-    rows = [
-        [str(change["step"]), "; ".join(change["changes"])] for change in record.run.get("data_changes", [])
-    ]
+    changes = record.run.get("data_changes", [])
+    rows = [[str(change["step"]), "; ".join(change["changes"])] for change in changes]
     yield Table(title="The data changed while the run went on", columns=["at step", "change"], rows=rows)
     if warnings := record.data.get("warnings", []):
         yield Text(items=warnings, summary="Warnings on the data", is_open=True)
     if notes := record.data.get("notes", []):
-        yield Text(items=notes, summary=f"{len(notes)} note{'s' * (len(notes) > 1)} on the data")
+        yield Text(items=notes, summary=f"{len(notes)} {'notes' if len(notes) > 1 else 'note'} on the data")
 
 
 def _origin(record: RunRecord) -> Iterator[Table | Text]:
     run, provenance = record.run, record.provenance
     git, packages = provenance.get("git") or {}, provenance.get("packages") or {}
-    permissions = run.get("permissions") or {}
+    allowed = {key: value for key, value in (run.get("permissions") or {}).items() if value}
     seconds = numbers_of(record.summary.get("seconds"))
     facts = {
         "run": run.get("run_id"),
@@ -183,9 +180,7 @@ def _origin(record: RunRecord) -> Iterator[Table | Text]:
         "time": ", ".join(f"{stage} {duration(spent)}" for stage, spent in seconds.items()),
         "batch ledger": record.summary.get("ledger"),
         "tracked at": record.summary.get("tracked_at"),
-        "permissions": ", ".join(
-            f"{key}: {value_text(value)}" for key, value in permissions.items() if value
-        ),
+        "permissions": ", ".join(f"{key}: {value_text(value)}" for key, value in allowed.items()),
     }
     rows = [[name, Cell(value_text(value), kind="mono")] for name, value in facts.items() if value]
     yield Table(title="Provenance", columns=["fact", "value"], rows=rows)

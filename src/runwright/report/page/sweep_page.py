@@ -11,7 +11,7 @@ from urllib.parse import quote
 import numpy as np
 
 from runwright.report.page.charts import Curve, charts_of_runs
-from runwright.report.page.document import Cell, Chart, Page, Section, Table, Text, render
+from runwright.report.page.document import Cell, Chart, Section, Table, Text, render
 from runwright.report.page.records import as_number
 from runwright.report.summary import REPORT_NAME
 
@@ -84,14 +84,9 @@ def sweep_page(
         Section("parameters", "Parameters and the metric", [parameters]),
         Section("curves", "Curves", [list(charts_of_runs(drawn, about))]),
     ]
-    return render(
-        Page(
-            title=f"{folder.name} - Runwright",
-            heading=f"Sweep {folder.name}",
-            lines=[f"{len(jobs)} jobs, ranked by {metric}, the {size} the better"],
-            sections=sections,
-        )
-    )
+    lines = [f"{len(jobs)} jobs, ranked by {metric}, the {size} the better"]
+    title = f"{folder.name} - Runwright"
+    return render(sections, title=title, heading=f"Sweep {folder.name}", lines=lines)
 
 
 def _name(job: Job, varied: Sequence[str]) -> str:

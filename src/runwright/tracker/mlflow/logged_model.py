@@ -146,7 +146,7 @@ def _link(source: str | Path, target: str | Path) -> None:
 
 
 def _signature(about: Mapping[str, Any]) -> ModelSignature:
-    """One text column has no name in it: MLflow then takes a list of texts, too."""
+    """The input schema; a single text column has no name, so that MLflow takes a list of texts as well."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import Array
