@@ -29,6 +29,7 @@ def test_an_unknown_experiment_says_where_it_was_looked_for() -> None:
             "did you mean 'model.config.hidden_size'? a new key takes a plus: +model.config.hidden_act=relu",
         ),
         (["model=scratch", "model.config.rope=1"], "a new key takes a plus: +model.config.rope=1"),
+        (["references.paper={test/loss: 1}"], "a new key takes a plus: +references.paper={test/loss: 1}"),
         (["log.foo=1"], ""),  # no free mapping: with a plus it is refused as well
         (["+optimizer.lr=2"], "the key is there, without a plus: optimizer.lr=2"),
     ],

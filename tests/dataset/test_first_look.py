@@ -59,6 +59,7 @@ def test_labels_of_many_rows_are_counted_in_a_sample_of_the_whole(monkeypatch: p
         label_column="label",
         columns_in=lambda names: ("text",),
         label_counts=label_counts,
+        generates=False,
     )
     looks = {"test": SplitLook(num_rows=8)}
     assert [*describe(data, task, looks, source={}, cut={})][-1].endswith("no 2, yes 1 in 3 rows")

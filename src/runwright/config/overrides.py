@@ -154,8 +154,8 @@ def _check_key(override: Override, config: DictConfig) -> Mistake | None:
     siblings = [str(name) for name in node if name != TARGET] if isinstance(node, DictConfig) else []
     siblings = siblings if where else [*GLOBAL_GROUPS, *siblings]
     expected = f"one of {listed(siblings)}" if siblings else "a key of the configuration"
-    owners = (f"{'.'.join(parts[:size])}.{TARGET}" for size in range(1, depth))
-    is_free = isinstance(node, DictConfig) and TARGET not in node and not keys.isdisjoint(owners)
+    is_inner = not siblings or any(f"{'.'.join(parts[:size])}.{TARGET}" in keys for size in range(1, depth))
+    is_free = isinstance(node, DictConfig) and TARGET not in node and is_inner
     hints = [f"a new key takes a plus: +{text}"] if is_free and parts[depth] not in SPLITS else []
     if not hints or nearest(parts[depth], siblings):
         hints.insert(0, hint_for_key(key, flat_keys(config), where=where, siblings=siblings))
