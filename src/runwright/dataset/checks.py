@@ -193,7 +193,7 @@ def warnings_of(looks: Mapping[str, SplitLook], task: Any = None) -> list[str]:
     same = {name: count for name, count in leaks.items() if count > LEAK * looks[name].num_rows}
     few = {name: count for name, count in leaks.items() if name not in same}
     sentences = {
-        "are rows of train too: is it the same file? Metrics of what was trained on say nothing": same,
+        "are rows of train too: the same file, or repeated texts (DropDuplicates)? Metrics say nothing": same,
     }
     usual = {
         "have the same text as a row of train (dataset.cleaning: DropDuplicates with across: true)": few,
