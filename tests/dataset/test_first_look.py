@@ -40,9 +40,7 @@ def test_a_warning_is_given_once_for_all_splits_and_the_same_file_twice_first() 
     }
     same, few, empty = warnings_of(looks)
     assert same.startswith("40 of 40 rows of validation are rows of train too")
-    assert (
-        "the same file, or repeated texts (DropDuplicates)?" in same
-    )  # a split held out is of the same file
+    assert "the same file, or repeated texts (DropDuplicates)?" in same  # held out: it always is
     assert few.startswith("2 of 10 rows of dev, 1 of 10 rows of test have the same text as a row of train")
     assert empty.startswith("1 of 50 rows of train, 1 of 10 rows of dev have an empty text")
     assert warnings_of(looks, SimpleNamespace(join_rows=False)) == [same, few, empty]
