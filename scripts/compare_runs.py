@@ -10,10 +10,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from rich.console import Console
-
 from runwright.analysis.steps import compare, comparison_table
 from runwright.errors import RunwrightError
+from runwright.report.terminal import print_table, result_console
 from runwright.runs.folder import resolve_run
 
 
@@ -31,7 +30,7 @@ def main(arguments: list[str]) -> int:
     except (RunwrightError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
-    Console(highlight=False).print(comparison_table(comparisons, names=(one.name, other.name)))
+    print_table(comparison_table(comparisons, names=(one.name, other.name)), console=result_console())
     return 0 if all(each.is_equal for each in comparisons) else 1
 
 

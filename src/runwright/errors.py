@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from unicodedata import normalize
 
 
 class RunwrightError(Exception):
@@ -132,6 +133,8 @@ def nearest(name: str, choices: Iterable[str]) -> str | None:
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """The hint `did you mean 'NAME'?` with the nearest choice; empty where none is near."""
     match = nearest(name, choices)
+    if match and normalize("NFC", match) == normalize("NFC", name):  # both look the same
+        return f"the same letters are written {match!a} there"
     return f"did you mean {match!r}?" if match else ""
 
 

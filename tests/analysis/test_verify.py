@@ -15,6 +15,10 @@ from typing import Any
 
 import pytest
 
+from runwright.analysis.reproduce import Reproduction, show
+from runwright.analysis.steps import Comparison
+from runwright.analysis.verify.parity import Finding
+from runwright.analysis.verify.verify import _print
 from runwright.config import permissions
 from runwright.tracker.journal import Journal
 
@@ -318,3 +322,22 @@ def test_a_wrong_command_is_answered_before_anything_is_loaded(
 
     assert main(["verify", *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_no_word_of_the_table_is_cut_where_the_output_is_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    weight = "bert.embeddings.token_type_embeddings.weight"
+    texts = ["float64, 16 examples cut by 4 on 2 processes", f"9.0e-15 ({weight})", "1e-10"]
+    _print([Finding("parity", *texts, verdict="holds")])
+    assert weight in capsys.readouterr().out
+
+
+def test_a_reproduction_names_both_runs_whole_where_the_output_is_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["2026-11-30_15-06-08-fb1eb3", "2026-11-30_15-08-20-9b8ee6"]
+    row = Comparison(what="other metrics", compared="3,000 steps", where="step 1234", values=("0.1" * 9, "2"))
+    folders = {"original": tmp_path / names[0], "folder": tmp_path / names[1]}
+    changes: dict[str, Any] = {"verdict": "different", "first": "", "step": 1, "changes": []}
+    show(Reproduction(**folders, **changes, comparisons=[row]))
+    heading = next(line for line in capsys.readouterr().out.splitlines() if line.strip())
+    assert all(name in heading for name in names)

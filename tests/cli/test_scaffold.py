@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from runwright.cli.init import scaffold
+from runwright.cli.main import main
 from runwright.errors import ConfigError
 
 PIPES = {"capture_output": True, "text": True, "check": False}
@@ -89,3 +93,14 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="which exists"):
         scaffold(tmp_path / "mine")
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["precious.txt"]
+
+
+def test_a_folder_with_spaces_can_be_entered_and_its_project_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["init", "Mein erstes Projekt"]) == 0
+    command = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("  cd "))
+    assert shlex.split(command) == ["cd", "Mein erstes Projekt"]
+    project = tomllib.loads((tmp_path / "Mein erstes Projekt" / "pyproject.toml").read_text())["project"]
+    Requirement(project["name"])  # raises for what pip could not install

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -133,3 +134,14 @@ def test_actions_options_and_values_are_completed(
     ]
     choices = complete("runwright tokenizer train tokenizer=train/bpe tokenizer.family=b")
     assert choices == ["tokenizer.family=bert"]
+
+
+def test_the_command_to_show_a_trained_one_can_be_copied(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "my own"
+    files = ["--file", str(trained / "texts.txt"), "--output", str(folder)]
+    assert main(["tokenizer", "train", "tokenizer=train/wordpiece", *files]) == 0
+    command = shlex.split(capsys.readouterr().out.partition("; runwright ")[2])
+    assert command == ["tokenizer", "show", str(folder), "a text"]
+    assert main(command) == 0

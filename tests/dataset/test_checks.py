@@ -1,6 +1,8 @@
+import unicodedata
+
 from datasets import Dataset
 
-from runwright.dataset.checks import require_columns, special_token_note
+from runwright.dataset.checks import missing_column, require_columns, special_token_note
 
 
 def test_rows_that_are_right_pass():
@@ -15,3 +17,10 @@ def test_special_tokens_in_texts_and_words_are_counted():
     assert note is not None
     assert note.endswith("count as such: [SEP] in 2, [MASK] in 1")
     assert special_token_note(rows.select([2]), ["text"], tokens) is None
+
+
+def test_a_column_that_only_looks_the_same_is_shown_by_its_characters():
+    rows = Dataset.from_dict({unicodedata.normalize("NFD", "Prüftext"): ["a"], "row_id": [0]})
+    assert r"the same letters are written 'Pru\u0308ftext' there" in str(
+        missing_column("Prüftext", rows, split="train")
+    )

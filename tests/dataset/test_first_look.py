@@ -40,6 +40,7 @@ def test_a_warning_is_given_once_for_all_splits_and_the_same_file_twice_first() 
     }
     same, few, empty = warnings_of(looks)
     assert same.startswith("40 of 40 rows of validation are rows of train too")
+    assert "the same file, or repeated texts (DropDuplicates)?" in same  # held out: it always is
     assert few.startswith("2 of 10 rows of dev, 1 of 10 rows of test have the same text as a row of train")
     assert empty.startswith("1 of 50 rows of train, 1 of 10 rows of dev have an empty text")
     assert warnings_of(looks, SimpleNamespace(join_rows=False)) == [same, few, empty]
@@ -59,6 +60,7 @@ def test_labels_of_many_rows_are_counted_in_a_sample_of_the_whole(monkeypatch: p
         label_column="label",
         columns_in=lambda names: ("text",),
         label_counts=label_counts,
+        generates=False,
     )
     looks = {"test": SplitLook(num_rows=8)}
     assert [*describe(data, task, looks, source={}, cut={})][-1].endswith("no 2, yes 1 in 3 rows")
@@ -83,7 +85,7 @@ def test_more_rows_than_are_worth_the_time_are_not_looked_at(monkeypatch: pytest
 )
 def test_columns_are_shown_with_their_types_and_the_form_of_the_labels(labels: list[Any], form: str) -> None:
     rows = Dataset.from_dict({"text": ["x", "y"], "label": labels, "na\x1bme": [1, 2], "row_id": [0, 1]})
-    found = columns_of(rows, used=["text"], label_columns=["label"])
+    found = columns_of(rows, used=["text", "label"], label_columns=["label"])
     assert found == f"text (string), label ({form}); not used: na\\x1bme"
 
 
@@ -92,6 +94,7 @@ def test_every_column_of_labels_is_a_used_one() -> None:
     task = SimpleNamespace(
         label_columns=("price", "speed"), label_column="price, speed", columns_in=lambda names: ("words",)
     )
+    task.generates = False
     data = SimpleNamespace(splits={"train": rows}, notes=[])
     (first, *_) = describe(data, task, {}, source={"_target_": "x.read_csv"}, cut={})
     assert first.endswith("words (string), price (int64, ids), speed (int64, ids); not used: id")
@@ -100,6 +103,7 @@ def test_every_column_of_labels_is_a_used_one() -> None:
 def test_the_table_has_classes_with_their_counts_and_leaves_out_what_was_not_measured() -> None:
     data = SimpleNamespace(splits={"train": Dataset.from_dict({"text": ["x"] * 3})}, notes=["a\x1bnote"])
     names = {"label_names": ("no", "yes"), "label_column": None, "columns_in": lambda names: ("text",)}
+    names["generates"] = False
     task = SimpleNamespace(**names, label_counts=lambda rows, split: [1, len(rows) - 1])
     looks = {"train": SplitLook(num_rows=3)}
     first, note, heading, train = describe(data, task, looks, source={"_target_": "x.read_csv"}, cut={})
@@ -114,3 +118,11 @@ def test_the_reading_names_separator_and_encoding_of_each_part() -> None:
     assert reading_of(csv) == "csv (delimiter semicolon, header true)"
     parts = {"a": {"source": csv}, "b": {"source": {"_target_": "x.read_parquet"}}}
     assert reading_of({"parts": parts}) == "a: csv (delimiter semicolon, header true); b: parquet"
+
+
+def test_a_text_to_write_is_not_shown_as_a_name() -> None:
+    rows = Dataset.from_dict({"source": ["x"], "target": ["y"], "id": ["a"]})
+    task = SimpleNamespace(label_column="target", columns_in=lambda names: ("source",), generates=True)
+    data = SimpleNamespace(splits={"train": rows}, notes=[])
+    (first, *_) = describe(data, task, {}, source={"_target_": "x.read_csv"}, cut={})
+    assert first.endswith("train: source (string), target (string); not used: id")

@@ -164,6 +164,12 @@ def test_a_table_without_the_run_s_text_is_not_taken_for_lines_of_text(tmp_path:
     assert len(read(path, dataset=trained_on(**SEMICOLONS), format_name="text")) == 2
 
 
+def test_columns_with_another_delimiter_between_them_are_told_of_the_flag(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", "Text\tMood\ngood\tx\n")
+    with pytest.raises(DataError, match=r"the only column looks like several: set --delimiter=tab\)"):
+        read(path, dataset=trained_on(**SEMICOLONS))
+
+
 def test_a_delimiter_is_one_character(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--delimiter: given 'colon', expected one"):
         read(written(tmp_path, "a.csv", "text\n"), delimiter="colon")

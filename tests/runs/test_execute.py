@@ -7,6 +7,7 @@ import io
 import json
 import random
 import re
+import shlex
 import shutil
 import sqlite3
 from contextlib import redirect_stdout
@@ -23,7 +24,7 @@ from runwright.build import build_options
 from runwright.cli.main import main
 from runwright.config.folders import find_conf_folders
 from runwright.errors import CheckpointError, ConfigError, DataError
-from runwright.runs.execute import _require_steps_left
+from runwright.runs.execute import StoppedBySignalError, _require_steps_left
 from runwright.tracker.journal import read_curves
 from runwright.types import Interval
 
@@ -392,3 +393,9 @@ def test_a_bare_text_is_no_list_of_overrides() -> None:
     with pytest.raises(ConfigError) as caught:
         runwright.run("experiment=mine")
     assert str(caught.value) == "overrides: given 'experiment=mine', expected a list: ['experiment=mine']"
+
+
+def test_the_command_to_go_on_after_a_signal_can_be_copied() -> None:
+    error = StoppedBySignalError(130, Path("outputs/zwei Läufe/a"), 7)
+    command = shlex.split(str(error).partition("Go on with: runwright ")[2])
+    assert command == ["train", "--resume", "outputs/zwei Läufe/a"]

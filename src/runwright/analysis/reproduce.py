@@ -1,13 +1,12 @@
 """`runwright reproduce`: execute a run again, compare metrics and weights, and list the changes around it."""
 
 import math
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
-
-from rich.console import Console
 
 from runwright.analysis.steps import Comparison, compare, comparison_table
 from runwright.config.redaction import reveal
@@ -16,6 +15,7 @@ from runwright.dataset.fingerprint import row_changes
 from runwright.errors import ConfigError, RunwrightError, listed, raise_if_any
 from runwright.launch.start import start
 from runwright.report.page.document import value_text
+from runwright.report.terminal import print_table, result_console
 from runwright.runs.data_identity import recorded_rows
 from runwright.runs.folder import create, read_run, read_saved, update_status
 from runwright.runs.record import MODELS_FILE, PROVENANCE_FILE
@@ -88,7 +88,7 @@ def reproduce(folder: Path) -> Reproduction:
     if record["status"] != "FINISHED":
         raise ConfigError(
             f"{folder}: given a run that is {record['status']}, expected one that has finished; resume it "
-            f"first: runwright train --resume {folder}"
+            f"first: runwright train --resume {shlex.quote(str(folder))}"
         )
     config, provenance = read_saved(folder), read_json(folder / PROVENANCE_FILE)
     if config["trainer"]["num_threads"] is None:
@@ -141,9 +141,9 @@ def _judge(folder: Path, other: Path) -> Reproduction:
 
 def show(reproduction: Reproduction) -> None:
     """Print the comparison and the verdict."""
-    console = Console(highlight=False)
+    console = result_console()
     names = reproduction.original.name, reproduction.folder.name
-    console.print(comparison_table(reproduction.comparisons, names=names))
+    print_table(comparison_table(reproduction.comparisons, names=names), console=console)
     for change in reproduction.changes:
         console.print(f"  {change}", soft_wrap=True)
     console.print(f"\n{reproduction}", soft_wrap=True)

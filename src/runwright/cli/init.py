@@ -3,6 +3,7 @@
 import argparse
 import keyword
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -23,7 +24,8 @@ def execute(args: argparse.Namespace) -> int:
     folder = Path(args.name)
     for file in scaffold(folder):
         print(f"  {folder / file}")
-    print(f"\nNext:\n  cd {folder}\n  runwright train experiment=tiny\n\nREADME.md says where things are.")
+    change = f"cd {shlex.quote(str(folder))}"
+    print(f"\nNext:\n  {change}\n  runwright train experiment=tiny\n\nREADME.md says where things are.")
     return 0
 
 

@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from shlex import quote
 
 from runwright.cli.flags import READING, add_reading_flags, refuse_idle, require_at_least
 from runwright.errors import ConfigError
@@ -57,7 +58,7 @@ def execute(args: argparse.Namespace) -> int:
         reading = {name: getattr(args, name) for name in READING}
         options = {"text_column": args.text_column, "device": args.device}
         count = search.make_index(folder, words[1], output, reading=reading, **options)
-        print(f"{args.output}: {count:,} texts; runwright search query {args.output} 'a text'")
+        print(f"{args.output}: {count:,} texts; runwright search query {quote(str(args.output))} 'a text'")
         return 0
     index = search.Index(Path(words[0]))
     if action == "plot":

@@ -3,6 +3,7 @@
 import argparse
 import json
 import re
+import shlex
 import tempfile
 from functools import partial
 from itertools import islice
@@ -94,7 +95,7 @@ def _train(args: argparse.Namespace, values: list[str], words: list[str]) -> int
     with tempfile.TemporaryDirectory() as log_folder, run_logging(Path(log_folder), first=True):
         tokenizer = trained_tokenizer(node, partial(texts_of, config), run_folder=None)
     save_tokenizer(tokenizer, folder)
-    print(f"{folder}: {len(tokenizer)} tokens; runwright tokenizer show {folder} 'a text'")
+    print(f"{folder}: {len(tokenizer)} tokens; runwright tokenizer show {shlex.quote(str(folder))} 'a text'")
     return 0
 
 

@@ -74,7 +74,9 @@ def _bad_interpolation(key: str, text: str, error: Exception, root: DictConfig) 
     if variable and variable[1] in os.environ:
         hint = f"${{oc.env:{variable[1]}}} is the environment variable"
     target = _referenced_key(text)
-    if target and ":" not in target and (near := did_you_mean(target, flat_keys(root))):
+    if (key, target) == ("tokenizer.name", "model.name"):  # a model from scratch has none
+        hint = f"tokenizer=train/wordpiece trains one, or {hint}"
+    elif target and ":" not in target and (near := did_you_mean(target, flat_keys(root))):
         hint = f"{near} or {hint}"
     return Mistake(key, f"{text!r}", f"a reference that resolves ({reason})", hint)
 

@@ -108,6 +108,7 @@ def apply_value(override: Override, config: DictConfig) -> list[Mistake]:
         ConfigLoaderImpl._apply_overrides_to_config([override], config)
     except (HydraException, OmegaConfBaseException, *WRONG_VALUE) as error:
         reason = str(error.__cause__ or error).strip().split("\n")[0]
+        reason = f"the key is there, without a plus: {text[1:]}" if "already at" in reason else reason
         return [Mistake(text, shown(override.value()), f"a value for {key!r}", reason)]
     return []
 
@@ -153,12 +154,12 @@ def _check_key(override: Override, config: DictConfig) -> Mistake | None:
     siblings = [str(name) for name in node if name != TARGET] if isinstance(node, DictConfig) else []
     siblings = siblings if where else [*GLOBAL_GROUPS, *siblings]
     expected = f"one of {listed(siblings)}" if siblings else "a key of the configuration"
-    is_free = isinstance(node, DictConfig) and where and TARGET not in node
-    if is_free and not nearest(parts[depth], siblings) and parts[depth] not in SPLITS:
-        hint = f"a new key takes a plus: +{text}"
-    else:
-        hint = hint_for_key(key, flat_keys(config), where=where, siblings=siblings)
-    return Mistake(text, f"an unknown key {key!r}", expected, hint)
+    is_inner = not siblings or any(f"{'.'.join(parts[:size])}.{TARGET}" in keys for size in range(1, depth))
+    is_free = isinstance(node, DictConfig) and TARGET not in node and is_inner
+    hints = [f"a new key takes a plus: +{text}"] if is_free and parts[depth] not in SPLITS else []
+    if not hints or nearest(parts[depth], siblings):
+        hints.insert(0, hint_for_key(key, flat_keys(config), where=where, siblings=siblings))
+    return Mistake(text, f"an unknown key {key!r}", expected, " ".join(hints))
 
 
 # --- hints ------------------------------------------------------------------------------------------------

@@ -193,7 +193,7 @@ def warnings_of(looks: Mapping[str, SplitLook], task: Any = None) -> list[str]:
     same = {name: count for name, count in leaks.items() if count > LEAK * looks[name].num_rows}
     few = {name: count for name, count in leaks.items() if name not in same}
     sentences = {
-        "are rows of train too: is it the same file? Metrics of what was trained on say nothing": same,
+        "are rows of train too: the same file, or repeated texts (DropDuplicates)? Metrics say nothing": same,
     }
     usual = {
         "have the same text as a row of train (dataset.cleaning: DropDuplicates with across: true)": few,
@@ -212,8 +212,9 @@ def describe(
     """
     name, rows = next(iter((data.splits or {"train": data.stream.head()}).items()))
     label = task.label_column or getattr(task, "tags_column", getattr(task, "answers_column", None))
-    labels, used = getattr(task, "label_columns", (label,)), task.columns_in(rows.column_names)
-    yield f"read as {reading_of(source)}; {name}: {columns_of(rows, used=used, label_columns=labels)}"
+    labels = getattr(task, "label_columns", (label,))
+    used, forms = [*task.columns_in(rows.column_names), *labels], () if task.generates else labels
+    yield f"read as {reading_of(source)}; {name}: {columns_of(rows, used=used, label_columns=forms)}"
     yield from map(plain, data.notes)
     lines = [["split", "rows", "empty", "repeated", "in train", "cut", "labels"]]
     for name, look in looks.items():
@@ -239,13 +240,13 @@ def _classes(rows: Dataset, split: str, task: Any) -> str:
     return ", ".join(f"{plain(name)} {count:,}" for name, count in named) + of * bool(counts)
 
 
-def columns_of(rows: Dataset, *, used: Sequence[str], label_columns: Sequence[str | None]) -> str:
+def columns_of(rows: Dataset, *, used: Sequence[str | None], label_columns: Sequence[str | None]) -> str:
     """The columns with their types and the form of the labels, then those that are not used."""
     kinds = {name: str(rows.features.arrow_schema.field(name).type) for name in rows.column_names}
     for name in label_columns:
         if name in kinds:
             kinds[name] += f", {_form(rows[:1000][name])}"
-    named = [name for name in dict.fromkeys([*used, *label_columns]) if name in kinds]
+    named = [name for name in dict.fromkeys(used) if name in kinds]
     rest = [plain(name) for name in kinds if name not in (*named, ROW_ID)]
     text = ", ".join(f"{plain(str(name))} ({kinds[str(name)].replace('large_', '')})" for name in named)
     return f"{text}; not used: {', '.join(rest[:8])}{', …' * (len(rest) > 8)}" if rest else text

@@ -20,7 +20,7 @@ from runwright.dataset.readers.addresses import files_of_splits, open_bytes, pat
 from runwright.dataset.readers.files import ParquetReader, TextReader
 from runwright.dataset.readers.reading import Position, Reader, counted, known_encoding
 from runwright.dataset.readers.streams import reader_of
-from runwright.dataset.readers.text_rows import DELIMITERS, CsvReader, JsonReader, character_of
+from runwright.dataset.readers.text_rows import DELIMITERS, CsvReader, JsonReader, character_of, other_dialect
 from runwright.errors import ConfigError, DataError
 
 FORMATS = {f".{name}": name for name in ("csv", "tsv", "jsonl", "parquet")}
@@ -202,7 +202,8 @@ def texts_of(
     for name, choices in columns.items():
         if not (present := [column for column in choices if column in record]):
             others = "".join(f", nor {other!r}" for other in choices[:-1])
-            hint = "" if file is None else " (--text-column NAME says which one holds the text)"
+            dialect = other_dialect([*record]) if len(record) == 1 else ""
+            hint = f" ({dialect or '--text-column NAME says which one holds the text'})" if file else ""
             problem = f"no such column{others}; this record has {', '.join(map(str, record))}{hint}"
             raise DataError(problem, file=file, row=row, column=choices[-1])
         texts[name] = next((record[column] for column in present if record[column] is not None), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -152,7 +153,8 @@ def loading(name: str) -> Iterator[None]:
             yield
     except (OSError, ValueError, ImportError, SafetensorError, *values) as error:
         if "model.safetensors.index" in (reason := why_not_loaded(error)):  # a hub has none of this name
-            reason = f"no safetensors; of a pytorch_model.bin they are made once by: runwright convert {name}"
+            once = f"runwright convert {shlex.quote(name)}"
+            reason = f"no safetensors; of a pytorch_model.bin they are made once by: {once}"
         raise ConfigError(f"model.name: cannot load {name!r}: {reason}") from error
 
 

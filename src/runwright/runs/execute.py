@@ -6,6 +6,7 @@ it. Only the first of several ranks writes.
 
 import json
 import logging
+import shlex
 import shutil
 import signal
 import socket
@@ -62,7 +63,8 @@ class StoppedBySignalError(RunwrightError):
 
     def __init__(self, code: int, folder: Path, step: int) -> None:
         name = signal.Signals(code - 128).name
-        super().__init__(f"{name} after step {step}: saved. Go on with: runwright train --resume {folder}")
+        again = f"runwright train --resume {shlex.quote(str(folder))}"
+        super().__init__(f"{name} after step {step}: saved. Go on with: {again}")
         self.exit_code = code  # what a shell reports for a process that a signal ended
 
 

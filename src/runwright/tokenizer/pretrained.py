@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import shlex
 import shutil
 import struct
 import zipfile
@@ -211,7 +212,7 @@ def with_safetensors(source: str, *, name: str) -> str:
     if not store.read_json((entry := _entry(files)) / store.MANIFEST):
         raise ConfigError(
             f"model.name: {name!r} has its weights in {files[0].name} alone, a pickle, which may run code; "
-            f"convert them once: runwright convert {name}"
+            f"convert them once: runwright convert {shlex.quote(name)}"
         )
     return str(entry)
 

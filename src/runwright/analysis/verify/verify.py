@@ -36,7 +36,7 @@ from runwright.config.permissions import worker_environment
 from runwright.config.redaction import reveal
 from runwright.launch.local import run_group
 from runwright.launch.worker import work
-from runwright.report.terminal import table_of
+from runwright.report.terminal import print_table, result_console, table_of
 from runwright.runs.folder import CONFIG_FILE, create, read_config, write_config
 from runwright.runs.states import is_busy
 from runwright.store import cache_root, write_json
@@ -278,16 +278,14 @@ def measure_as_worker(folder: Path, *, checks: Sequence[str], num_threads: int) 
 
 
 def _print(findings: Sequence[parity.Finding]) -> None:
-    console = Console(highlight=False)
+    console = result_console()
     headings, rows = ("check", "what", "difference", "allowed", ""), []
     checks: dict[str, list[parity.Verdict]] = {}
     for check, what, difference, allowed, verdict, _ in findings:
         name = Text("" if check in checks else check, style="bold")
         checks.setdefault(check, []).append(verdict)
         rows.append([name, what, difference, allowed, Text(verdict, style=STYLES[verdict])])
-    console.print()
-    console.print(table_of(headings, rows, wraps=headings))
-    console.print()
+    print_table(table_of(headings, rows, wraps=headings), console=console, above=1, below=1)
     for check, verdicts in checks.items():
         failed = "fails" in verdicts
         if failed or "holds" in verdicts:
