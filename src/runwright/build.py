@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from runwright.config.options import TARGET, metric_nodes
+from runwright.config.options import SPLITS, TARGET, metric_nodes
 from runwright.config.targets import code_of, instantiate
 from runwright.dataset import checks
 from runwright.dataset.checks import Kind, SplitLook, missing_column, naming_rows, require_columns
@@ -187,7 +187,7 @@ def look(data: LoadedData, task: Any) -> dict[str, SplitLook]:
     """A first look at the rows; what needs a warning is added to the data."""
     texts = task.texts_in(_rows_to_fit(data)["train"].column_names)
     looks = checks.look_at(data.splits, text_columns=texts)
-    data.warnings.extend(checks.warnings_of(looks, task))
+    data.warnings.extend([*checks.warnings_of(looks, task), *checks.file_warnings(data.sources, SPLITS)])
     if data.stream is not None:  # whose rows nobody has read yet
         trained = {file_fingerprint(file) for file in data.stream.files}
         for split in data.splits:

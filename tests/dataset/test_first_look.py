@@ -8,8 +8,17 @@ from typing import Any
 import pytest
 from datasets import Dataset
 
+from runwright.config.options import SPLITS
 from runwright.dataset import checks
-from runwright.dataset.checks import SplitLook, columns_of, describe, look_at, reading_of, warnings_of
+from runwright.dataset.checks import (
+    SplitLook,
+    columns_of,
+    describe,
+    file_warnings,
+    look_at,
+    reading_of,
+    warnings_of,
+)
 
 
 def test_leakage_repeated_and_blank_texts_are_counted() -> None:
@@ -45,6 +54,33 @@ def test_a_warning_is_given_once_for_all_splits_and_the_same_file_twice_first() 
     assert empty.startswith("1 of 50 rows of train, 1 of 10 rows of dev have an empty text")
     assert warnings_of(looks, SimpleNamespace(join_rows=False)) == [same, few, empty]
     assert warnings_of(looks, SimpleNamespace(join_rows=True)) == [same]  # lines of a text: usual
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet", "test-00000-of-00001.parquet"],
+        ["train/pos/1.txt", "train/test.md.txt", "test/pos/1.txt"],
+        ["reviews_train.csv.gz", "reviews_dev.csv.gz"],
+    ],
+)
+def test_files_of_other_splits_among_those_of_train_are_a_warning(names: list[str]) -> None:
+    files = [f"/test/data/{name}" for name in names]
+    (warning,) = file_warnings({"train": files, "test": files[-1:]}, SPLITS)
+    assert warning == f"train is read from {files[-1]} beside {files[0]}: are these other splits?"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["test.csv"],
+        ["a/training.csv", "b/train_2.csv"],
+        ["train.csv", "testimonials.csv"],
+        ["a.csv", "test.csv"],
+    ],
+)
+def test_files_of_one_split_or_of_other_names_are_none(files: list[str]) -> None:
+    assert not [*file_warnings({"train": files}, SPLITS)]
 
 
 def test_labels_of_many_rows_are_counted_in_a_sample_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -230,6 +230,12 @@ def test_what_is_half_a_list_is_no_class(make_task: Any, problem: str, labels: l
         make_task(problem).fit(splits(labels))
 
 
+def test_numbers_that_are_written_in_two_ways_look_the_same(make_task: Any) -> None:
+    task = make_task("single_label")
+    task.fit(splits(["1", "1.0", "01", "0", "?"]))
+    assert task.label_notes({}) == ["classes that look the same: '01', '1', '1.0'; MapValues makes them one"]
+
+
 def test_classes_that_may_be_meant_otherwise_are_pointed_out(make_task: Any) -> None:
     task = make_task("multi_label")
     task.fit(splits(["joy;anger", "joy", "Joy", "very good", "good", "ok/no"]))

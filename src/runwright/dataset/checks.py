@@ -1,5 +1,7 @@
 """Checks of rows before weights are loaded: errors that name file and line, and a first look at them all."""
 
+import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ from datasets import Dataset
 from runwright.dataset.fingerprint import column_chunks, row_hashes
 from runwright.dataset.readers.raw import ROW_ID, files_of, left_out_of, locate
 from runwright.dataset.readers.text_rows import other_dialect
-from runwright.errors import DataError, did_you_mean, plain
+from runwright.errors import DataError, did_you_mean, listed, plain
 from runwright.types import Splits
 
 pc: Any = pyarrow.compute  # its functions are made at run time, unknown to type checkers
@@ -65,9 +67,8 @@ def _check_values(rows: Dataset, start: int, values: Any, *, split: str, column:
     if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
         shown = getattr(rows.features[column], "dtype", rows.features[column])
         problem = f"expected text, found {shown} (first value {values[0].as_py()!r:.80}); choose another "
-        problem += (
-            "column, or read it as text (csv: column_types; pandas: to_json(orient='records', lines=True))"
-        )
+        problem += "column, or read it as text (csv: column_types; pandas: "
+        problem += "to_json(orient='records', lines=True))"
         raise DataError(problem, file=locate(rows, 0).file, split=split, column=column)
     return bool(pc.all(is_blank(values)).as_py())
 
@@ -188,19 +189,28 @@ def warnings_of(looks: Mapping[str, SplitLook], task: Any = None) -> list[str]:
         found = [(name, count) for name, count in counts.items() if count]
         return ", ".join(f"{count:,} of {looks[name].num_rows:,} rows of {name}" for name, count in found)
 
-    empty = {name: look.empty for name, look in looks.items()}
     leaks = {name: look.in_train for name, look in looks.items()}
     same = {name: count for name, count in leaks.items() if count > LEAK * looks[name].num_rows}
-    few = {name: count for name, count in leaks.items() if name not in same}
-    sentences = {
-        "are rows of train too: the same file, or repeated texts (DropDuplicates)? Metrics say nothing": same,
-    }
-    usual = {
-        "have the same text as a row of train (dataset.cleaning: DropDuplicates with across: true)": few,
-        "have an empty text (dataset.cleaning: DropEmpty)": empty,
-    }
-    sentences |= {} if getattr(task, "join_rows", False) else usual
+    what = "are rows of train too: the same file, or repeated texts (DropDuplicates)? Metrics say nothing"
+    sentences = {what: same}
+    if not getattr(task, "join_rows", False):
+        what = "have the same text as a row of train (dataset.cleaning: DropDuplicates with across: true)"
+        sentences[what] = {name: count for name, count in leaks.items() if name not in same}
+        empty = {name: look.empty for name, look in looks.items()}
+        sentences["have an empty text (dataset.cleaning: DropEmpty)"] = empty
     return [f"{found} {what}" for what, counts in sentences.items() if (found := of_splits(counts))]
+
+
+def file_warnings(sources: Mapping[str, Sequence[str]], names: Mapping[str, str]) -> Iterator[str]:
+    """Warnings of splits with files whose names are those of several; `names` has other ones for each."""
+    either = re.compile(rf"(?<![^/_-])({'|'.join([*names, *names.values()])})(?=[/.]|[-_]\d|$)")
+    for split, files in sources.items():
+        first, start = dict[str, str](), len(os.path.commonprefix(files).rpartition("/")[0])  # noqa: RUF071
+        for file in files:
+            if match := either.search(file.lower(), start):
+                first.setdefault(names.get(match[1], match[1]), file)
+        if split in first and (others := [file for name, file in first.items() if name != split]):
+            yield f"{split} is read from {listed(others)} beside {first[split]}: are these other splits?"
 
 
 def describe(

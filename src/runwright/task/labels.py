@@ -153,7 +153,8 @@ def doubtful_names(names: Sequence[str], problem: str) -> list[str]:
     looks: dict[str, list[str]] = {}
     for name in names:
         look = "".join(filter(str.isprintable, unicodedata.normalize("NFKC", name).casefold()))
-        looks.setdefault("".join(look.split()), []).append(name)
+        number = as_number(name)
+        looks.setdefault("".join(look.split()) if math.isnan(number) else f"{number}", []).append(name)
     if alike := [", ".join(map(repr, group)) for group in looks.values() if len(group) > 1]:
         notes.append(f"classes that look the same: {listed(alike)}; MapValues makes them one")
     for mark in SEPARATORS:

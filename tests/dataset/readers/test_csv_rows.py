@@ -89,6 +89,32 @@ def test_a_header_in_the_middle_is_no_row(read, write, load):
     assert columns(load(read("csv", write("b.csv", "text\na\ntext\n"))))["text"] == ["a", "text"]
 
 
+@pytest.mark.parametrize("header", ["\ufefftext,label\n", "text, label\n"])
+def test_a_header_in_the_middle_may_have_a_mark_or_spaces(read, write, header):
+    with pytest.raises(DataError, match=r"line 3.*repeats the header"):
+        read("csv", write("a.csv", HEAD + "a,1\n" + header + "b,0\n"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        'text\tlabel\n"It is good.\tpos\nI like it."\tneg\nx\tpos\n',
+        'label\ttext\npos\t"So.\nneg\tNo."\nneg\tx\n',
+    ],
+)
+def test_a_quote_that_makes_one_text_of_two_rows_is_noted(read, write, load, content):
+    (note,) = load(read("csv", write("a.csv", content), delimiter="tab")).notes
+    assert note.startswith("train: a quote seems to make one text of two rows (")
+    assert note.endswith("see dataset.source.quote")
+    assert load(read("csv", write("a.csv", content), delimiter="tab", quote=None)).notes == []
+    assert load(read("csv", write("b.csv", HEAD + '"one,\ntwo, three\n",pos\nfour,neg\n'))).notes == []
+
+
+def test_quotes_behind_a_space_are_noted(read, write, load):
+    (note,) = load(read("csv", write("a.csv", HEAD + 'a, "pos"\nb, "neg"\n'))).notes
+    assert note == "train: values of 'label' keep their quotes (' \"pos\"'): see dataset.source.quote"
+
+
 def test_single_quotes_have_a_name(read, write, load):
     data = load(read("csv", write("a.csv", HEAD + "'it''s, b',pos\n"), quote="single"))
     assert columns(data)["text"] == ["it's, b"]

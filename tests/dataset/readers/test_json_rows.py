@@ -14,7 +14,18 @@ def columns(data, split="train"):
     return {name: values for name, values in data.splits[split].to_dict().items() if name != "row_id"}
 
 
-@pytest.mark.parametrize("meta", ['"n0"|1', "1|true", '{"k": 1}|{"k": "x"}', '[1]|{"k": 1}', f"1|{2**70}"])
+@pytest.mark.parametrize(
+    "meta",
+    [
+        '"n0"|1',
+        "1|true",
+        '{"k": 1}|{"k": "x"}',
+        '[1]|{"k": 1}',
+        f"1|{2**70}",
+        '[1, "x"]|[2]',
+        '{"k": [1, [2]]}',
+    ],
+)
 def test_a_column_of_several_types_that_nothing_reads_is_left_out(read, write, load, meta):
     rows = "".join(f'{{"text": "a", "meta": {value}}}\n' for value in meta.split("|"))
     data = load(read("json", write("a.jsonl", rows)))

@@ -35,6 +35,13 @@ def test_utf_8_read_in_another_encoding_is_noted(read, write, load):
     assert load(read("csv", write("b.csv", "text\nGruss\n"), encoding="latin-1")).notes == []
 
 
+def test_quotes_of_cp1252_read_as_latin_1_are_noted(read, write, load):
+    path = write("a.csv", "text\nit’s “fine”\n".encode("cp1252"))
+    (note,) = load(read("csv", path, encoding="latin-1")).notes
+    assert note.startswith("train: the text holds control characters such as '\\x92' as latin-1; cp1252 has")
+    assert load(read("csv", path, encoding="cp1252")).notes == []
+
+
 @pytest.mark.parametrize("reader", ["csv", "json", "text"])
 def test_a_spreadsheet_is_refused_with_what_to_do(read, write, reader):
     content = io.BytesIO()

@@ -167,11 +167,8 @@ class SquadReader(Reader):
                 if (answers is not None) not in first:
                     first[answers is not None] = replace(at, row=at.row - 1)
         if len(first) == 2:
-            raise first[False].error(
-                "no answers, while other questions have some; one that cannot be answered has is_impossible: "
-                "true, or an empty list",
-                column="answers",
-            )
+            problem = "no answers, while other questions have some; one that cannot be answered has "
+            raise first[False].error(f"{problem}is_impossible: true, or an empty list", column="answers")
         named = [*(self.only_titles.get(split) or ()), *(self.exclude_titles.get(split) or ())]
         if unknown := [name for name in named if name not in titles]:
             hint = did_you_mean(unknown[0], sorted(titles)) or "see only_titles, exclude_titles"

@@ -239,8 +239,8 @@ def keep_rows(data: Any) -> dict[str, Path]:
         raise ConfigError(f"data: given the split {odd[0]!r}, expected a name such as validation")
     for split in map(str, by_split):
         if (name := nearest(split, ("train", "validation", "test"))) and name not in split:
-            hint = f"did you mean {name!r}?"
-            raise ConfigError(f"data: given the split {split!r}, expected train, validation, test; {hint}")
+            expected = f"expected train, validation, test; did you mean {name!r}?"
+            raise ConfigError(f"data: given the split {split!r}, {expected}")
     splits = {str(split): _as_rows(rows, split=str(split)) for split, rows in by_split.items()}
 
     def write(folder: Path) -> dict[str, Any]:

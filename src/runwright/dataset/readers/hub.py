@@ -18,6 +18,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,20 +52,15 @@ def read_hub(*, name: str, config: str | None, splits: dict[str, str | None], re
         origin, state = str(folder), [file_state(path) for path in files]
         name = str(folder.resolve())
     elif name.startswith((".", "/", "~", "$")):
-        raise ConfigError(
-            f"dataset.source.name: folder {name!r} does not exist (looked in {folder.resolve()})"
-        )
+        problem = f"folder {name!r} does not exist (looked in {folder.resolve()})"
+        raise ConfigError(f"dataset.source.name: {problem}")
     else:
         commit = revision if revision and _COMMIT.fullmatch(revision) else _resolve(name, revision)
         origin, state = f"{name}@{commit}", [[name, commit]]
 
-    def read() -> dict[str, RawSplit]:
-        return {
-            ours: _split(name, config, commit, ours=ours, theirs=theirs, origin=origin)
-            for ours, theirs in wanted.items()
-        }
-
-    return kept_rows({"reader": "hub", "state": state, "options": [config, wanted]}, read)
+    key = {"reader": "hub", "state": state, "options": [config, wanted]}
+    split = partial(_split, name, config, commit, origin=origin)
+    return kept_rows(key, lambda: {ours: split(ours=ours, theirs=theirs) for ours, theirs in wanted.items()})
 
 
 def _resolve(name: str, revision: str | None) -> str:
@@ -74,12 +70,10 @@ def _resolve(name: str, revision: str | None) -> str:
     try:
         commit = HfApi().dataset_info(name, revision=revision).sha
     except Exception as error:
-        raise DataError(
-            f"the hub does not say what {revision or 'the newest revision'} is ({first_line(error)}); "
-            f"without a network, set dataset.source.revision to a full commit that was loaded before, or set "
-            f"dataset.source.name to a local folder",
-            file=name,
-        ) from error
+        problem = f"the hub does not say what {revision or 'the newest revision'} is ({first_line(error)}); "
+        problem += "without a network, set dataset.source.revision to a full commit that was loaded before, "
+        problem += "or set dataset.source.name to a local folder"
+        raise DataError(problem, file=name) from error
     assert commit is not None  # only lists of data sets come without it
     return commit
 
@@ -91,9 +85,8 @@ def _split(
     try:
         # of save_to_disk: one data set, or several by split
         stored = [path for path in (Path(name, theirs), Path(name)) if (path / "state.json").is_file()]
-        options: Any = {"revision": commit, "cache_dir": str(store.cache_root() / "hub")}
-        rows: Any = load_from_disk(str(stored[0])) if stored else None
-        rows = load_dataset(name, config, split=theirs, **options) if rows is None else rows
+        options: Any = {"split": theirs, "revision": commit, "cache_dir": str(store.cache_root() / "hub")}
+        rows: Any = load_from_disk(str(stored[0])) if stored else load_dataset(name, config, **options)
     except Exception as error:
         of_config = f" of {config!r}" if config else ""
         problem = f"split {theirs!r}{of_config} cannot be loaded: {first_line(error)}"
@@ -193,9 +186,8 @@ def _download(archive: Path) -> None:
         except (OSError, subprocess.SubprocessError) as error:
             output = str(getattr(error, "stderr", None) or error).strip().splitlines()[-1]
             advice = "check pip's index settings, or set dataset.source.archive to the path of a copy"
-            raise DataError(
-                f"pip could not fetch this archive ({output[:300]}); {advice}", file=ARCHIVE
-            ) from error
+            problem = f"pip could not fetch this archive ({output[:300]}); {advice}"
+            raise DataError(problem, file=ARCHIVE) from error
 
 
 def _verified(path: Path) -> bytes:

@@ -94,6 +94,10 @@ class Reader:
         with suppress(UnicodeDecodeError):
             if not content.isascii() and content.decode():
                 yield f"the text is UTF-8, and read as {encoding}: see dataset.source.encoding"
+                return
+        if control := re.search("[\x80-\x9f]", content.decode(encoding, errors="ignore")):
+            hint = "cp1252 has quotes and dashes there: see dataset.source.encoding"
+            yield f"the text holds control characters such as {control[0]!r} as {encoding}; {hint}"
 
 
 def lines_of(at: Position, encoding: str) -> Iterator[str]:

@@ -198,10 +198,8 @@ def read_files(reader: Reader, files: Files, *, streaming: bool = False) -> Sour
     sampled = "train" if streaming and "train" in files else None
     encoding = getattr(reader, "encoding", None) if getattr(reader, "unit", "line") == "line" else None
     if sampled and encoding and not reading.ends_lines_with_one_byte(encoding):
-        raise ConfigError(
-            f"dataset.source.encoding: given {encoding!r} with dataset.streaming=true; expected "
-            "an encoding in which a line ends with one byte: convert the file to UTF-8"
-        )
+        problem = f"given {encoding!r} with dataset.streaming=true; expected an encoding in which a line ends"
+        raise ConfigError(f"dataset.source.encoding: {problem} with one byte: convert the file to UTF-8")
 
     def streams() -> dict[str, RowStream]:
         result = {}

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as a_field
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from types import NoneType
 from typing import Any
 
@@ -32,7 +32,7 @@ _DECIMAL_COMMA = str.maketrans(",.", ".,")
 _DIALECT = (
     'check delimiter, quote (null: an ordinary character) and dataset.source.escape (backslash: \\" is one)'
 )
-_NOTED_ROWS = 1000  # looked at for notes on how they were read
+_NOTED_ROWS = 10_000  # looked at for notes on how they were read
 
 
 def character_of(text: Any, option: str, names: Mapping[str, str]) -> Any:
@@ -95,11 +95,15 @@ class CsvReader(Reader):
 
     def rows(self, at: Position, names: Sequence[str], /) -> Iterator[list[str]]:
         """The fields of each record; raises DataError at the first that has too few or too many."""
-        header, head = self.header and not at.offset, list(names)
+
+        def bare(names: Sequence[str]) -> list[str]:
+            return [name.strip(" \t\ufeff") for name in names]  # a mark stands where files were joined
+
+        header, head = self.header and not at.offset, bare(names)
         for fields in self.fields(at):
             if header:
-                header, head = False, fields
-            elif fields == head and len(head) > 1 and not self.lenient:
+                header, head = False, bare(fields)
+            elif head[1:] and not self.lenient and head[0] == bare(fields[:1])[0] and head == bare(fields):
                 problem = "the row repeats the header, as where files were joined: delete it, or list "
                 raise at.error(f"{problem}the files: dataset.source.files.{at.split}=[a.csv,b.csv]")
             elif len(fields) >= len(names) and (self.lenient or not any(fields[len(names) :])):
@@ -132,8 +136,7 @@ class CsvReader(Reader):
                 if other != names.setdefault(split, other):
                     first = f"{list(names[split])} in {addresses[0].rpartition('/')[2]}"
                     raise DataError(f"columns {list(other)} differ from {first}", file=address, split=split)
-        unknown = [name for name in self.column_types if all(name not in names[split] for split in names)]
-        if unknown:
+        if unknown := [name for name in self.column_types if name not in {*chain(*names.values())}]:
             shown = list(next(iter(names.values())))
             raise ConfigError(f"dataset.source.column_types names {unknown[0]!r}; columns: {shown}")
         kinds: dict[str, str] = {}  # of columns with a value
@@ -169,13 +172,25 @@ class CsvReader(Reader):
         unnamed = [f"column_{n}" for n, name in enumerate(first, start=1) if not name.strip()]
         if unnamed and self.column_names is None:
             yield f"columns without a name in the header are called {', '.join(unnamed)}"
-        for name, values in zip(schema.names, zip(*islice(records, _NOTED_ROWS), strict=False), strict=False):
-            texts = [text for text in values if text]
-            if texts and all(len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" for text in texts):
-                yield f"values of {name!r} keep their quotes ({texts[0]:.40}): see dataset.source.quote"
+        rows = list(islice(records, _NOTED_ROWS))
+        for text in islice(_joined_by_quotes(rows, self.delimiter), 1):
+            yield f"a quote seems to make one text of two rows ({text!r:.80}): see dataset.source.quote"
+        for name, values in zip(schema.names, zip(*rows, strict=False), strict=False):
+            texts = [text for text in values if text.strip()]
+            if texts and all(text[1:] and text[0] == text[-1] in "'\"" for text in map(str.strip, texts)):
+                yield f"values of {name!r} keep their quotes ({texts[0]!r:.40}): see dataset.source.quote"
             numbers = [text.translate(_DECIMAL_COMMA) for text in texts]
             if numbers != texts and _narrowest(numbers, "int") == "float":
                 yield f"{name!r} is text ({texts[0]:.40}), not numbers: see ReplacePattern and CastColumns"
+
+
+def _joined_by_quotes(rows: Sequence[Sequence[str]], mark: str) -> Iterator[str]:
+    """Texts in which a line ends before a next one, or begins after one, beside a delimiter as rows do."""
+    starts, ends = ({row[end] for row in rows if row[end]} for end in (0, -1))
+    for text in (text for row in rows for text in row if "\n" in text):
+        lines = [line.split(mark) for line in text.splitlines()]
+        if any((a[1:] and a[-1] in ends) or (b[1:] and b[0] in starts) for a, b in pairwise(lines)):
+            yield text
 
 
 def _narrowest(values: Sequence[str], kind: str) -> str:
@@ -241,10 +256,9 @@ class JsonReader(Reader):
             with open_bytes(address, split=sampled) as stream:
                 is_list = stream.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
             if is_list:
-                raise ConfigError(
-                    f"dataset.streaming: {address} is one JSON value, which can only be read as a whole; "
-                    "write it as JSON Lines (an object on each line), or set dataset.streaming=false"
-                )
+                problem = f"{address} is one JSON value, which can only be read as a whole; write it as JSON "
+                problem += "Lines (an object on each line), or set dataset.streaming=false"
+                raise ConfigError(f"dataset.streaming: {problem}")
         for at, batch in batches_to_learn(files, sampled, self._objects):
             for name in dict.fromkeys(name for row in batch for name in row):
                 if reading.holds_half_character(name):
@@ -274,7 +288,9 @@ def _widened(kind: pa.DataType, values: list[Any]) -> pa.DataType:
         return pa.unify_schemas(pair, promote_options="permissive").field(0).type
     except (pa.ArrowInvalid, pa.ArrowTypeError):
         # Storing the rows names the value that differs from the first.
-        return kind if not pa.types.is_null(kind) else pa.infer_type([v for v in values if v is not None][:1])
+        first = [value for value in values if value is not None][:1]
+        # A list of numbers and texts, say, has no type at all.
+        return kind if not pa.types.is_null(kind) or first == values else _widened(kind, first)
 
 
 def _are_spans(values: Sequence[Any]) -> bool:
