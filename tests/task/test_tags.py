@@ -37,6 +37,12 @@ def tags_of(text: str, marks: Any, **options: Any) -> str:
     return " ".join(rows[0])
 
 
+def test_a_text_that_is_none_is_named_by_its_row() -> None:
+    with pytest.raises(DataError, match="where a text is expected") as caught:
+        reader().words({"text": ["a", {"b": 1}]})
+    assert (caught.value.row, caught.value.column) == (1, "text")
+
+
 # --- schemes ------------------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import regex
 
 from runwright.config.options import TARGET
+from runwright.config.targets import instantiate
 from runwright.errors import DataError
 from runwright.metric.answers import Rules, text_exact_match, text_f1
 from runwright.metric.means import computed_once, labels_of, ratio, weighted_mean
@@ -128,8 +129,8 @@ def signature_notes(nodes: Mapping[str, Mapping[str, Any]], references: Sequence
     for name, node in nodes.items():
         module, _, function = str(node[TARGET]).rpartition(".")
         if module == __name__ and function in SIGNED:
-            options = {key: value for key, value in node.items() if key not in (TARGET, "suits")}
-            scorer = _scorer(function, **options)
+            metric: Any = instantiate(node, group="metric", key=f"metric.{name}")
+            scorer = _scorer(function, **metric.keywords)
             scorer.num_refs = next(iter(numbers)) if len(numbers) == 1 else -1
             notes.append(f"{name}: {scorer.get_signature()}")
     return notes
@@ -138,8 +139,10 @@ def signature_notes(nodes: Mapping[str, Mapping[str, Any]], references: Sequence
 def _corpus_score(name: str, predictions: Any, weights: np.ndarray, **options: Any) -> np.ndarray:
     """The score of sacrebleu under each row of weights, [S]; NaN where all weights are 0."""
     scorer, sums = _corpus_sums(name, predictions, weights, **options)
-    scores = [scorer._compute_score_from_stats(row).score for row in sums.tolist()]
-    return np.where(weights.any(axis=1), scores, np.nan)
+    scores = np.full(len(weights), np.nan)
+    for sample in np.flatnonzero(weights.any(axis=1)):
+        scores[sample] = scorer._compute_score_from_stats(sums[sample].tolist()).score
+    return scores
 
 
 def _scorer(name: str, **options: Any) -> Any:
@@ -173,7 +176,7 @@ def _per_example(predictions: Any, key: Hashable, extract: Extract) -> np.ndarra
     if texts is None:
         raise DataError("no texts were generated; set a strategy, such as generation=greedy")
     if not len(texts):
-        return np.zeros((0, 24))  # as many as any metric has
+        return np.zeros((0, 2))  # of counts in a ratio; a mean takes the first
 
     def statistics() -> np.ndarray:
         for row, expected in zip(predictions.example_ids, references, strict=True):

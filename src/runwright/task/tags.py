@@ -57,7 +57,7 @@ class RowReader:
                 pairs.append(join_words(_cells(read, "word", where)))
                 say(said, f"{column}: {WRITTEN}", row, if_=read is not value)
             elif not are_words:
-                (text,) = as_texts([value])
+                (text,) = as_texts([value], **where)
                 pairs.append((text, split_words(text)))
             elif isinstance(value, str) and not looks_written(value):
                 pairs.append((value, [match.span() for match in re.finditer(r"\S+", value)]))

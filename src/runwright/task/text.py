@@ -36,12 +36,15 @@ def notes_of(said: Mapping[str, Said], splits: Splits) -> list[str]:
     ]
 
 
-def as_texts(values: Iterable[Any]) -> list[str]:
-    """Values as text, null and NaN as empty text; raises DataError for lists, records and bytes."""
+def as_texts(values: Iterable[Any], **where: Any) -> list[str]:
+    """Values as text, null and NaN as empty text; raises DataError for lists, records and bytes.
+
+    `where` holds the split, row and column that the error names; without a row each value has its own.
+    """
     texts = []
     for row, value in enumerate(values):
         if isinstance(value, list | tuple | dict | bytes):
-            raise DataError(f"{shown(value)} where a text is expected", row=row)
+            raise DataError(f"{shown(value)} where a text is expected", **{"row": row, **where})
         is_missing = value is None or (isinstance(value, float) and value != value)  # pandas' NaN
         texts.append("" if is_missing else str(value))
     return texts
