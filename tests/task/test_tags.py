@@ -191,7 +191,7 @@ def test_letters_that_share_a_piece_share_its_tag() -> None:
 )
 def test_words_and_tags_in_cells_are_read_and_said(words: Any, tags: Any) -> None:
     rows, said = Dataset.from_dict({"words": [words], "tags": [tags]}), {}
-    assert read_tags(reader(), rows, ["O", "B-PER"], split="train", said=said) == [[1, 0]]
+    assert read_tags(reader(), rows, ["O", "B-PER"], split="train", notes=said) == [[1, 0]]
     assert reader().words(rows)[0] == ["Ana lives"]
     assert bool(said) == isinstance(words, str)
 

@@ -24,9 +24,8 @@ from runwright.types import NonNegativeInt, PositiveInt
 BleuTokenizer = Literal["13a", "intl", "zh", "char", "none"]
 Variant = Literal["rouge1", "rouge2", "rougeL", "rougeLsum"]
 Score = Callable[[str, Sequence[str]], float]
-Extract = Callable[[Sequence[str], Sequence[Sequence[str]]], Any]
 
-SIGNED = {"bleu": "BLEU", "chrf": "CHRF", "ter": "TER"}  # metrics of sacrebleu, and its names of them
+SIGNED = ("bleu", "chrf", "ter")  # sacrebleu's
 _UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"  # no spaces between words
 _WORD = regex.compile(rf"{_UNSPACED}\p{{M}}*|(?:(?!{_UNSPACED})[\p{{L}}\p{{M}}\p{{N}}])+")
 
@@ -151,7 +150,7 @@ def _scorer(name: str, **options: Any) -> Any:
     if name == "bleu":
         options["tokenize"] = options.pop("tokenizer")
         options["force"] = True  # else a warning at each evaluation of texts that end in " ."
-    return getattr(metrics, SIGNED[name])(**options)
+    return getattr(metrics, name.upper())(**options)
 
 
 def _corpus_sums(name: str, predictions: Any, weights: np.ndarray, **options: Any) -> tuple[Any, np.ndarray]:
@@ -170,7 +169,7 @@ def _mean_score(score: Score, predictions: Any, weights: np.ndarray, key: Hashab
     return weighted_mean(values[:, 0], weights)
 
 
-def _per_example(predictions: Any, key: Hashable, extract: Extract) -> np.ndarray:
+def _per_example(predictions: Any, key: Hashable, extract: Callable[..., Any]) -> np.ndarray:
     """Statistics of each example, [N, K] float64, computed once for the same texts."""
     texts, references = predictions.predicted, labels_of(predictions)
     if texts is None:
