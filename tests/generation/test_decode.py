@@ -112,6 +112,12 @@ def plain(model: Any, strategy: Strategy, row: int) -> list[list[int]]:
     return [ids[: ids.index(END)] if END in ids else ids for ids in output[:, start:].tolist()]
 
 
+def test_a_penalty_may_be_a_whole_number() -> None:
+    model = make("llama")
+    texts = [run(model, Greedy(**COMMON | {"repetition_penalty": penalty}), [0, 1]) for penalty in (2, 2.0)]
+    assert texts[0] == texts[1]
+
+
 def test_tokens_are_drawn_as_often_as_their_probabilities_say() -> None:
     model, num_draws = make("llama"), 4000
     options: dict[str, Any] = {"temperature": 1.5, "top_k": 5, "top_p": None, "min_p": None, "seed": 0}

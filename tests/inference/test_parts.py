@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -92,6 +94,22 @@ def test_each_item_is_made_by_one_rank_and_not_again_by_a_later_start(tmp_path: 
     assert made[3:] == [(1, "b"), (3, "d")]
     assert [file.read_text() for file in shared(tmp_path, "abcde", make, ranks=ALONE)] == [*"abcde"]
     assert len(made) == 5
+
+
+def test_a_slow_rank_makes_nothing_again_when_the_first_one_is_done_already(tmp_path: Path) -> None:
+    def make(number: int, item: str) -> bytes:
+        return item.encode()
+
+    def items() -> Iterator[str]:
+        shutil.rmtree(folder)  # as the first rank does at the end
+        yield from "abc"
+
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    assert len([*shared(folder, "abc", make, ranks=ALONE)]) == 3
+    late = Ranks(rank=1, num_ranks=2, device=ALONE.device)
+    assert [*shared(folder, items(), make, ranks=late)] == []
+    assert not folder.exists()
 
 
 def test_a_folder_of_parts_is_one_command_s(tmp_path: Path) -> None:

@@ -180,8 +180,15 @@ def test_statistics_are_computed_once_for_the_same_texts(monkeypatch: pytest.Mon
 )
 def test_the_signature_is_sacrebleus(name: str, options: dict[str, Any], signature: str) -> None:
     assert texts.signature_notes({name: node(name) | options}, [["a b"], ["c"]]) == [signature]
+    options |= {"interval": False}
     several = texts.signature_notes({name: node(name) | options}, [["a b"], ["c", "d"]])
     assert several == [signature.replace("nrefs:1", "nrefs:var")]
+
+
+def test_no_texts_have_no_score_whatever_the_options() -> None:
+    none = SimpleNamespace(predicted=np.array([], dtype=object), expected=np.array([], dtype=object))
+    score = texts.chrf(none, np.ones((1, 0)), word_order=3, lowercase=False)
+    assert np.isnan(score).all()
 
 
 def node(name: str) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def test_an_answer_is_read_with_its_start(answers: Any, more: dict[str, Any]) ->
 @pytest.mark.parametrize("answers", ["not Ida", ["not Ida"], {"text": "not Ida"}, "['not Ida']"])
 def test_an_answer_without_a_start_is_where_it_occurs_once(answers: Any) -> None:
     said: dict[str, list[int]] = {}
-    assert answers_of(answers, more={"answer_start": None}, said=said) == [Answers(("not Ida",), (14, 21))]
+    assert answers_of(answers, more={"answer_start": None}, notes=said) == [Answers(("not Ida",), (14, 21))]
     assert said["an answer without answer_start is taken from where it occurs"] == [0]
 
 
@@ -86,7 +86,7 @@ def test_what_is_mended_is_said_with_its_rows() -> None:
     answers = [
         {"text": [text], "answer_start": [start]} for text, start in (("Ida", 17), ("Ida", 18), ("Eva", 0))
     ]
-    found = answers_of(*answers, "Ida", misplaced="mend", said=said)
+    found = answers_of(*answers, "Ida", misplaced="mend", notes=said)
     assert [answer.span for answer in found] == [(18, 21), (18, 21), (-2, -2), (0, 3)]
     assert [(sentence.rpartition(" ")[2], rows) for sentence, rows in said.items()] == [
         ("it", [0]),  # where it occurs nearest to it

@@ -195,6 +195,12 @@ def test_a_row_without_a_target_is_named(targets: list[Any], message: str, make_
     assert caught.value.row == 1
 
 
+def test_a_target_that_is_no_text_is_named_by_its_row(make_task: Any) -> None:
+    with pytest.raises(DataError, match="where a text is expected") as caught:
+        make_task().read_labels({"target": ["a", {"b": "c"}]}, split="validation")
+    assert (caught.value.split, caught.value.row, caught.value.column) == ("validation", 1, "target")
+
+
 def test_tokenizers_that_cannot_serve_are_refused(make_task: Any, tokenizer: Any) -> None:
     with pytest.raises(ConfigError, match=r"task\.target_language: .* has no codes of languages"):
         make_task(target_language="fra_Latn")

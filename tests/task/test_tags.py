@@ -37,6 +37,12 @@ def tags_of(text: str, marks: Any, **options: Any) -> str:
     return " ".join(rows[0])
 
 
+def test_a_text_that_is_none_is_named_by_its_row() -> None:
+    with pytest.raises(DataError, match="where a text is expected") as caught:
+        reader().words({"text": ["a", {"b": 1}]})
+    assert (caught.value.row, caught.value.column) == (1, "text")
+
+
 # --- schemes ------------------------------------------------------------------------------------------
 
 
@@ -185,7 +191,7 @@ def test_letters_that_share_a_piece_share_its_tag() -> None:
 )
 def test_words_and_tags_in_cells_are_read_and_said(words: Any, tags: Any) -> None:
     rows, said = Dataset.from_dict({"words": [words], "tags": [tags]}), {}
-    assert read_tags(reader(), rows, ["O", "B-PER"], split="train", said=said) == [[1, 0]]
+    assert read_tags(reader(), rows, ["O", "B-PER"], split="train", notes=said) == [[1, 0]]
     assert reader().words(rows)[0] == ["Ana lives"]
     assert bool(said) == isinstance(words, str)
 

@@ -65,6 +65,17 @@ def test_pieces_give_the_loss_and_the_gradient_of_all_logits(
     assert (gradient - expected_gradient).norm() < tolerance * expected_gradient.norm()
 
 
+def test_a_frozen_head_gets_no_gradient_and_what_is_below_it_the_same() -> None:
+    model, (inputs, labels) = tiny("Qwen2Config"), batch()
+    model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone(), requires_grad=False)
+    (by_pieces, gradient), (whole, expected) = (
+        loss_and_gradient(model, token_losses.token_losses(model, inputs, labels, whole=whole))
+        for whole in (False, True)
+    )
+    assert by_pieces == pytest.approx(whole, rel=1e-10)
+    assert (gradient - expected).norm() < 1e-10 * expected.norm()
+
+
 def test_a_head_with_a_rule_of_its_own_gets_its_own_logits() -> None:
     model, (inputs, labels) = tiny("LlamaConfig"), batch()
     forward = model.forward

@@ -185,7 +185,7 @@ def test_texts_are_read_some_at_a_time() -> None:
 def test_lists_of_words_and_empty_values_are_understood() -> None:
     rows = Dataset.from_dict({"text": [["a", "b"], None, []], "other": ["x", None, ""]})
     corpus = corpus_of_rows(lambda: [rows], ["text", "other"], fingerprint="x")
-    assert list(corpus.texts()) == ["a", "b", "x"]
+    assert [*corpus.batches()] == [["a", "b", "x"]]
 
 
 def test_a_column_that_is_not_there_is_named(home: Path) -> None:

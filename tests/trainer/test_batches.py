@@ -103,7 +103,7 @@ def test_ranks_that_run_together_run_as_many_microbatches(
             for r in range(ranks)
         ]
         assert len({len(part.microbatches) + len(part.fillers) for part in parts}) == 1
-        assert sum(len(part.microbatches) for part in parts) == parts[0].num_microbatches
+        assert sum(len(part.microbatches) for part in parts) == len(parts[0].sizes)
         assert min(len(part.fillers) for part in parts) == 0
         ids = {i for part in parts for m in part.microbatches for i in m.batch["example_ids"].tolist()}
         assert {i for part in parts for f in part.fillers for i in f.batch["example_ids"].tolist()} <= ids

@@ -115,7 +115,7 @@ def first_batch(config: Mapping[str, Any]) -> Iterator[str]:
     """Lines on the batch of step 1: its shapes, the longest and the shortest sequence of a microbatch."""
     prepared = build.prepare(config, cache_folder=cache_root() / "examples")
     step = next(iter(build.build_batches(config, prepared, ranks=ALONE).iterate(0, 1)))
-    batch, count = step.microbatches[0].batch, step.num_microbatches
+    batch, count = step.microbatches[0].batch, len(step.sizes)
     counted = "one microbatch" if count == 1 else f"{count} microbatches"
     yield (
         f"batch: step 1 has {step.num_examples} examples in {counted}, "

@@ -6,7 +6,7 @@ import re
 import shlex
 import tempfile
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ def execute(args: argparse.Namespace) -> int:
     else:
         from runwright.build import texts_of
 
-        texts = texts_of(_compose(values, args.file)).texts()
+        texts = chain.from_iterable(texts_of(_compose(values, args.file)).batches())
     reports = tokenizing.compare(words, islice(texts, args.texts or 10_000), args.text)
     print_json(reports) if args.json else tokenizing.show_comparison(reports)
     return 0

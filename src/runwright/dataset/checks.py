@@ -92,9 +92,8 @@ def missing_column(column: str, rows: Dataset, *, split: str, option: str = "") 
     if not hint and any(len(name.split()) > 3 for name in names):
         hint = "where the first line of csv is a row, set dataset.source.header=false"
     hint = (names and other_dialect(names)) or hint or (option and f"{option} names it")
-    file = locate(rows, 0).file
-    problem = f"no such column; columns: {', '.join(map(repr, names))}{hint and '; '}{hint}"
-    return DataError(problem, file=file, split=split, column=column)
+    problem = f"no such column; columns: {', '.join(map(repr, names))}" + (f"; {hint}" if hint else "")
+    return DataError(problem, file=locate(rows, 0).file, split=split, column=column)
 
 
 def has_column(rows: Any, column: str, *, split: str, option: str) -> bool:
@@ -186,19 +185,20 @@ def warnings_of(looks: Mapping[str, SplitLook], task: Any = None) -> list[str]:
     """
 
     def of_splits(counts: Mapping[str, int]) -> str:
-        found = [(name, count) for name, count in counts.items() if count]
-        return ", ".join(f"{count:,} of {looks[name].num_rows:,} rows of {name}" for name, count in found)
+        shares = {name: f"{count:,} of {looks[name].num_rows:,}" for name, count in counts.items() if count}
+        return ", ".join(f"{share} rows of {name}" for name, share in shares.items())
 
+    empty = {name: look.empty for name, look in looks.items()}
     leaks = {name: look.in_train for name, look in looks.items()}
     same = {name: count for name, count in leaks.items() if count > LEAK * looks[name].num_rows}
-    what = "are rows of train too: the same file, or repeated texts (DropDuplicates)? Metrics say nothing"
-    sentences = {what: same}
+    few = {name: count for name, count in leaks.items() if name not in same}
+    whole = "are rows of train too: the same file, or repeated texts (DropDuplicates)? Metrics say nothing"
+    repeated = "have the same text as a row of train (dataset.cleaning: DropDuplicates with across: true)"
+    blank = "have an empty text (dataset.cleaning: DropEmpty)"
+    sentences = {whole: same}
     if not getattr(task, "join_rows", False):
-        what = "have the same text as a row of train (dataset.cleaning: DropDuplicates with across: true)"
-        sentences[what] = {name: count for name, count in leaks.items() if name not in same}
-        empty = {name: look.empty for name, look in looks.items()}
-        sentences["have an empty text (dataset.cleaning: DropEmpty)"] = empty
-    return [f"{found} {what}" for what, counts in sentences.items() if (found := of_splits(counts))]
+        sentences |= {repeated: few, blank: empty}
+    return [f"{of_splits(counts)} {text}" for text, counts in sentences.items() if any(counts.values())]
 
 
 def file_warnings(sources: Mapping[str, Sequence[str]], names: Mapping[str, str]) -> Iterator[str]:
@@ -229,7 +229,7 @@ def describe(
     lines = [["split", "rows", "empty", "repeated", "in train", "cut", "labels"]]
     for name, look in looks.items():
         size = len(data.splits[name])
-        rows = f"{size:,}" + f" ({look.num_rows:,} looked at)" * (look.num_rows < size)
+        rows = f"{size:,} ({look.num_rows:,} looked at)" if look.num_rows < size else f"{size:,}"
         numbers = [f"{look.empty:,}", f"{look.repeated:,}", f"{look.in_train:,}" if name != "train" else ""]
         share = f"{cut[name]:.1%}" if name in cut else ""
         lines.append([name, rows, *numbers, share, _classes(data.splits[name], name, task)])
@@ -242,12 +242,14 @@ def describe(
 def _classes(rows: Dataset, split: str, task: Any) -> str:
     """Classes with their counts; of many rows a sample, evenly from the whole."""
     sampled = rows.select(range(0, len(rows), 1 + len(rows) // LABELS))
-    counts = task.label_counts(sampled, split=split) or []
+    counts = task.label_counts(sampled, split=split)
+    if not counts:
+        return ""
     of = f" in {len(sampled):,} rows" if len(sampled) < len(rows) else ""
     if len(counts) > MOST_CLASSES:
         return f"{len(counts)} classes, {min(counts):,} to {max(counts):,} each{of}"
-    named = zip(task.label_names, counts, strict=False)
-    return ", ".join(f"{plain(name)} {count:,}" for name, count in named) + of * bool(counts)
+    named = zip(task.label_names, counts, strict=True)
+    return ", ".join(f"{plain(name)} {count:,}" for name, count in named) + of
 
 
 def columns_of(rows: Dataset, *, used: Sequence[str | None], label_columns: Sequence[str | None]) -> str:
@@ -258,8 +260,9 @@ def columns_of(rows: Dataset, *, used: Sequence[str | None], label_columns: Sequ
             kinds[name] += f", {_form(rows[:1000][name])}"
     named = [name for name in dict.fromkeys(used) if name in kinds]
     rest = [plain(name) for name in kinds if name not in (*named, ROW_ID)]
+    rest = [*rest[:8], "…"] if len(rest) > 8 else rest
     text = ", ".join(f"{plain(str(name))} ({kinds[str(name)].replace('large_', '')})" for name in named)
-    return f"{text}; not used: {', '.join(rest[:8])}{', …' * (len(rest) > 8)}" if rest else text
+    return f"{text}; not used: {', '.join(rest)}" if rest else text
 
 
 def _form(values: Sequence[Any]) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from datasets import Dataset
 from runwright import store
 from runwright.dataset.checks import Kind, naming_rows, require_columns
 from runwright.dataset.readers.raw import report_rows
+from runwright.dataset.readers.reading import in_chunks
 from runwright.dataset.readers.streams import BLOCK_ROWS, Block, RowStream, StreamPosition
 from runwright.errors import DataError
 from runwright.types import Example
@@ -171,7 +172,7 @@ def _shared(tables: Iterator[Any], encode: Encode, num_processes: int) -> Iterat
     fork = multiprocessing.get_context("fork")  # `encode` is inherited: it need not be pickled
     try:
         with ProcessPoolExecutor(num_processes, fork, _start_worker, (encode, os.getpid())) as pool:
-            for some in iter(lambda: list(islice(tables, 4 * num_processes)), []):
+            for some in in_chunks(tables, 4 * num_processes):
                 yield from pool.map(_encode_in_worker, some)
     except BrokenProcessPool as error:
         hint = "as for want of memory: lower dataset.num_processes"

@@ -200,7 +200,7 @@ def _row_text(before: np.ndarray, now: np.ndarray) -> str:
     changed = np.intersect1d(new, old)
     by_kind = {"changed": changed, "added": np.setdiff1d(new, old), "gone": np.setdiff1d(old, new)}
     texts = [
-        f"{len(rows)} row{'s' * (len(rows) > 1)} {kind}: row_id {listed(map(str, rows))}"
+        f"{len(rows)} row{'s' if len(rows) > 1 else ''} {kind}: row_id {listed(map(str, rows))}"
         for kind, rows in by_kind.items()
         if len(rows)
     ]

@@ -270,10 +270,14 @@ def _joined(rows_of: Mapping[str, Dataset], notes: list[str], *, split: str) -> 
                     raise DataError(f"{problem}CastColumns among its cleaning steps makes it text") from error
 
     parts = [{"name": name, "num_rows": len(rows), "about": about_of(rows)} for name, rows in rows_of.items()]
-    notes = notes + [f"columns that not every part has were left out: {left_out}"] * bool(left_out)
-    about = {"parts": parts, "notes": notes}
-    numbers = np.concatenate([row_numbers(rows) for rows in rows_of.values()])
-    return RawSplit(schema=schema, batches=batches(), about=about, numbers=numbers)
+    if left_out:
+        notes = [*notes, f"columns that not every part has were left out: {left_out}"]
+    return RawSplit(
+        schema=schema,
+        batches=batches(),
+        about={"parts": parts, "notes": notes},
+        numbers=np.concatenate([row_numbers(rows) for rows in rows_of.values()]),
+    )
 
 
 def _common_schema(rows_of: Mapping[str, Dataset], *, split: str) -> tuple[pa.Schema, str]:

@@ -32,9 +32,8 @@ class Penalties(transformers.LogitsProcessor):
 
     def __init__(self, strategy: Strategy, *, num_pads: Sequence[int]) -> None:
         self.num_pads = num_pads  # of each prompt
-        self.processors = transformers.LogitsProcessorList()
-        if strategy.repetition_penalty != 1:
-            self.processors.append(transformers.RepetitionPenaltyLogitsProcessor(strategy.repetition_penalty))
+        penalty = transformers.RepetitionPenaltyLogitsProcessor(float(strategy.repetition_penalty))
+        self.processors = transformers.LogitsProcessorList([penalty])
         if strategy.no_repeat_ngram_size:
             self.processors.append(transformers.NoRepeatNGramLogitsProcessor(strategy.no_repeat_ngram_size))
 
@@ -90,9 +89,8 @@ class Gumbel(transformers.LogitsProcessor):
 
     def __init__(self, strategy: Sample, *, seeds: Sequence[int]) -> None:
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        self.warpers = transformers.LogitsProcessorList()
-        if strategy.temperature != 1:
-            self.warpers.append(transformers.TemperatureLogitsWarper(float(strategy.temperature)))
+        temperature = transformers.TemperatureLogitsWarper(float(strategy.temperature))
+        self.warpers = transformers.LogitsProcessorList([temperature])
         if strategy.top_k:
             self.warpers.append(transformers.TopKLogitsWarper(strategy.top_k))
         if strategy.top_p is not None and strategy.top_p < 1:

@@ -113,8 +113,7 @@ def _evaluate_splits(
             _learn_form(run.task, rows)
         for note in data.notes:
             logger.info("data: %s", note)
-        own = not other
-        warnings = {} if other is None else evaluation_warnings(folder, config, data, names, own=own)
+        warnings = {} if other is None else evaluation_warnings(folder, config, data, names, own=not other)
         for split, text in warnings.items():
             logger.warning("%s: %s", split, text)
         run = replace(run, metrics=build.build_metrics(config, task=run.task), progress=progress)

@@ -15,9 +15,10 @@ from runwright.config.redaction import reveal
 from runwright.config.rules.checks import generates_texts
 from runwright.dataset.examples import PreparedExamples, record_batch
 from runwright.dataset.fingerprint import content_fingerprint
+from runwright.dataset.readers.reading import in_chunks
 from runwright.errors import CheckpointError, ConfigError, DataError, first_line
 from runwright.inference.export.onnx_model import OnnxModel
-from runwright.inference.records import Columns, in_chunks, texts_of
+from runwright.inference.records import Columns, texts_of
 from runwright.inference.zero_shot import ZeroShot
 from runwright.model.configuration import auto_class, quiet_transformers, set_global_attention
 from runwright.model.padding_free import use_padding_free

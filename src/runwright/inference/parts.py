@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 from filelock import FileLock, Timeout
 
 from runwright.dataset.examples import PreparedExamples
+from runwright.dataset.readers.reading import in_chunks
 from runwright.errors import ConfigError
 from runwright.inference.load import CHUNK_RECORDS, FinishedRun, predict_records
-from runwright.inference.records import in_chunks
 from runwright.predictions import join, pack, unpack
 from runwright.store import digest, remove_abandoned, written_whole
 from runwright.trainer.evaluate import predict
@@ -65,10 +65,11 @@ def shared(
 
     Nobody sends or waits but the first one: its launcher ends it where another rank fails.
     """
-    count = 0
+    # By an earlier start; the first rank may be done with them, and remove them, before a slower one is.
+    count, made_before = 0, {*folder.iterdir()}
     for count, item in enumerate(items, start=1):
         file = folder / f"{count:08d}"
-        if count % ranks.num_ranks == ranks.rank and not file.exists():
+        if count % ranks.num_ranks == ranks.rank and file not in made_before:
             with written_whole(file) as unfinished:
                 unfinished.write_bytes(make(count - 1, item))
     for number in range(1, count + 1) if ranks.is_first else ():

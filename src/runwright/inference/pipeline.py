@@ -73,8 +73,9 @@ class Pipeline:
             run.task.num_guesses = 5 if top_k in (None, 1) else top_k
         predicted = predict_each(run, records)
         answers = [_answer(run.task, texts, rows, number, top_k) for _, texts, rows, number in predicted]
-        alone = isinstance(answers[0], dict) and "label" in answers[0] if answers else several
-        return answers if several or alone else answers[0]
+        # As in transformers, the class of a single text comes in a list.
+        is_class = not several and isinstance(answers[0], dict) and "label" in answers[0]
+        return answers if several or is_class else answers[0]
 
 
 def _answer(task: Any, row: Mapping[str, Any], predictions: Any, index: int, top_k: int | None) -> Any:

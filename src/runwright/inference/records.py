@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
 from runwright.config.options import TARGET, is_node, walk
@@ -62,6 +62,7 @@ class Records:
     ) -> None:
         self._columns = columns
         self._is_input = source in (None, "-")
+        self._told: set[str] = set()  # files with rows without a text
         path = _spooled(self) if self._is_input else str(source)
         self.name = "standard input" if self._is_input else path
         with self._naming():
@@ -95,7 +96,8 @@ class Records:
                 for record, texts in _with_texts(values, self._columns, file):
                     empty += not any(str(text).strip() for text in texts.values() if text is not None)
                     yield record
-            if empty:
+            if empty and file not in self._told:
+                self._told.add(file)
                 print(f"{file}: no text in {empty:,} rows, predicted all the same", file=sys.stderr)
 
     @contextmanager
@@ -208,12 +210,6 @@ def texts_of(
             raise DataError(problem, file=file, row=row, column=choices[-1])
         texts[name] = next((record[column] for column in present if record[column] is not None), None)
     return texts
-
-
-def in_chunks(records: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    iterator = iter(records)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
 
 
 def _text_record(text: str, columns: Columns, row: int, address: str | None) -> dict[str, Any]:

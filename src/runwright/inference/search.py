@@ -16,10 +16,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from runwright.dataset.readers.reading import in_chunks
 from runwright.errors import ConfigError, DataError
 from runwright.inference import load
 from runwright.inference.load import FinishedRun
-from runwright.inference.records import Records, in_chunks, texts_of
+from runwright.inference.records import Records, texts_of
 from runwright.predictions import evenly_spaced
 from runwright.report.page import charts, document
 from runwright.report.progress import Progress

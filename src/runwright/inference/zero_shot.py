@@ -58,8 +58,6 @@ class ZeroShot(Task):
         state = {"zero_shot": [*self.label_names], "hypothesis": self.hypotheses.template}
         return state | {"pairs": self.pairs.state_dict()}
 
-    # --- row -> pairs -> logits -----------------------------------------------------------------------
-
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
         """A pair for each row and class."""
         (text,), hypothesis = self.text_columns, self.pairs.text_columns[1]
@@ -73,8 +71,6 @@ class ZeroShot(Task):
     def predictions(self, outputs: Tensor, batch: Batch) -> Entailments:
         logits = outputs[:, self.entailment].double().cpu().numpy()
         return Entailments(example_ids=batch["example_ids"].cpu().numpy(), logits=logits)
-
-    # --- logits -> classes of rows --------------------------------------------------------------------
 
     def assemble(self, predictions: Entailments, rows: Any) -> Predictions:
         """Classes and scores of rows from their pairs, which come in the order of their ids."""

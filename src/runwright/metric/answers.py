@@ -33,7 +33,9 @@ def answer_f1(predictions: Any, weights: np.ndarray, *, of: Questions) -> np.nda
 
 
 def _mean_over(of: Questions, values: np.ndarray, answerable: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    mask = {"all": answerable | True, "answerable": answerable, "unanswerable": ~answerable}[of]
+    if of == "all":
+        return weighted_mean(values, weights)
+    mask = answerable if of == "answerable" else ~answerable
     return weighted_mean(values * mask, weights, sizes=mask)
 
 

@@ -25,7 +25,6 @@ CONFIDENCE = 0.95  # of all intervals
 _CELLS = 4_000_000  # resamples times examples held at once: 32 MB in float64
 MAX_RESAMPLES, MIN_RESAMPLES = 10_000, 1_000  # of a difference
 _MEAN_CELLS = 20_000_000  # rows times resamples of a mean: about half a second
-_METRIC_CELLS = 4_000_000  # of a metric that is no mean
 
 
 class UndefinedMetricError(ConfigError):
@@ -115,7 +114,7 @@ def bootstrap_difference(
 
     `difference` returns [S] for how often each row occurs, [S, N]; both runs get the same rows.
     """
-    blocks = resamples(num_rows, _num_resamples(num_rows, _METRIC_CELLS), np.random.default_rng(0))
+    blocks = resamples(num_rows, _num_resamples(num_rows, _CELLS), np.random.default_rng(0))
     return percentile_interval(value, [difference(weights) for weights in blocks])
 
 

@@ -87,7 +87,7 @@ def next_sentence_accuracy(predictions: Any, weights: np.ndarray) -> np.ndarray:
     return weighted_mean(predictions.next_right, weights)
 
 
-# Ranks [N] int64 count from 1, of the one right text in a list of results; 0 beyond the first `k`.
+# `ranks` [N] int64: of the one right text in a list of results, from 1. Beyond the first `k` it counts 0.
 
 
 def reciprocal_rank(predictions: Any, weights: np.ndarray, *, k: PositiveInt) -> np.ndarray:

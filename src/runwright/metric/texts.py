@@ -15,6 +15,7 @@ import numpy as np
 import regex
 
 from runwright.config.options import TARGET
+from runwright.config.targets import instantiate
 from runwright.errors import DataError
 from runwright.metric.answers import Rules, text_exact_match, text_f1
 from runwright.metric.means import computed_once, labels_of, ratio, weighted_mean
@@ -23,9 +24,8 @@ from runwright.types import NonNegativeInt, PositiveInt
 BleuTokenizer = Literal["13a", "intl", "zh", "char", "none"]
 Variant = Literal["rouge1", "rouge2", "rougeL", "rougeLsum"]
 Score = Callable[[str, Sequence[str]], float]
-Extract = Callable[[Sequence[str], Sequence[Sequence[str]]], Any]
 
-SIGNED = {"bleu": "BLEU", "chrf": "CHRF", "ter": "TER"}  # metrics of sacrebleu, and its names of them
+SIGNED = ("bleu", "chrf", "ter")  # sacrebleu's
 _UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"  # no spaces between words
 _WORD = regex.compile(rf"{_UNSPACED}\p{{M}}*|(?:(?!{_UNSPACED})[\p{{L}}\p{{M}}\p{{N}}])+")
 
@@ -128,8 +128,8 @@ def signature_notes(nodes: Mapping[str, Mapping[str, Any]], references: Sequence
     for name, node in nodes.items():
         module, _, function = str(node[TARGET]).rpartition(".")
         if module == __name__ and function in SIGNED:
-            options = {key: value for key, value in node.items() if key not in (TARGET, "suits")}
-            scorer = _scorer(function, **options)
+            metric: Any = instantiate(node, group="metric", key=f"metric.{name}")
+            scorer = _scorer(function, **metric.keywords)
             scorer.num_refs = next(iter(numbers)) if len(numbers) == 1 else -1
             notes.append(f"{name}: {scorer.get_signature()}")
     return notes
@@ -138,8 +138,10 @@ def signature_notes(nodes: Mapping[str, Mapping[str, Any]], references: Sequence
 def _corpus_score(name: str, predictions: Any, weights: np.ndarray, **options: Any) -> np.ndarray:
     """The score of sacrebleu under each row of weights, [S]; NaN where all weights are 0."""
     scorer, sums = _corpus_sums(name, predictions, weights, **options)
-    scores = [scorer._compute_score_from_stats(row).score for row in sums.tolist()]
-    return np.where(weights.any(axis=1), scores, np.nan)
+    scores = np.full(len(weights), np.nan)
+    for sample in np.flatnonzero(weights.any(axis=1)):
+        scores[sample] = scorer._compute_score_from_stats(sums[sample].tolist()).score
+    return scores
 
 
 def _scorer(name: str, **options: Any) -> Any:
@@ -148,7 +150,7 @@ def _scorer(name: str, **options: Any) -> Any:
     if name == "bleu":
         options["tokenize"] = options.pop("tokenizer")
         options["force"] = True  # else a warning at each evaluation of texts that end in " ."
-    return getattr(metrics, SIGNED[name])(**options)
+    return getattr(metrics, name.upper())(**options)
 
 
 def _corpus_sums(name: str, predictions: Any, weights: np.ndarray, **options: Any) -> tuple[Any, np.ndarray]:
@@ -167,13 +169,13 @@ def _mean_score(score: Score, predictions: Any, weights: np.ndarray, key: Hashab
     return weighted_mean(values[:, 0], weights)
 
 
-def _per_example(predictions: Any, key: Hashable, extract: Extract) -> np.ndarray:
+def _per_example(predictions: Any, key: Hashable, extract: Callable[..., Any]) -> np.ndarray:
     """Statistics of each example, [N, K] float64, computed once for the same texts."""
     texts, references = predictions.predicted, labels_of(predictions)
     if texts is None:
         raise DataError("no texts were generated; set a strategy, such as generation=greedy")
     if not len(texts):
-        return np.zeros((0, 24))  # as many as any metric has
+        return np.zeros((0, 2))  # of counts in a ratio; a mean takes the first
 
     def statistics() -> np.ndarray:
         for row, expected in zip(predictions.example_ids, references, strict=True):

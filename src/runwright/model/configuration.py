@@ -164,8 +164,10 @@ def set_global_attention(model: Any) -> None:
     def add_mask(_module: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         if kwargs.get("global_attention_mask") is None:
             ids = kwargs["input_ids"]
-            ends = ids == model.config.sep_token_id if answers else ids == ids
-            mask = (ends.cumsum(dim=1) == (0 if answers else 1)).to(ids)
+            mask = ids.new_zeros(ids.shape)
+            mask[:, 0] = 1
+            if answers:  # the question ends before the first separator
+                mask = ((ids == model.config.sep_token_id).cumsum(dim=1) == 0).to(ids)
             kwargs = {**kwargs, "global_attention_mask": mask}
         return args, kwargs
 

@@ -44,7 +44,8 @@ def use_padding_free(model: Any) -> str:
     The model is compared with itself on two documents first, and left as it was where it differs. On another
     device it runs padded: a call for each document would cost more there than the padding.
     """
-    if reason := "" if is_outline(model) else _use(without_adapters(model)):
+    reason = "" if is_outline(model) else _use(without_adapters(model))
+    if reason:
         log.info("texts are padded: %s", reason)
     return reason
 

@@ -80,7 +80,9 @@ def freeze_parts(model: Any, parts: list[str], *, new: Collection[str]) -> list[
             if not 1 <= len(lowest) <= num_layers:
                 raise ConfigError(f"model.freeze: {name!r}, but the model has {num_layers} layers")
         matches = [key for key in filled if depths[key] in lowest]
-        if not (matches := matches if lowest else [key for key in keys if fnmatchcase(key, name)]):
+        if not lowest:
+            matches = [key for key in keys if fnmatchcase(key, name)]
+        if not matches:
             choices = [*keys, "embeddings", "encoder", "layers:1"]
             raise ConfigError(
                 f"model.freeze: {name!r} is no part of {type(model).__name__}, expected embeddings, encoder, "

@@ -10,7 +10,7 @@ import numpy as np
 from runwright.errors import DataError
 from runwright.predictions import Ragged
 from runwright.task.labels import WRITTEN, read_written
-from runwright.task.text import Said, Span, say, trimmed
+from runwright.task.text import RowNotes, Span, add_note, trimmed
 from runwright.types import PerExample
 
 NO_ANSWER = (-1, -1)
@@ -32,7 +32,7 @@ def read_answers(
     split: str,
     may_lack: bool,
     misplaced: Literal["refuse", "mend"],
-    said: Said | None = None,
+    notes: RowNotes | None = None,
 ) -> list[Answers]:
     """The answers of each row, which are lists by name, records by name, or texts.
 
@@ -50,7 +50,7 @@ def read_answers(
     for row, (context, value) in enumerate(zip(contexts, values, strict=True)):
         where: dict[str, Any] = {"split": split, "row": row, "column": column}
         read, is_impossible = read_written(value), str(flags[row]).lower() in ("true", "1")
-        say(said, f"{column}: {WRITTEN}", row, if_=read is not value)
+        add_note(notes, f"{column}: {WRITTEN}", row, when=read is not value)
         is_empty = not (any(read.values()) if isinstance(read, Mapping) else read)
         pairs = [] if is_impossible and is_empty else _pairs(read, starts[row], where)
         if is_impossible and pairs:
@@ -61,7 +61,8 @@ def read_answers(
         spans = [_span(text, start, context, misplaced, where) for text, start in pairs]
         for (text, start), (first, last) in zip(pairs, spans, strict=True):
             moved = start is not None and context[start : start + len(text)].strip() != context[first:last]
-            say(said, NOWHERE if first < 0 else MOVED if moved else SOUGHT, row, if_=moved or start is None)
+            sentence = NOWHERE if first < 0 else MOVED if moved else SOUGHT
+            add_note(notes, sentence, row, when=moved or start is None)
         span = next((span for span in spans if span != UNKNOWN), UNKNOWN if pairs else NO_ANSWER)
         answers.append(Answers(texts=tuple(text for text, _ in pairs), span=span))
     return answers

@@ -74,14 +74,14 @@ class Task:
 
     @property
     def head(self) -> Head:
+        has_types = len(self.text_columns) > 1 and "token_type_ids" in self.tokenizer.model_input_names
         return Head(
             auto_class=self.auto_class,
             num_labels=len(self.label_names),
             label_names=self.label_names,
             max_length=self.max_length,
             max_target_length=self.max_target_length,
-            num_types=1
-            + (len(self.text_columns) > 1 and "token_type_ids" in self.tokenizer.model_input_names),
+            num_types=2 if has_types else 1,
         )
 
     def fit(self, splits: Splits) -> None:

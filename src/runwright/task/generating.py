@@ -149,16 +149,11 @@ class GeneratingTask(TargetTask):
     def assemble(self, predictions: Texts, rows: Any) -> Texts:
         """Texts beside their references; an example is a row."""
         positions = positions_of(predictions.example_ids, rows)
-        references, prompts = self.references(rows), self.prompt_texts(rows)
-        return replace(
-            predictions,
-            generated=None,
-            predicted=self._texts(predictions),
-            expected=None
-            if references is None
-            else np.fromiter((references[i] for i in positions), dtype=object),
-            prompts=np.fromiter((prompts[i] for i in positions), dtype=object),
-        )
+        columns: dict[str, Any] = {"expected": self.references(rows), "prompts": self.prompt_texts(rows)}
+        for name, values in columns.items():
+            if values is not None:
+                columns[name] = np.fromiter((values[i] for i in positions), dtype=object)
+        return replace(predictions, generated=None, predicted=self._texts(predictions), **columns)
 
     def assemble_records(self, predictions: Texts, columns: Mapping[str, Sequence[Any]]) -> Texts:
         return replace(predictions, predicted=self._texts(predictions))
@@ -319,8 +314,10 @@ class _Pieces(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         states, weight, bias, goal = ctx.saved_tensors
         table, shift = weight.to(ctx.dtype), None if bias is None else bias.to(ctx.dtype)
-        to_states, to_weight = torch.empty_like(states), torch.zeros_like(weight)
-        to_bias = None if bias is None else torch.zeros_like(bias)
+        to_states = torch.empty_like(states)
+        # None where they are frozen, as beside adapters: a third of the work.
+        to_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+        to_bias = torch.zeros_like(bias) if bias is not None and ctx.needs_input_grad[2] else None
         size = -(-PIECE // len(weight))
         for start in range(0, len(states), size):
             piece = slice(start, start + size)
@@ -330,9 +327,9 @@ class _Pieces(torch.autograd.Function):
                 losses = ctx.loss(logits, goal[piece])
             (slope,) = torch.autograd.grad(losses, logits, gradients[0][piece])
             to_states[piece] = slope @ table
-            if weight.dtype == ctx.dtype:
+            if to_weight is not None and weight.dtype == ctx.dtype:
                 to_weight.addmm_(slope.T, some)
-            else:
+            elif to_weight is not None:
                 to_weight += slope.T @ some
             if to_bias is not None:
                 to_bias += slope.sum(dim=0)

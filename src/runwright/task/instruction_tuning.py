@@ -15,7 +15,7 @@ from runwright.dataset.cleaning.passes import lines_of_file
 from runwright.dataset.readers.raw import left_out_of
 from runwright.errors import ConfigError, DataError, first_line, listed
 from runwright.task.generating import GeneratingTask
-from runwright.task.text import IGNORED, Said, as_texts, notes_of, say
+from runwright.task.text import IGNORED, RowNotes, add_note, as_texts, notes_of
 from runwright.types import Batch, Example, PositiveInt, Splits
 
 Message = dict[str, str]  # role and content
@@ -83,10 +83,10 @@ class InstructionTuning(GeneratingTask):
             )
             raise ConfigError(f"task.chat_template: {problem}")
         self.use_learned()
-        said: dict[str, Said] = {split: {} for split in splits}
+        notes: dict[str, RowNotes] = {split: {} for split in splits}
         for split, rows in splits.items():
-            self._chats(rows, split=split, said=said[split])
-        self.notes = notes_of(said, splits)
+            self._chats(rows, split=split, notes=notes[split])
+        self.notes = notes_of(notes, splits)
 
     def use_learned(self) -> None:
         keys = ("messages", "prompt", "input")
@@ -117,7 +117,7 @@ class InstructionTuning(GeneratingTask):
         return tuple(form[key] for key in keys if key in form and form[key] in names)
 
     def _chats(
-        self, rows: Any, *, split: str | None = None, said: Said | None = None, to_answer: bool = False
+        self, rows: Any, *, split: str | None = None, notes: RowNotes | None = None, to_answer: bool = False
     ) -> list[list[Message]]:
         """The messages of each row up to the last answer, or to the prompt before it."""
         names = getattr(rows, "column_names", rows)
@@ -138,7 +138,7 @@ class InstructionTuning(GeneratingTask):
             if has_answers and not end and not to_answer:
                 problem = f"a chat without a turn of {ANSWER!r} (task.roles gives other names of it)"
                 raise DataError(problem, split=split, row=row, column=used[0])
-            say(said, "turns after the last answer are left out", row, if_=0 < end < len(chat))
+            add_note(notes, "turns after the last answer are left out", row, when=0 < end < len(chat))
             chats.append(chat[:end] if end and not to_answer else chat)
         return chats
 

@@ -45,7 +45,7 @@ def read_written(value: Any) -> Any:
 
     def as_python(token: re.Match[str]) -> str:
         if token["text"]:
-            return token["text"] + "," * bool(token["gap"])
+            return token["text"] + ("," if token["gap"] else "")
         return _AS_PYTHON[token.lastgroup or ""]
 
     # Python warns of a backslash in a text
@@ -219,7 +219,7 @@ def read_all(
             counts[f"{values[number]!r:.40}"] += sizes[number]
         row = int(np.argmax(np.isin(numbers, [*wrong])))
         first = [f"{text} ({count})" for text, count in [*counts.items()][:MAX_WRONG]]
-        others = f"; wrong labels, with counts: {', '.join(first)}" * (counts.total() > 1)
+        others = f"; wrong labels, with counts: {', '.join(first)}" if counts.total() > 1 else ""
         raise DataError(wrong[int(numbers[row])] + others, row=row, **where)
     return [targets[number] for number in numbers.tolist()]
 
@@ -273,9 +273,10 @@ def read_number(value: Any) -> float:
     """The value as a finite float; raises DataError otherwise."""
     number = as_number(value)
     if math.isnan(number):
-        is_comma = isinstance(value, str) and not math.isnan(as_number(value.replace(",", ".", 1)))
-        hint = "; ReplacePattern makes a point of a decimal comma, or nothing of one at thousands" * is_comma
-        raise DataError(f"expected a finite number, given {value!r}{hint}")
+        problem = f"expected a finite number, given {value!r}"
+        if isinstance(value, str) and not math.isnan(as_number(value.replace(",", ".", 1))):
+            problem += "; ReplacePattern makes a point of a decimal comma, or nothing of one at thousands"
+        raise DataError(problem)
     if abs(number) > MAX_NUMBER:
         limit = f"at most {MAX_NUMBER:g}: the square of more is beyond float32"
         raise DataError(f"given {value!r}, expected {limit}; scale it")

@@ -18,7 +18,7 @@ from runwright.task import answers
 from runwright.task import text as windows
 from runwright.task.answers import UNKNOWN, AnswerResults, Answers
 from runwright.task.base import Task, at_least_float32, model_inputs
-from runwright.task.text import IGNORED, Said, Span, as_texts, notes_of, positions_of, trimmed
+from runwright.task.text import IGNORED, RowNotes, Span, as_texts, notes_of, positions_of, trimmed
 from runwright.types import Batch, Example, Head, LossSum, NonNegativeInt, PerExample, PositiveInt, Splits
 
 
@@ -72,13 +72,13 @@ class QuestionAnswering(Task):
 
     def fit(self, splits: Splits) -> None:
         """Check every context and answer; raises DataError naming split, row and column."""
-        said: dict[str, Said] = {split: {} for split in splits}
+        notes: dict[str, RowNotes] = {split: {} for split in splits}
         for split, rows in splits.items():
             for row, text in enumerate(rows[self.context_column][:]):
                 if not str(text or "").strip():
                     raise DataError("the context is empty", split=split, row=row, column=self.context_column)
-            self._answers(rows, split=split, said=said[split])
-        self.notes = notes_of(said, splits)
+            self._answers(rows, split=split, notes=notes[split])
+        self.notes = notes_of(notes, splits)
 
     @property
     def head(self) -> Head:
@@ -93,13 +93,13 @@ class QuestionAnswering(Task):
             inputs = inputs.add_column("from", list(starts)).add_column("to", list(ends))  # pyright: ignore
         return inputs
 
-    def _answers(self, rows: Any, *, split: str, said: Said | None = None) -> list[Answers] | None:
+    def _answers(self, rows: Any, *, split: str, notes: RowNotes | None = None) -> list[Answers] | None:
         """The answers of each row; None where the rows have no such column."""
         if not has_column(rows, self.answers_column, split=split, option="task.answers_column"):
             return None
         options: Any = {"column": self.answers_column, "context_column": self.context_column}
         options |= {"may_lack": self.threshold is not None, "misplaced": self.misplaced}
-        return answers.read_answers(rows, split=split, said=said, **options)
+        return answers.read_answers(rows, split=split, notes=notes, **options)
 
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
         """One example for each window of each context, with the beginning of the question before it.

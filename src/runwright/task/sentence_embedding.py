@@ -95,7 +95,8 @@ class SentenceEmbedding(Task):
     def model_files(self, model: Any) -> dict[str, str]:
         """Files with which sentence-transformers makes the same vectors."""
         kinds = [("", "Transformer"), ("1_Pooling", "Pooling")]
-        kinds += [("2_Normalize", "Normalize")] * self.normalize
+        if self.normalize:
+            kinds.append(("2_Normalize", "Normalize"))
         names = {"cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens"}
         files = {
             "modules.json": [

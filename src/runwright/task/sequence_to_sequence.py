@@ -79,12 +79,13 @@ class SequenceToSequence(GeneratingTask):
         """The references of each row; None where the rows have no such column."""
         if not has_column(rows, self.target_column, split=split, option="task.target_column"):
             return None
-        values: Any = rows[self.target_column][:]
-        references = [as_texts(value if isinstance(value, list) else [value]) for value in values]
-        for row, texts in enumerate(references):
+        references: list[list[str]] = []
+        for row, value in enumerate(rows[self.target_column][:]):
+            where: Any = {"split": split, "row": row, "column": self.target_column}
+            texts = as_texts(value if isinstance(value, list) else [value], **where)
             if not texts or not all(text.strip() for text in texts):
-                problem = "the target is empty; drop such rows (dataset.cleaning: DropEmpty)"
-                raise DataError(problem, split=split, row=row, column=self.target_column)
+                raise DataError("the target is empty; drop such rows (dataset.cleaning: DropEmpty)", **where)
+            references.append(texts)
         return references
 
     def references(self, rows: Any) -> list[list[str]] | None:

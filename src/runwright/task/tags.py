@@ -15,8 +15,8 @@ from runwright.config import tag_schemes
 from runwright.config.tag_schemes import OUTSIDE, Scheme, Tag, read_tag, tags_of_type, tags_over
 from runwright.dataset.checks import has_column
 from runwright.errors import DataError, did_you_mean, listed
-from runwright.task.labels import MAX_WRONG, WRITTEN, looks_written, read_written
-from runwright.task.text import Said, Span, as_texts, join_words, say, split_words
+from runwright.task.labels import MAX_WRONG, WRITTEN, looks_written, names_in, read_written
+from runwright.task.text import RowNotes, Span, add_note, as_texts, join_words, split_words
 
 # Names of start, end, type and text, in the order in which they are looked for.
 _NAMES = (
@@ -41,7 +41,7 @@ class RowReader:
         return self.words_column if self.words_column in names else self.text_column
 
     def words(
-        self, rows: Any, *, split: str | None = None, said: Said | None = None
+        self, rows: Any, *, split: str | None = None, notes: RowNotes | None = None
     ) -> tuple[list[str], list[list[Span]]]:
         """The text of each row and the spans of its words, which are a list or a text.
 
@@ -55,19 +55,19 @@ class RowReader:
             read = read_written(value) if are_words else value
             if isinstance(read, list | tuple):  # records to predict may have words in the column of texts
                 pairs.append(join_words(_cells(read, "word", where)))
-                say(said, f"{column}: {WRITTEN}", row, if_=read is not value)
+                add_note(notes, f"{column}: {WRITTEN}", row, when=read is not value)
             elif not are_words:
-                (text,) = as_texts([value])
+                (text,) = as_texts([value], **where)
                 pairs.append((text, split_words(text)))
             elif isinstance(value, str) and not looks_written(value):
                 pairs.append((value, [match.span() for match in re.finditer(r"\S+", value)]))
-                say(said, f"{column}: a text is split at spaces", row)
+                add_note(notes, f"{column}: a text is split at spaces", row)
             else:
                 raise _no_list(value, "word", where)
         return [text for text, _ in pairs], [words for _, words in pairs]
 
     def tags(
-        self, rows: Dataset, *, split: str, names: Sequence[str] | None = None, said: Said | None = None
+        self, rows: Dataset, *, split: str, names: Sequence[str] | None = None, notes: RowNotes | None = None
     ) -> list[list[str]] | None:
         """The tags of each row; None without the column, or where only other splits have filled it.
 
@@ -86,26 +86,28 @@ class RowReader:
             problem = f"spans of characters need a text, not {self.words_column!r} (task.words_column)"
             raise DataError(problem, split=split, column=column)
         texts, words = self.words(rows, split=split) if are_spans else ([], [])
-        names = feature_names(rows, column) or names
+        names = names_in(rows.features[column]) or names
         for row, value in enumerate(read):
             where = {"split": split, "row": row, "column": column}
             if are_spans:
                 tags = tags_of_marks(read_marks(value, where), texts[row], words[row], self.scheme, where)
-                say(said, f"{column}: null is read as no span", row, if_=value is None)
+                add_note(notes, f"{column}: null is read as no span", row, when=value is None)
             else:
                 tags = value.split() if isinstance(value, str) and not looks_written(value) else value
                 if not isinstance(tags, list | tuple):
                     raise _no_list(value, "tag", where)
                 tags = _cells(tags, "tag", where, names)
-                say(said, f"{column}: {WRITTEN}", row, if_=value is not values[row])
+                add_note(notes, f"{column}: {WRITTEN}", row, when=value is not values[row])
             lists.append(tags)
         return lists
 
 
 def _no_list(value: Any, kind: str, where: Mapping[str, Any]) -> DataError:
     expected = "words" if kind == "word" else "tags, one for each word, or of spans [start, end, type]"
-    hint = "; a list written as text that cannot be read for certain; write it as JSON" * looks_written(value)
-    return DataError(f"expected a list of {expected}, given {value!r:.60}{hint}", **where)
+    problem = f"expected a list of {expected}, given {value!r:.60}"
+    if looks_written(value):
+        problem += "; a list written as text that cannot be read for certain; write it as JSON"
+    return DataError(problem, **where)
 
 
 def learn_tags(reader: RowReader, train: Dataset) -> tuple[str, ...]:
@@ -115,8 +117,8 @@ def learn_tags(reader: RowReader, train: Dataset) -> tuple[str, ...]:
     """
     column, scheme = reader.tags_column, reader.scheme
     rows = reader.tags(train, split="train") or []
-    names = feature_names(train, column)
-    first_rows: dict[str, int | None] = dict.fromkeys(names or ())
+    names = names_in(train.features[column])
+    first_rows: dict[str, int | None] = dict.fromkeys(names)
     for row, tags in enumerate([] if names else rows):
         for tag in tags:
             first_rows.setdefault(tag, row)
@@ -124,16 +126,16 @@ def learn_tags(reader: RowReader, train: Dataset) -> tuple[str, ...]:
         problem = tag_schemes.scheme_problem(wrong[0], first_rows, scheme)
         raise DataError(problem, split="train", row=first_rows[wrong[0]], column=column)
     if names:
-        return tuple(names)
-    read = [tag for each in first_rows if (tag := read_tag(each, scheme)) is not None]
-    outside = next((each for each in first_rows if read_tag(each, scheme) is None), OUTSIDE)
+        return names
+    meanings = {name: read_tag(name, scheme) for name in first_rows}
+    outside = next((name for name, tag in meanings.items() if tag is None), OUTSIDE)
     # All tags of a type, since another split may have the one that this one lacks.
-    types = dict(sorted((tag.type, tag.form) for tag in read))
+    types = dict(sorted((tag.type, tag.form) for tag in meanings.values() if tag is not None))
     return (outside, *(tag for kind, form in types.items() for tag in tags_of_type(kind, scheme, form=form)))
 
 
 def read_tags(
-    reader: RowReader, rows: Dataset, names: Sequence[str], *, split: str, said: Said | None = None
+    reader: RowReader, rows: Dataset, names: Sequence[str], *, split: str, notes: RowNotes | None = None
 ) -> list[list[int]] | None:
     """The ids of the tags of each row; None where a split other than train has none.
 
@@ -141,18 +143,20 @@ def read_tags(
     """
     # Whole numbers are positions in the list of names, unless names are numbers themselves.
     are_numbers = any(name.isdecimal() for name in names)
-    if (tags := reader.tags(rows, split=split, names=None if are_numbers else names, said=said)) is None:
+    if (tags := reader.tags(rows, split=split, names=None if are_numbers else names, notes=notes)) is None:
         return None
     column, words = reader.input_column(rows.column_names), None
     if column in rows.column_names:
-        words = reader.words(rows, split=split, said=said)[1]
+        words = reader.words(rows, split=split, notes=notes)[1]
     ids = {name: index for index, name in enumerate(names)}
     ids_by_row: list[list[int]] = []
     for number, row in enumerate(tags):
         where: dict[str, Any] = {"split": split, "row": number, "column": reader.tags_column}
         if words is not None and len(words[number]) != len(row):
-            hint = "; texts in task.words_column are split at spaces alone" * (column != reader.words_column)
-            raise DataError(f"{len(row)} tags for {len(words[number])} words{hint}", **where)
+            problem = f"{len(row)} tags for {len(words[number])} words"
+            if column != reader.words_column:
+                problem += "; texts in task.words_column are split at spaces alone"
+            raise DataError(problem, **where)
         try:
             ids_by_row.append([ids[tag] for tag in row])
         except KeyError as error:
@@ -160,14 +164,9 @@ def read_tags(
             hint = f"known: {listed(names)}; {did_you_mean(tag, names)}".rstrip("; ")
             wrong = Counter(tag for others in tags for tag in others if tag not in ids).most_common(MAX_WRONG)
             counts = listed(f"{name!r} ({count})" for name, count in wrong)
-            hint += f"; unknown tags, with counts: {counts}" * (len(wrong) > 1)
+            hint += f"; unknown tags, with counts: {counts}" if len(wrong) > 1 else ""
             raise DataError(f"unknown tag {tag!r}; {hint}", **where) from None
     return ids_by_row
-
-
-def feature_names(rows: Dataset, column: str) -> Sequence[str] | None:
-    """The names of tags that are numbers, where the data set has some."""
-    return getattr(getattr(rows.features[column], "feature", None), "names", None)
 
 
 def _cells(

@@ -18,30 +18,33 @@ MAX_WINDOWS = 1 << 16  # of one row: leaves 47 bits of an example id for the row
 
 Span = tuple[int, int]  # first character, one past the last
 
-Said = dict[str, list[int]]
-"""What was read as something else than it looks, in words, and the rows where it was."""
+RowNotes = dict[str, list[int]]
+"""Sentences on values that are read as something else than they look, and the rows of each."""
 
 
-def say(said: Said | None, sentence: str, row: int, *, if_: bool = True) -> None:
-    if said is not None and if_:
-        said.setdefault(sentence, []).append(row)
+def add_note(notes: RowNotes | None, sentence: str, row: int, *, when: bool = True) -> None:
+    if notes is not None and when:
+        notes.setdefault(sentence, []).append(row)
 
 
-def notes_of(said: Mapping[str, Said], splits: Splits) -> list[str]:
+def notes_of(notes: Mapping[str, RowNotes], splits: Splits) -> list[str]:
     """The sentences of each split, with how many rows they are about and the first."""
     return [
         f"{split}: {sentence} ({len(rows):,} rows, the first is row {splits[split][rows[0]]['row_id']})"
-        for split, sentences in said.items()
+        for split, sentences in notes.items()
         for sentence, rows in sentences.items()
     ]
 
 
-def as_texts(values: Iterable[Any]) -> list[str]:
-    """Values as text, null and NaN as empty text; raises DataError for lists, records and bytes."""
+def as_texts(values: Iterable[Any], **where: Any) -> list[str]:
+    """Values as text, null and NaN as empty text; raises DataError for lists, records and bytes.
+
+    `where` holds the split, row and column that the error names; without a row each value has its own.
+    """
     texts = []
     for row, value in enumerate(values):
         if isinstance(value, list | tuple | dict | bytes):
-            raise DataError(f"{shown(value)} where a text is expected", row=row)
+            raise DataError(f"{shown(value)} where a text is expected", **{"row": row, **where})
         is_missing = value is None or (isinstance(value, float) and value != value)  # pandas' NaN
         texts.append("" if is_missing else str(value))
     return texts

@@ -20,7 +20,7 @@ from runwright.task.base import Task
 from runwright.task.labels import learn_class_weights
 from runwright.task.losses import SingleLabel, loss_of_task
 from runwright.task.tags import RowReader, learn_tags, read_tags
-from runwright.task.text import IGNORED, Said, notes_of, positions_of, shared_pieces, word_of_pieces
+from runwright.task.text import IGNORED, RowNotes, notes_of, positions_of, shared_pieces, word_of_pieces
 from runwright.types import Batch, Example, LossSum, OpenFraction, PositiveFloat, PositiveInt, Splits
 
 
@@ -97,21 +97,22 @@ class TokenClassification(Task):
 
     def columns_in(self, names: Collection[str]) -> tuple[str, ...]:
         """Words, or texts where there are no words."""
-        return (self.reader.input_column(names if self.reader.text_column in names else [*self.columns]),)
+        (text_column,) = self.text_columns
+        return (text_column,) if text_column in names and self.words_column not in names else self.columns
 
     def fit(self, splits: Splits) -> None:
         """Learn tags and weights; every tag is checked."""
         self.label_names = self.tag_names or learn_tags(self.reader, splits["train"])
-        said: dict[str, Said] = {split: {} for split in splits}
+        notes: dict[str, RowNotes] = {split: {} for split in splits}
         tags = {
-            split: read_tags(self.reader, rows, self.label_names, split=split, said=said[split])
+            split: read_tags(self.reader, rows, self.label_names, split=split, notes=notes[split])
             for split, rows in splits.items()
         }
         options = {"names": self.label_names, "column": self.tags_column, "problem": self.problem}
         self.class_weights = learn_class_weights(self.weights_option, tags["train"], **options)
         self.use_learned()
         note = tag_schemes.scheme_note(self.label_names, self.scheme)
-        self.notes = [*notes_of(said, splits), *([note] if note else [])]
+        self.notes = [*notes_of(notes, splits), *([note] if note else [])]
 
     def use_learned(self) -> None:
         """Make the objective and the span types of the tags."""

@@ -13,7 +13,6 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
@@ -36,9 +35,6 @@ class Corpus:
     batches: Callable[[], Iterator[list[str]]]
     state: dict[str, Any]  # tells one corpus from another, for JSON
     name: str  # for people
-
-    def texts(self) -> Iterator[str]:
-        return chain.from_iterable(self.batches())
 
 
 def corpus_of_rows(

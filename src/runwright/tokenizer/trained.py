@@ -187,23 +187,19 @@ def train(
         inner.pre_tokenizer = cuts[0] if len(cuts) == 1 else pre_tokenizers.Sequence(cuts)
     inner.model = _learned(model, inner, corpus, tokens=tokens, unk=special.roles["unk"])
     if decoder:  # without one, tokens are joined with spaces
-        inner.decoder = _make_decoder(decoder, model)
+        inner.decoder = {
+            "wordpiece": decoders.WordPiece(getattr(model, "continuing_prefix", None) or "##", cleanup=False),
+            "bpe": decoders.BPEDecoder(getattr(model, "end_of_word_suffix", None) or "</w>"),
+            "metaspace": decoders.Metaspace("▁", prepend_scheme="first", split=True),
+            "byte_level": decoders.ByteLevel(),
+            "fuse": decoders.Fuse(),
+        }[decoder]
     templates = {"single": special.single, "pair": special.pair} if post_processor is None else post_processor
     if templates:
         inner.post_processor = _frame(templates, tokens)
     settings = special.settings | {"padding_side": padding_side, "clean_up_tokenization_spaces": False}
     extra = [token for token in tokens if token not in special.roles.values()]
     return PreTrainedTokenizerFast(tokenizer_object=inner, extra_special_tokens=extra, **settings)
-
-
-def _make_decoder(name: DecoderName, model: Any) -> Any:
-    if name == "wordpiece":
-        return decoders.WordPiece(getattr(model, "continuing_prefix", None) or "##", cleanup=False)
-    if name == "bpe":
-        return decoders.BPEDecoder(getattr(model, "end_of_word_suffix", None) or "</w>")
-    if name == "metaspace":
-        return decoders.Metaspace("▁", prepend_scheme="first", split=True)
-    return decoders.ByteLevel() if name == "byte_level" else decoders.Fuse()
 
 
 def like(

@@ -84,10 +84,6 @@ class StepBatch:
     position: Mapping[str, Any] | None = None  # of a stream after this batch, for JSON
     fillers: tuple[Microbatch, ...] = ()  # to run besides with a weight of zero, where others have more
 
-    @property
-    def num_microbatches(self) -> int:
-        return len(self.sizes)
-
 
 def cut_batch(lengths: Sequence[int] | np.ndarray, cut: Cut) -> list[np.ndarray]:
     """Microbatches as positions in the batch, longest first; equal lengths keep their order.

@@ -29,11 +29,10 @@ class NonFiniteError(RunwrightError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepResult:
-    """Loss, gradient norm and outcome of one update."""
+    """Loss, gradient norm and stop code of one update."""
 
     loss: float  # total / count over the global batch; 0 where there is nothing to train on
     gradient_norm: float  # of the whole gradient, before clipping
-    updated: bool  # False where a step was skipped: not finite, or nothing to train on
     stop: int  # the largest stop code that any rank had when the step began; 0: go on
 
 
@@ -63,7 +62,7 @@ class Stepper:
                 batch.step + 1,
                 batch.num_examples,
             )
-            return StepResult(loss=0.0, gradient_norm=0.0, updated=False, stop=stop)
+            return StepResult(loss=0.0, gradient_norm=0.0, stop=stop)
         self.model.train()
         if self.task.coupled_loss is not None:
             loss = self._coupled_backward(self.task.coupled_loss, batch, *counts)
@@ -74,13 +73,13 @@ class Stepper:
         if scaler := self.ranks.scaler:
             scaler.unscale_(self.optimizer)
         norm = self.ranks.clip(self.parameters, self.max_grad_norm or math.inf)
-        updated = self._update(batch.step, loss, norm)
+        self._update(batch.step, loss, norm)
         self.optimizer.zero_grad(set_to_none=True)
-        return StepResult(loss=loss, gradient_norm=norm, updated=updated, stop=stop)
+        return StepResult(loss=loss, gradient_norm=norm, stop=stop)
 
     def _backward(self, batch: StepBatch, counts: Sequence[float]) -> float:
         """Gradients of this rank's microbatches; the loss of the batch, of several losses their sum."""
-        totals = torch.zeros(batch.num_microbatches, len(counts), dtype=torch.float64)
+        totals = torch.zeros(len(batch.sizes), len(counts), dtype=torch.float64)
         if not batch.microbatches:
             self._scaled(torch.zeros((), device=self.ranks.device))  # a scaler begins with the first loss
         for microbatch in batch.microbatches:
@@ -147,7 +146,7 @@ class Stepper:
 
     def _agree(self, batch: StepBatch, stop: int) -> tuple[list[float], int]:
         """The denominator of each loss over all microbatches, and the largest stop code."""
-        counts = torch.zeros(self.task.num_losses, batch.num_microbatches, dtype=torch.float64)
+        counts = torch.zeros(self.task.num_losses, len(batch.sizes), dtype=torch.float64)
         for microbatch in batch.microbatches:
             counts[:, microbatch.index] = torch.tensor(microbatch.count, dtype=torch.float64)
         stops = torch.zeros(self.ranks.num_ranks, dtype=torch.float64)
@@ -157,21 +156,20 @@ class Stepper:
         assert min(sums) >= 0, f"step {batch.step}: the denominators of the losses are {sums}"
         return sums, int(agreed[counts.numel() :].max())
 
-    def _update(self, step: int, loss: float, norm: float) -> bool:
-        finite = math.isfinite(loss) and math.isfinite(norm)
+    def _update(self, step: int, loss: float, norm: float) -> None:
         if scaler := self.ranks.scaler:
             # fp16: an infinite gradient is expected now and then; the scaler skips and adapts
             scaler.step(self.optimizer)
             scaler.update()
-            return finite
+            return
+        finite = math.isfinite(loss) and math.isfinite(norm)
         if not finite and self.non_finite == "stop":
             raise NonFiniteError(
                 f"step {step + 1}: loss {loss}, gradient norm {norm}. Lower optimizer.lr, set "
                 "trainer.max_grad_norm, or go past such steps with trainer.non_finite=skip"
             )
-        if updates := finite or self.non_finite == "warn":
+        if finite or self.non_finite == "warn":
             self.optimizer.step()
-        return updates
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:

@@ -45,6 +45,14 @@ def test_equal_rows_stay_in_their_order_and_a_list_has_none(load):
         kept(Sort(column="a", descending=False), [[1], [2]])
 
 
+def test_rows_of_a_file_that_is_stored_in_several_batches_are_sorted(read, write, load, monkeypatch):
+    monkeypatch.setattr("runwright.dataset.readers.streams.BATCH_ROWS", 3)
+    numbers = [number * 7 % 10 for number in range(10)]
+    path = write("a.csv", "text,a\n" + "".join(f"t{number},{number}\n" for number in numbers))
+    data = load(read("csv", files={"train": path}), cleaning=[Sort(column="a", descending=False)])
+    assert data.splits["train"]["text"][:] == [f"t{number}" for number in range(10)]
+
+
 def test_values_that_no_row_has_are_noted(read, write, load):
     path = write("a.csv", "text,label\na,NO\nb,EN\nc,EN\n")
     step = KeepValues(column="label", values=["no", "EN", "1e3"])

@@ -119,7 +119,7 @@ def one_step(task: Any, model: Any, examples: Any, count: int, assignment: str, 
     cut = Cut(microbatch_size=-(-8 // count))
     batches = Batches(examples, task, batch_size=8, seed=0, cut=cut)
     batch = batches.at(0)
-    assert batch.num_microbatches == count
+    assert len(batch.sizes) == count
     if assignment == "by cost":
         batches.ranks = ranks
         batch = batches.at(0)
@@ -147,7 +147,7 @@ def share(batch: StepBatch, assignment: str, ranks: Ranks) -> Iterator[Any]:
     for microbatch in batch.microbatches:
         index, last = microbatch.index, ranks.num_ranks - 1
         owner = {
-            "prefix": index * ranks.num_ranks // batch.num_microbatches,
+            "prefix": index * ranks.num_ranks // len(batch.sizes),
             "reversed": last - index % ranks.num_ranks,
             "last rank": last,  # the others have none
         }[assignment]
@@ -281,7 +281,7 @@ def odd_cases(folder: Path) -> None:
         ranks=ranks,
     )  # fmt: skip
     for step in range(3):  # one microbatch: all ranks but one have none
-        assert stepper.step(batches.at(step)).updated
+        assert torch.tensor(stepper.step(batches.at(step)).gradient_norm).isfinite()
     end_ranks(ranks)
 
 

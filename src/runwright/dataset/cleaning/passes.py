@@ -177,7 +177,7 @@ def contiguous(rows: Dataset) -> Dataset:
     if rows._indices is None:
         return rows
     name = store.digest([rows._fingerprint, "contiguous"])
-    positions = rows._indices.column(0).to_numpy()
+    positions = rows._indices.column(0).to_numpy().astype(np.int64)  # unsigned ones have no negative steps
     if not rows.cache_files or (np.diff(positions) <= 0).any():
         return rows.flatten_indices(new_fingerprint=name)
     # One stored batch after the other: flatten_indices casts every row on its own, in 50 times the time.
@@ -192,7 +192,7 @@ def contiguous(rows: Dataset) -> Dataset:
         ):
             for batch in table.to_batches():
                 first, last = np.searchsorted(positions, [start, start + batch.num_rows])
-                writer.write_batch(batch.take(pa.array(positions[first:last].astype(np.int64) - start)))
+                writer.write_batch(batch.take(pa.array(positions[first:last] - start)))
                 start += batch.num_rows
     return Dataset(MemoryMappedTable.from_file(str(path)), info=rows.info.copy(), fingerprint=name)
 

@@ -116,7 +116,8 @@ def _write(folder: Path, splits: Mapping[str, RawSplit], key: Mapping[str, Any])
                 writer.write_batch(pa.RecordBatch.from_arrays([*columns, ids], schema=schema))
                 position += batch.num_rows
                 report_rows(batch.num_rows)
-        if numbers := f"{number}.npy" if len(split.numbers) else None:
+        numbers = f"{number}.npy" if len(split.numbers) else None
+        if numbers is not None:
             np.save(folder / numbers, np.asarray(split.numbers, dtype=np.int64), allow_pickle=False)
         written.append({"name": name, "about": {**split.about, "numbers": numbers}})
     return written

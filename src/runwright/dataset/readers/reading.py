@@ -3,7 +3,7 @@
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -151,6 +151,13 @@ def whole_text(at: Position, encoding: str) -> str:
     return _decoded_whole(content, at, encoding).read()
 
 
+def in_chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Lists of so many items; the last one may be shorter."""
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
 def counted(rows: Iterator[Any], at: Position) -> Iterator[Any]:
     """The rows of one file; adds 1 to `at.row` as each is taken."""
     for values in rows:
@@ -166,8 +173,7 @@ def batches_to_learn(
         most = 1 if split == sampled else None
         for address in addresses[:most]:
             at = Position(address=address, split=split)
-            waiting = counted(rows(at), at)
-            for batch in islice(iter(lambda: list(islice(waiting, BATCH_ROWS)), []), most):  # noqa: B023
+            for batch in islice(in_chunks(counted(rows(at), at), BATCH_ROWS), most):
                 report_rows(len(batch))
                 yield at, batch
 

@@ -108,7 +108,7 @@ class RowStream:
 
     def head(self) -> Dataset:
         """The first rows that are left by cleaning; raises DataError where the first 100,000 are not."""
-        for number, block in enumerate(self.blocks(StreamPosition(), iter(lambda: BLOCK_ROWS, 0))):
+        for number, block in enumerate(self.blocks(StreamPosition(), repeat(BLOCK_ROWS))):
             if len(block.rows) or number == 100:
                 return block.rows
         raise DataError("the split has no rows left", split=self.split)

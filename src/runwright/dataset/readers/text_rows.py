@@ -37,10 +37,10 @@ _NOTED_ROWS = 10_000  # looked at for notes on how they were read
 
 def character_of(text: Any, option: str, names: Mapping[str, str]) -> Any:
     """The delimiter, quote or escape that is given by itself or by its name; a quote may be null."""
-    character, null = names.get(text or "", text), ", null" * (names is QUOTES)
+    character = names.get(text or "", text)
     if len(character or "-") != 1:
-        choices = ", ".join(names)
-        raise ConfigError(f"{option}: given {text!r}, expected one character{null} or one of {choices}")
+        one = "one character, null" if names is QUOTES else "one character"
+        raise ConfigError(f"{option}: given {text!r}, expected {one} or one of {', '.join(names)}")
     return character
 
 
