@@ -87,3 +87,23 @@ def test_a_best_model_that_is_damaged_or_pickled_is_refused_in_one_line(
     with pytest.raises(RunwrightError, match=rf"{tmp_path}.*best") as caught:
         load_run(folder, device="cpu")
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_one_record_costs_one_forward_no_arrow_array_and_no_walk_through_the_modules(
+    guesser: FinishedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (expected,) = predict(guesser, ["the [MASK] sat"])
+    calls = {"forwards": 0, "mode": 0}
+
+    def count(name: str, function: Any) -> Any:
+        def counted(*args: Any, **options: Any) -> Any:
+            calls[name] += 1
+            return function(*args, **options)
+
+        return counted
+
+    monkeypatch.setattr(guesser.model, "forward", count("forwards", guesser.model.forward))
+    monkeypatch.setattr(torch.nn.Module, "train", count("mode", torch.nn.Module.train))
+    monkeypatch.setattr("pyarrow.array", None)  # whatever calls it fails
+    assert predict(guesser, ["the [MASK] sat"]) == [expected]
+    assert calls == {"forwards": 1, "mode": 0}

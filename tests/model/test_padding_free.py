@@ -88,6 +88,11 @@ def test_outputs_and_gradients_are_those_of_the_padded_model(architecture: str, 
     assert_same(small(architecture, head), a_batch(), rtol=rtol)
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_one_document_is_a_row_already(architecture: str) -> None:
+    assert_same(small(architecture), {name: rows[:1] for name, rows in a_batch().items()}, rtol=1e-5)
+
+
 @pytest.mark.parametrize("architecture", ["bert", "roberta", "llama"])
 def test_padding_on_the_left_and_checkpointed_layers_are_no_exception(architecture: str) -> None:
     model = small(architecture, "ForTokenClassification").train()  # only then layers are checkpointed

@@ -32,6 +32,7 @@ from runwright.errors import DataError
 from runwright.types import Example
 
 _FILE = "examples.arrow"
+_SIDES = ("input_ids", "target_ids")
 _FORMAT = 1  # raise when the file's layout changes: older sets are then made anew
 BATCH_ROWS = 1000
 MAX_CACHE_BYTES = 20 * 2**30
@@ -49,8 +50,7 @@ class PreparedExamples:
         self.names = tuple(batches[0].schema.names)  # of the values of each example
         self._starts = np.cumsum([0, *(len(batch) for batch in batches)])
         self._columns = [[_reader(batch.column(name)) for name in self.names] for batch in batches]
-        present = [name for name in ("input_ids", "target_ids") if name in self.names]
-        lists: Any = [[batch.column(name) for batch in batches] for name in present]
+        lists: Any = [[batch.column(name) for batch in batches] for name in _SIDES if name in self.names]
         sides = [
             np.concatenate([np.diff(column.offsets) for column in side], dtype=np.int64) for side in lists
         ]
@@ -83,6 +83,22 @@ class PreparedExamples:
             {name: read(row) for name, read in zip(self.names, self._columns[number], strict=True)}
             for number, row in zip(numbers.tolist(), inside.tolist(), strict=True)
         ]
+
+
+class ListedExamples(list[Example]):
+    """Encoded examples in memory as they are, without Arrow's cost for a few; see `types.Examples`."""
+
+    def __init__(self, examples: Sequence[Example]) -> None:
+        super().__init__(examples)
+        sides = [[len(example[name]) for example in self] for name in _SIDES if name in self[0]]
+        self.lengths = np.sum(sides, axis=0)
+        self.widths = np.stack(sides, axis=1) if len(sides) > 1 else self.lengths
+        if "padded_length" in self[0]:
+            self.widths = np.array([example["padded_length"] for example in self])
+        self.example_ids = np.array([example["example_id"] for example in self])
+
+    def fetch(self, positions: Sequence[int]) -> list[Example]:
+        return [self[position] for position in positions]
 
 
 def _reader(column: Any) -> Callable[[int], Any]:

@@ -13,7 +13,7 @@ from runwright import build
 from runwright.config.compose import compose
 from runwright.config.redaction import reveal
 from runwright.config.rules.checks import generates_texts
-from runwright.dataset.examples import PreparedExamples, record_batch
+from runwright.dataset.examples import ListedExamples, PreparedExamples
 from runwright.dataset.fingerprint import content_fingerprint
 from runwright.dataset.readers.reading import in_chunks
 from runwright.errors import CheckpointError, ConfigError, DataError, first_line
@@ -239,7 +239,6 @@ def predict_chunk(run: FinishedRun, records: Sequence[Mapping[str, Any]], *, fir
     columns = record_columns(run.task, records, first=first)
     if not (examples := run.task.encode_records(columns)):
         return run.task.assemble_records(None, columns)
-    prepared = PreparedExamples([record_batch(examples)], cache_note="in memory")
     options: Any = {"max_tokens": run.options.evaluate_tokens, "ranks": run.ranks, "speed": run.speed}
-    predictions = predict(run.model, run.task, prepared, **options)
+    predictions = predict(run.model, run.task, ListedExamples(examples), **options)
     return run.task.assemble_records(predictions, columns)

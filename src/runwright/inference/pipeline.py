@@ -88,24 +88,24 @@ def _answer(task: Any, row: Mapping[str, Any], predictions: Any, index: int, top
     if isinstance(task, MaskedLanguageModeling):
         masks = list(_guesses(task, predictions, index, text))
         return masks[0] if len(masks) == 1 else masks
+    if task.label_names and not isinstance(task, TokenClassification):
+        shares = predictions.scores[index]
+        ranked = [(task.label_names[n], float(shares[n])) for n in np.argsort(-shares, kind="stable")]
+        if isinstance(task, ZeroShot):
+            names, scores = zip(*ranked, strict=True)
+            return {"sequence": text, "labels": [*names], "scores": [*scores]}
+        labels = [{"label": name, "score": score} for name, score in ranked[:top_k]]
+        return labels[0] if top_k == 1 else labels
     described = task.describe(predictions, index, row=row, all_scores=True)
+    predicted = described["predicted"]
     if isinstance(task, TokenClassification):
-        return [{_TAGS.get(key, key): span[key] for key in span} for span in described["predicted"]]
+        return [{_TAGS.get(key, key): span[key] for key in span} for span in predicted]
     if task.problem == "answers":
         answers = [{"answer": one.pop("text"), **one} for one in described["scores"]]
-        if not described["predicted"]:
+        if not predicted:
             answers.insert(0, {"answer": "", "start": 0, "end": 0, "score": described["score"] or 0.0})
         return answers[0] if top_k == 1 else answers[:top_k]
-    if not task.label_names:
-        predicted = described["predicted"]
-        return {"label": "LABEL_0", "score": predicted} if task.problem == "regression" else predicted
-    shares = predictions.scores[index]
-    ranked = [(task.label_names[n], float(shares[n])) for n in np.argsort(-shares, kind="stable")]
-    if isinstance(task, ZeroShot):
-        names, scores = zip(*ranked, strict=True)
-        return {"sequence": text, "labels": [*names], "scores": [*scores]}
-    labels = [{"label": name, "score": score} for name, score in ranked[:top_k]]
-    return labels[0] if top_k == 1 else labels
+    return {"label": "LABEL_0", "score": predicted} if task.problem == "regression" else predicted
 
 
 def _texts(task: Any, ids: np.ndarray, text: str) -> Iterator[dict[str, str]]:

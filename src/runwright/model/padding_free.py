@@ -111,6 +111,11 @@ def _flatten(body: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         body.set_attn_implementation("sdpa")
         return None
     mask = kwargs.get("attention_mask")
+    kwargs |= {"input_ids": ids, "attention_mask": None}
+    if "use_cache" in kwargs or getattr(body.config, "use_cache", False):
+        kwargs["use_cache"] = False
+    if len(ids) == 1 and (mask is None or mask.all()):  # one document is a row of real tokens already
+        return (), kwargs
     mask = torch.ones_like(ids) if mask is None else mask
     index = mask.flatten().nonzero()[:, 0]
     lengths = [length for length in mask.sum(dim=1).tolist() if length]
@@ -126,13 +131,10 @@ def _flatten(body: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     kwargs |= {
         "input_ids": row(ids),
         "position_ids": row(positions),
-        "attention_mask": None,
         "documents": Documents(shape=(ids.shape[0], ids.shape[1]), index=index, lengths=lengths),
     }
     if kwargs.get("token_type_ids") is not None:
         kwargs["token_type_ids"] = row(kwargs["token_type_ids"])
-    if "use_cache" in kwargs or getattr(body.config, "use_cache", False):
-        kwargs["use_cache"] = False
     return (), kwargs
 
 
@@ -178,7 +180,7 @@ def _attention(
     for q, k, v in zip(*(x.split(lengths, dim=2) for x in (query, key, value)), strict=True):
         band = _band(q.shape[2], sliding_window, causal=causal, device=q.device)
         parts.append(attend(q, k, v, attn_mask=band, is_causal=causal and band is None))
-    return torch.cat(parts, dim=2).transpose(1, 2), None
+    return (torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]).transpose(1, 2), None
 
 
 def _band(length: int, window: int | None, *, causal: bool, device: torch.device) -> Tensor | None:

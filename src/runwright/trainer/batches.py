@@ -93,6 +93,8 @@ def cut_batch(lengths: Sequence[int] | np.ndarray, cut: Cut) -> list[np.ndarray]
     """
     table = np.asarray(lengths, dtype=np.int64)
     table = table if table.ndim == 2 else table[:, None]
+    if len(table) == 1:
+        return [np.zeros(1, dtype=np.int64)]
     order = np.argsort(-table.sum(axis=1), kind="stable")
     size, tokens = cut.microbatch_size or len(order), cut.microbatch_tokens or math.inf
     starts: list[int] = []

@@ -51,7 +51,8 @@ class Ranks:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Context of a forward and its loss at the run's precision."""
-        return self.accelerator.autocast() if self.accelerator else nullcontext()
+        by = self.accelerator
+        return by.autocast() if by and by.native_amp else nullcontext()
 
     def clip(self, parameters: Sequence[torch.nn.Parameter], limit: float) -> float:
         """Scale the whole gradient to a norm of at most `limit`; returns the norm before."""
