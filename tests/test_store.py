@@ -144,6 +144,25 @@ def test_a_file_is_replaced_whole_or_stays_as_it_was(tmp_path):
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    synced, fsync, file = [], os.fsync, tmp_path / "a.txt"
+
+    def sync(descriptor):
+        synced.append((Path(f"/proc/self/fd/{descriptor}").readlink().read_text(), file.exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    store.write_text(file, "all of it")
+    assert synced == [("all of it", False)]
+
+
+def test_entries_that_just_fit_stay(tmp_path):
+    write(tmp_path / "a")
+    size = sum(path.stat().st_size for path in (tmp_path / "a").iterdir())
+    assert store.evict(tmp_path, max_bytes=size) == []
+    assert store.evict(tmp_path, max_bytes=size - 1) == [tmp_path / "a"]
+
+
 def test_flat_records_keep_lists_and_empty_mappings_as_leaves():
     assert store.flatten({"a": {"b": 1, "c": {}}, "d": [1, {"e": 2}]}) == {
         "a.b": 1,

@@ -19,7 +19,7 @@ from runwright.config.redaction import (
 from runwright.errors import ConfigError
 from runwright.runs.folder import CONFIG_FILE, create, read_config
 
-CANARY = "canary-5f1d/9+c=2"
+CANARY = 'canary-5f1d/9+c="2 3'
 
 
 SECRETS = (
@@ -47,7 +47,8 @@ def test_values_of_secret_variables_are_masked_wherever_they_are() -> None:
     value = {
         "command": f"train tracker.x={CANARY}",
         "nested": [{"deep": f"https://h/?t={CANARY}&u=1"}, ("a", CANARY)],
-        "quoted": "canary-5f1d%2F9%2Bc%3D2",
+        "quoted": "canary-5f1d%2F9%2Bc%3D%222%203 canary-5f1d%2F9%2Bc%3D%222+3",
+        "as JSON": '{"x": "canary-5f1d/9+c=\\"2 3"}',
         CANARY: 1,
         "home": "/home/ann",
         "one": "1",
@@ -118,7 +119,7 @@ def test_a_secret_within_a_longer_one_leaves_nothing_behind() -> None:
         ("def login(token: str, auth: bool = False):", None),  # source code stays as it is
         ("password: ${oc.env:PW}", None),
         ("sep_token: '</s>'", None),
-        ("https://ghp_0123456789abcdef@github.com/x", f"https://{MASK}@github.com/x"),
+        ("https://0123456789abcdef@github.com/x", f"https://{MASK}@github.com/x"),
         ("git@github.com:ann/x and https://ann@host/x", None),
         ("postgresql://ann:p@ss@db/x", f"postgresql://ann:{MASK}@db/x"),
     ],
@@ -186,6 +187,12 @@ def test_a_concealed_configuration_holds_no_secret_and_is_revealed_again() -> No
     assert concealed["tracker"]["uri"].endswith(":${oc.env:LAB_DB}@db:5432/x")
     assert reveal(concealed) == composed.config
     assert conceal(concealed) == concealed
+
+
+def test_of_a_secret_within_a_longer_one_the_longer_is_referred_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_TOKEN", "abcdef")
+    monkeypatch.setenv("B_TOKEN", "abcdef-ghijkl")
+    assert conceal({"note": "abcdef-ghijkl abcdef"}) == {"note": "${oc.env:B_TOKEN} ${oc.env:A_TOKEN}"}
 
 
 @pytest.mark.usefixtures("variables")

@@ -134,6 +134,12 @@ def test_another_key_is_another_set(tmp_path, change):
     )
 
 
+def test_a_set_of_another_format_is_not_read(tmp_path, monkeypatch):
+    prepare_examples(rows_of(3), encode, key=KEY, folder=tmp_path)
+    monkeypatch.setattr("runwright.dataset.examples._FORMAT", 0)
+    assert prepare_examples(rows_of(3), encode, key=KEY, folder=tmp_path).cache_note == "prepared now"
+
+
 @pytest.mark.parametrize("damage", ["truncate", "empty", "delete", "flip"])
 def test_a_damaged_set_is_made_anew(tmp_path, damage):
     before = prepare_examples(rows_of(50), encode, key=KEY, folder=tmp_path).fetch(range(50))

@@ -4,6 +4,9 @@ from datasets import Dataset, Features, Value, concatenate_datasets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runwright.dataset.cleaning.columns import CastColumns
+from runwright.dataset.cleaning.passes import take
+from runwright.dataset.cleaning.texts import LowerCase, RemoveStopWords
 from runwright.dataset.fingerprint import content_fingerprint, distinct_values, row_hashes, row_numbers
 from runwright.dataset.load import random_order
 
@@ -94,6 +97,33 @@ def test_what_was_made_of_many_rows_is_read_the_next_time(monkeypatch, cache):
     assert len(list(cache.glob("arrays/*/array.npy"))) == 3
     monkeypatch.setattr("runwright.dataset.fingerprint.np.save", lambda *_: pytest.fail("made again"))
     assert outcomes() == expected
-    other = Dataset.from_dict({"row_id": range(20), "text": ["x"] * 20})
+    ids, other = row_numbers(rows), Dataset.from_dict({"row_id": range(20), "text": ["x"] * 20})
+    for make in (
+        lambda: content_fingerprint(other),
+        lambda: row_hashes(rows, ["row_id"]),
+        lambda: random_order(ids, seed=4, purpose="p"),
+        lambda: random_order(ids, seed=3, purpose="q"),
+        lambda: random_order(ids[::-1], seed=3, purpose="p"),
+    ):
+        with pytest.raises(pytest.fail.Exception, match="made again"):
+            make()
+    monkeypatch.setattr("runwright.dataset.fingerprint.readers_code", lambda: "other code")
     with pytest.raises(pytest.fail.Exception, match="made again"):
-        content_fingerprint(other)
+        content_fingerprint(rows)
+
+
+def test_what_a_step_makes_is_named_by_rows_columns_options_and_code(monkeypatch):
+    rows = Dataset.from_dict({"a": ["1", "2"], "b": ["1", "2"]})
+
+    def names():
+        steps = [CastColumns(columns={c: kind}) for c in "ab" for kind in ("int", "float")]
+        steps += [RemoveStopWords(columns=["a"], words=[word], path=None) for word in "xy"]
+        steps += [LowerCase(columns=["a"]), LowerCase(columns=["b"])]
+        made = [step({"train": some})["train"] for step in steps for some in (rows, take(rows, [1, 0]))]
+        return {one._fingerprint for one in [*made, take(rows, [0]), take(rows, [1])]}
+
+    before = names()
+    assert len(before) == 18
+    assert names() == before
+    monkeypatch.setattr("runwright.dataset.cleaning.passes.readers_code", lambda: "other code")
+    assert len(names() & before) == 2  # rows that were taken

@@ -13,7 +13,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from runwright.errors import DataError
-from runwright.generation.decode import generate
+from runwright.generation.decode import Stops, generate
 from runwright.generation.strategies import Beam, Greedy, PromptLookup, Sample, Strategy
 from runwright.model.padding_free import NAME, use_padding_free
 
@@ -70,7 +70,11 @@ def make(name: str) -> Any:
 
 
 def tokenizer_of(model: Any) -> Any:
-    return SimpleNamespace(pad_token_id=model.config.pad_token_id, eos_token_id=END)
+    def batch_decode(rows: torch.Tensor, **_: Any) -> list[str]:
+        return ["".join(f"<{token}>" for token in row) for row in rows.tolist()]
+
+    ids = {"pad_token_id": model.config.pad_token_id, "eos_token_id": END}
+    return SimpleNamespace(**ids, batch_decode=batch_decode)
 
 
 def run(
@@ -168,6 +172,22 @@ def test_settings_of_a_checkpoint_change_no_text_and_stay() -> None:
     model.generation_config.update(num_beams=3, min_length=9, repetition_penalty=9.0, temperature=0.1)
     assert run(model, STRATEGIES["greedy"], [0, 1]) == expected
     assert model.generation_config.num_beams == 3
+
+
+def test_a_stop_string_counts_in_the_new_text_alone() -> None:
+    stops = Stops(["<7><8>"], tokenizer_of(make("llama")), start=3)
+    rows = [[7, 8, 4, 5, 6], [4, 4, 4, 7, 8], [4, 4, 7, 8, 8], [7, 8, 4, 7, 7]]
+    assert stops(torch.tensor(rows), None).tolist() == [False, True, False, False]
+
+
+def test_a_text_that_stops_before_others_of_its_batch_has_no_more_tokens() -> None:
+    model = make("t5")
+    free = [ids for [ids] in run(model, Greedy(**COMMON), range(8))]
+    last = next(ids[2] for ids in free if len(ids) > 3)
+    stopped = run(model, Greedy(**dict(COMMON, stop_strings=[f"<{last}>"])), range(8))
+    ends = [ids.index(last) + 1 if last in ids else len(ids) for ids in free]
+    assert stopped == [[ids[:end]] for ids, end in zip(free, ends, strict=True)]
+    assert len({*ends}) > 1
 
 
 def test_an_empty_prompt_begins_with_the_first_token_of_the_model() -> None:

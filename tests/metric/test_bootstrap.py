@@ -15,7 +15,7 @@ from sklearn import metrics as sk
 
 from runwright.config import permissions
 from runwright.errors import ConfigError
-from runwright.metric import bootstrap
+from runwright.metric import bootstrap, classification
 from runwright.metric.bootstrap import bootstrap_interval, make_metric
 from runwright.metric.classification import accuracy, roc_auc
 from runwright.metric.means import pearson
@@ -43,6 +43,13 @@ def test_the_seed_decides_and_blocks_do_not(regression: Make, monkeypatch: pytes
     assert bootstrap_interval(pearson, data, num_samples=100, seed=2) != first
     monkeypatch.setattr(bootstrap, "_CELLS", 1000)
     assert bootstrap_interval(pearson, data, num_samples=100, seed=1) == first
+
+
+def test_pooled_pairs_are_judged_in_blocks(single_label: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = np.random.default_rng(0).integers(0, 3, size=(7, 50)).astype(float)
+    whole = roc_auc(single_label(50), weights, average="micro")
+    monkeypatch.setattr(classification, "_CELLS", 1000)  # 5 rows of weights
+    assert roc_auc(single_label(50), weights, average="micro").tolist() == whole.tolist()
 
 
 def test_the_interval_of_a_share_is_near_the_normal_one(as_predictions: Make) -> None:
@@ -108,7 +115,10 @@ def own_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 @pytest.mark.usefixtures("own_package")
 def test_a_function_of_predictions_alone_has_an_interval(single_label: Make) -> None:
     node = {"_target_": "own_metrics.plain.share_right", "bonus": 0.5, "suits": ["single_label"]}
-    found = bootstrap_interval(make_metric(node, key="metric.own"), single_label(), num_samples=50, seed=3)
+    own = make_metric(node, key="metric.own")
+    weights = np.random.default_rng(0).integers(1, 4, size=(3, 200)).astype(float)
+    assert own(single_label(), weights) == pytest.approx(accuracy(single_label(), weights) + 0.5)
+    found = bootstrap_interval(own, single_label(), num_samples=50, seed=3)
     wanted = bootstrap_interval(accuracy, single_label(), num_samples=50, seed=3)
     for name in ("value", "low", "high"):
         assert getattr(found, name) == pytest.approx(getattr(wanted, name) + 0.5, abs=1e-12)

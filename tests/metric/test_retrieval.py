@@ -21,8 +21,8 @@ def value(metric: Any, ranks: Any, *, k: int) -> float:
 
 
 def test_metrics_by_hand() -> None:
-    ranks = [1, 2, 4, 11, 500]
-    assert value(reciprocal_rank, ranks, k=10) == pytest.approx((1 + 1 / 2 + 1 / 4) / 5)
+    ranks = [1, 2, 10, 11, 500]
+    assert value(reciprocal_rank, ranks, k=10) == pytest.approx((1 + 1 / 2 + 1 / 10) / 5)
     assert value(recall_at, ranks, k=10) == pytest.approx(3 / 5)
     assert value(recall_at, ranks, k=1) == pytest.approx(1 / 5)
     assert np.isnan(value(recall_at, [], k=1))

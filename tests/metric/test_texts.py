@@ -100,7 +100,7 @@ def test_texts_may_have_different_numbers_of_references() -> None:
 @pytest.mark.parametrize("variant", ["rouge1", "rouge2", "rougeL", "rougeLsum"])
 @pytest.mark.parametrize("stemmer", [False, True])
 def test_rouge_of_ascii_texts_is_that_of_the_package(variant: Any, stemmer: bool) -> None:
-    whole = corpus([*ENGLISH, "running\n", "under_score"], " ", 2, size=30)
+    whole = corpus([*ENGLISH, "running\n", "under_score", "was", "wa"], " ", 2, size=30)
     scorer = RougeScorer([variant], use_stemmer=stemmer)
     pairs = zip(whole.predicted, whole.expected, strict=True)
     scores = [scorer.score_multi(expected, text)[variant].fmeasure for text, expected in pairs]
@@ -169,6 +169,22 @@ def test_statistics_are_computed_once_for_the_same_texts(monkeypatch: pytest.Mon
     del whole, other
     gc.collect()
     assert computed not in means._COMPUTED
+
+
+def test_what_was_computed_with_other_options_is_not_taken() -> None:
+    metrics = [
+        *(partial(texts.rouge, variant=v, stemmer=s) for v in ("rouge1", "rouge2") for s in (False, True)),
+        *(partial(texts.bleu, tokenizer=name, lowercase=False) for name in ("13a", "char")),
+        *(partial(texts.chrf, word_order=order, lowercase=False) for order in (0, 2)),
+        *(partial(texts.exact_match, normalization=name) for name in ("none", "squad")),
+        *(partial(texts.distinct_n, n=n) for n in (1, 2)),
+    ]
+    predicted = ["Cats sat on the mat .", "The dog ran over", "a b a b c running", "run dog run dog"]
+    expected = [["cat sat on a mat !"], ["the Dog ran over."], ["a b c a b run"], ["running dog runs"]]
+    whole = record(predicted, expected)
+    values = [value(metric, whole) for metric in metrics]
+    assert values == [value(metric, record(predicted, expected)) for metric in metrics]
+    assert len({*values}) == len(metrics)
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_a_decoder_takes_tokens_from_the_tokenizer_and_positions_from_the_task(
     assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
     assert (config.bos_token_id, config.eos_token_id, config.pad_token_id) == (1, 2, 3)
     assert config.max_position_embeddings == 40
-    assert getattr(config, "n_inner", None) or config.intermediate_size == 24
+    assert (getattr(config, "n_inner", None) or config.intermediate_size) == 24
     ids = torch.tensor([[4, 5, 6, 7]])
     assert model(input_ids=ids).logits.shape == (1, 4, 24)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from runwright.runs.folder import this_process
 from runwright.runs.states import DEAD_AFTER_SECONDS, LOCK_FILE, RunBusyError, is_busy, run_lock
 
 HOLDER = """
@@ -65,6 +67,25 @@ def test_an_error_gives_the_run_back(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), run_lock(tmp_path):
         raise KeyboardInterrupt
     assert json.loads((tmp_path / LOCK_FILE).read_text()) == {}
+    assert not is_busy(tmp_path)
+
+
+def test_without_locks_the_heartbeat_counts_on_the_same_machine_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("runwright.runs.states.fcntl.flock", refuse)
+    monkeypatch.setattr("runwright.runs.states.HEARTBEAT_SECONDS", 0.05)
+    file = tmp_path / LOCK_FILE
+    with run_lock(tmp_path):
+        assert is_busy(tmp_path)
+        os.utime(file, (0, 0))
+        time.sleep(0.3)  # it beats
+        assert is_busy(tmp_path)
+    file.write_text(json.dumps(this_process()))  # killed
+    os.utime(file, (0, 0))
     assert not is_busy(tmp_path)
 
 

@@ -113,6 +113,13 @@ def test_lengths_intervals_tracker_and_launch_may_change_and_are_recorded(make_r
     assert all(key.split(".")[0] in ("trainer", "tracker", "launch") for key in changed)
 
 
+def test_no_secret_of_the_command_is_recorded(make_run: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_run()
+    monkeypatch.setattr("sys.argv", ["runwright", "tracker.password=hunter2"])
+    resume(folder, read_config(folder / CONFIG_FILE))
+    assert resumes(folder)[0]["command"] == ["runwright", "tracker.password=[redacted]"]
+
+
 def test_the_words_of_the_first_start_may_be_repeated(make_run: Make) -> None:
     folder = make_run("experiment=vader", "optimizer.lr=1e-4")
     resume(folder, change_config(folder, ["experiment=vader", "optimizer.lr=1e-4"]))
@@ -224,6 +231,8 @@ def test_another_place_of_the_data_is_no_change_of_the_run(make_run: Make, tmp_p
     moved = change_config(folder, ["dataset.source.folder=data", "dataset.source.files.train=[b.csv]"])
     assert moved["dataset"]["source"]["files"]["train"] == ["b.csv"]
     assert config_hash(moved) == config_hash(before)
+    assert config_hash({**before, "name": "other", "output_dir": "elsewhere"}) == config_hash(before)
+    assert config_hash({**before, "seed": 1}) != config_hash(before)
     with pytest.raises(ConfigError, match=r"model\.name: given .* to go on with"):
         change_config(folder, ["model.name=other/model"])
     change_config(folder, [f"model.name={tmp_path}"])  # a folder: the weights are the checkpoint's

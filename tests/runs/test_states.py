@@ -222,6 +222,9 @@ def test_a_run_that_is_resumed_while_it_is_looked_at_is_not_marked(running: Runn
     with run_lock(running.folder):
         assert not mark(death)
     assert read_run(running.folder)["status"] == "RUNNING"
+    update_status(running.folder, "FINISHED")
+    assert not mark(death)
+    assert read_run(running.folder)["status"] == "FINISHED"
 
 
 def test_who_only_looks_does_not_keep_a_run_from_starting(running: Running) -> None:

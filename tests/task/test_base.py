@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -13,6 +15,7 @@ from datasets import Dataset
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from runwright import build
 from runwright.errors import DataError
 from runwright.task.base import Task
 from runwright.task.text import IGNORED, as_texts, encode_texts
@@ -94,3 +97,23 @@ def test_a_missing_text_is_empty_and_bytes_are_no_text() -> None:
         with pytest.raises(DataError, match="where a text is expected") as caught:
             as_texts(["a", value])
         assert caught.value.row == 1
+
+
+def test_examples_are_kept_for_these_rows_this_tokenizer_and_what_the_task_is_and_learned(
+    tokenizer: Any, make_task: Any, tmp_path: Path
+) -> None:
+    rows = Dataset.from_dict({"row_id": [0, 1], "text": ["a b", "c"], "label": ["x", "y"]})
+    usual, turned = make_task(), make_task(label_names=["y", "x"])
+    for task in (usual, turned):
+        task.fit({"train": rows})
+    larger = copy.deepcopy(tokenizer)
+    larger.add_tokens(["e"])
+
+    def note(task: Any = usual, words: Any = tokenizer, split: str = "train", **options: Any) -> str:
+        config = {"task": {"max_length": 8, **options}, "dataset": {}}
+        more: Any = {"key": {"data": "the rows"}, "split": split, "folder": tmp_path}
+        return build.encode_rows(config, rows, task, words, **more).cache_note
+
+    assert note() == "prepared now"
+    assert note() == note(loss="another", pad_to=8) == "taken from the cache"
+    assert note(turned) == note(words=larger) == note(split="test") == note(max_length=4) == "prepared now"

@@ -119,6 +119,16 @@ def test_any_cut_sums_to_the_same(name: str, seed: int, cuts: list[int]) -> None
     assert whole.count == pytest.approx(objective.count(raw), rel=1e-12)
 
 
+def test_class_weights_of_sets_are_of_the_positives_whatever_the_loss() -> None:
+    own = partial(torch.nn.functional.binary_cross_entropy_with_logits, reduction="none")
+    options: Any = {"num_labels": 3, "label_smoothing": 0.0, "threshold": 0.5}
+    plain, with_own = (
+        MultiLabel(class_weights=[0.2, 1.0, 3.7], loss_function=loss, **options) for loss in (None, own)
+    )
+    logits, labels = torch.randn(4, 3), plain.tensor([[0], [1, 2], [], [2]])
+    torch.testing.assert_close(with_own.loss(logits, labels).total, plain.loss(logits, labels).total)
+
+
 def test_labels_that_are_ignored_count_for_nothing() -> None:
     logits, labels = torch.randn(4, 3), torch.tensor([0, IGNORED, 2, IGNORED])
     for objective in (objectives()["focal with class weights"], objectives()["cross-entropy with weights"]):

@@ -196,12 +196,9 @@ def test_an_alphabet_may_hold_what_means_something_in_a_pattern(
 
 
 def test_words_are_taken_by_frequency(train_one: Callable[..., Any], tmp_path: Path) -> None:
-    (tmp_path / "few.txt").write_text("Film film film plot plot rare\n", encoding="utf-8")
+    (tmp_path / "few.txt").write_text("rare plot Film film plot film\n", encoding="utf-8")
     tokenizer = train_one("word", file=tmp_path / "few.txt")
-    assert list(tokenizer.get_vocab())[5:] == [] or tokenizer.convert_ids_to_tokens([5, 6]) == [
-        "film",
-        "plot",
-    ]
+    assert tokenizer.convert_ids_to_tokens(range(5, len(tokenizer))) == ["film", "plot"]
     assert len(tokenizer) == 5 + 2  # `rare` occurs once, min_frequency is 2
 
 

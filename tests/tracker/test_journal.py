@@ -221,6 +221,17 @@ def test_the_offset_counts_the_bytes_of_the_file(path: Path) -> None:
     assert [end for _, end in read(path)][-1] == journal.offset
 
 
+def test_a_sync_reaches_the_disk_itself(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[bytes] = []
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(Path(f"/proc/self/fd/{file}").read_bytes()))
+    journal = Journal(path)
+    journal.metrics({"loss": 1.0}, step=1)
+    assert synced == []
+    journal.sync()
+    assert synced == [path.read_bytes()]
+    journal.close()
+
+
 def test_the_ledger_of_a_step_is_recorded_once_and_compared(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -45,11 +45,15 @@ def test_order_is_a_function_of_seed_and_step_not_of_history() -> None:
 def test_a_cut_keeps_every_example_and_its_bounds(lengths: list[int], size: int, tokens: int) -> None:
     for cut in (Cut(microbatch_size=size), Cut(microbatch_tokens=tokens), Cut()):
         parts = cut_batch(lengths, cut)
-        assert sorted(place for part in parts for place in part) == list(range(len(lengths)))
-        for part in parts:
+        longest_first = sorted(range(len(lengths)), key=lambda place: -lengths[place])
+        assert [place for part in parts for place in part] == longest_first
+        for number, part in enumerate(parts, start=1):
             assert cut.microbatch_size is None or len(part) <= size
-            padded = len(part) * max(lengths[place] for place in part)
-            assert cut.microbatch_tokens is None or padded <= tokens or len(part) == 1
+            widest = max(lengths[place] for place in part)
+            assert cut.microbatch_tokens is None or len(part) * widest <= tokens or len(part) == 1
+            if number < len(parts):  # one more would be too many
+                more = len(part) + 1
+                assert more > (cut.microbatch_size or more) or more * widest > (cut.microbatch_tokens or 1e9)
 
 
 @given(LENGTHS, st.integers(1, 6))
@@ -58,6 +62,11 @@ def test_every_microbatch_is_run_by_one_rank(costs: list[int], ranks: int) -> No
     assert sorted(index for share in shares for index in share) == list(range(len(costs)))
     loads = [sum(costs[i] for i in share) for share in shares]
     assert max(loads) - min(loads) <= max(costs)
+
+
+def test_the_costliest_microbatches_are_given_away_first_and_of_equals_the_first() -> None:
+    assert assign([1, 2, 1], 2) == [[1], [0, 2]]
+    assert assign([2, 3, 3], 3) == [[1], [2], [0]]
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 5])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,31 @@ def test_retention_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
     kept.wait()
     assert list(list_checkpoints(tmp_path)) == [2, 4, 5]
     assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")] == []
+
+
+def test_a_damaged_newer_one_does_not_count_as_kept(tmp_path: Path) -> None:
+    store(tmp_path, keep=9, steps=(4, 8))
+    (tmp_path / "step-00000008" / checkpoint.WEIGHTS).write_bytes(b"")
+    found = store(tmp_path, keep=1, steps=(6,)).load_newest()
+    assert found is not None
+    assert (found[1].step, list(list_checkpoints(tmp_path))) == (6, [6, 8])
+
+
+def test_all_is_on_the_disk_before_a_checkpoint_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    final, fsync = tmp_path / "step-00000003", os.fsync
+    synced: list[tuple[str, bool]] = []
+
+    def sync(descriptor: int) -> None:
+        synced.append((Path(f"/proc/self/fd/{descriptor}").readlink().name, final.exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    store(tmp_path, steps=(3,))
+    files = [checkpoint.WEIGHTS, checkpoint.OPTIMIZER, checkpoint.STATE, checkpoint.MANIFEST]
+    assert {(name, False) for name in (*files, f".{final.name}.partial")} <= {*synced}
+    assert synced[-1] == (tmp_path.name, True)  # the name itself
 
 
 @pytest.mark.parametrize(
@@ -108,6 +134,8 @@ def test_a_full_disk_is_said_and_the_older_checkpoint_stays(
     found = kept.load_newest()
     assert found is not None
     assert found[1].step == 1
+    kept.save(snapshot(2))
+    assert kept.wait() is None
 
 
 def test_a_manifest_of_another_format_is_refused(tmp_path: Path) -> None:
@@ -160,6 +188,9 @@ def test_tied_weights_are_written_once(tmp_path: Path) -> None:
     weights, aliases = without_tied(copy_weights(model))
     assert list(weights) == ["in.weight"]
     assert aliases == {"out.weight": "in.weight"}
+    whole = torch.arange(4.0)
+    views = {"whole": whole, "first": whole[:2], "second": whole[2:]}  # of one storage, and not the same
+    assert without_tied(views)[1] == {}
 
 
 def test_a_snapshot_does_not_change_with_the_model(make_task: Any, make_model: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +36,7 @@ class Figures:
 
     def __init__(self) -> None:
         self.records: list[tuple[int, dict[str, float]]] = []
+        self.synced: list[int] = []  # the last step recorded then
         self.ledgers: dict[int, str] = {}
 
     def log_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
@@ -44,6 +46,7 @@ class Figures:
         self.ledgers[step] = ledger
 
     def sync(self) -> int:
+        self.synced.append(self.records[-1][0] if self.records else 0)
         return len(self.records)
 
     def curve(self, name: str) -> dict[int, float]:
@@ -129,16 +132,33 @@ def test_evaluates_and_saves_when_due_and_at_the_end(tmp_path: Path, fixtures: A
     run = Run(tmp_path, fixtures, values=[3.0, 4.0, 5.0])
     run.train()
     assert run.log.curve("validation/loss") == {5: 3.0, 10: 4.0, 12: 5.0}
-    assert list(list_checkpoints(tmp_path)) == [4, 5, 8, 12]  # 5: an improvement
+    assert list(list_checkpoints(tmp_path)) == run.log.synced == [4, 5, 8, 12]  # 5: an improvement
     assert run.state.best_step == 5
 
 
 def test_a_trial_leaves_no_checkpoint_of_its_last_step(tmp_path: Path, fixtures: Any) -> None:
-    run = Run(tmp_path, fixtures, values=[3.0, 2.0, 1.0])
+    run = Run(tmp_path, fixtures, values=[1.0, 2.0, 3.0], best_mode="max", log_every_steps=5)
     run.loop = replace(run.loop, saves_last=False)
     run.train()
     assert list(list_checkpoints(tmp_path)) == [4, 5, 8, 10]
     assert run.state.best_step == 12
+    assert list(run.log.curve("train/loss")) == [5, 10, 12]
+
+
+def test_a_save_that_is_still_written_protects_the_best_step_of_its_time(
+    tmp_path: Path, fixtures: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    protected: list[tuple[int, int | None]] = []
+    remove = CheckpointStore._remove_old
+
+    def slow(store: CheckpointStore, step: int) -> None:
+        time.sleep(0.05)
+        protected.append((step, store.protected_step))
+        remove(store, step)
+
+    monkeypatch.setattr(CheckpointStore, "_remove_old", slow)
+    Run(tmp_path, fixtures, values=[3.0, 2.0, 4.0]).train()
+    assert protected == [(4, None), (5, 5), (8, 5), (10, 10), (12, 10)]
 
 
 def test_the_best_is_kept_and_nan_is_never_best(tmp_path: Path, fixtures: Any) -> None:
@@ -162,12 +182,18 @@ def test_an_undefined_metric_is_counted_and_said_once(
 
 def test_early_stopping_counts_evaluations_without_improvement(tmp_path: Path, fixtures: Any) -> None:
     run = Run(
-        tmp_path, fixtures, values=[2.0, 1.99, 2.0, 9.0], evaluate_every_steps=2, early_stopping_patience=2,
-        early_stopping_min_delta=0.1,
+        tmp_path, fixtures, values=[2.0, 1.5, 2.0, 9.0], evaluate_every_steps=2, early_stopping_patience=2,
+        early_stopping_min_delta=0.5,
     )  # fmt: skip
     assert run.train() == 0
     assert run.state.step == 6
     assert run.state.best_step == 2
+    run = Run(
+        tmp_path / "better", fixtures, values=[5.0, 6.0, 4.0, 6.0, 3.0, 6.0], evaluate_every_steps=2,
+        early_stopping_patience=2,
+    )  # fmt: skip
+    assert run.train() == 0
+    assert (run.state.step, run.state.best_step) == (12, 10)  # each improvement begins the count anew
 
 
 def test_what_is_measured_at_the_start_is_neither_best_nor_a_part_of_the_training(

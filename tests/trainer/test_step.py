@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import torch
 
 from runwright.task.base import Task
 from runwright.trainer.batches import Batches, Cut
+from runwright.trainer.ranks import ALONE
 from runwright.trainer.step import NonFiniteError, Stepper
 from runwright.types import LossSum
 
@@ -77,10 +80,14 @@ def test_dropout_is_a_function_of_seed_step_and_microbatch(
     task = make_task()
     examples, model = make_examples(task, 16), make_model(task, dropout=0.3)
     batches = Batches(examples, task, batch_size=8, seed=0, cut=Cut(microbatch_size=4))
-    stepper = make_stepper(model, task)
-    first = stepper.step(batches.at(0)).loss
+    stepper = make_stepper(model.eval(), task)  # as from_pretrained leaves a model
+    batch = batches.at(0)
+    first = stepper.step(batch).loss
     torch.randn(1000)  # chance used elsewhere
     assert stepper.step(batches.at(0)).loss == first
+    assert stepper.step(replace(batch, step=1)).loss != first
+    swapped = tuple(replace(part, index=1 - part.index) for part in batch.microbatches)
+    assert stepper.step(replace(batch, microbatches=swapped)).loss != first
     assert make_stepper(model, task, dropout_seed=1).step(batches.at(0)).loss != first
 
 
@@ -97,6 +104,10 @@ def test_a_non_finite_step_names_itself_and_leaves_the_weights(
         make_stepper(model, task, optimizer=optimizer).step(batches.at(0))
     model.zero_grad()
     make_stepper(model, task, optimizer=optimizer, non_finite="skip").step(batches.at(0))
+    examples.items[0]["labels"] = 0.0
+    next(iter(model.classifier.parameters())).register_hook(lambda gradient: gradient * math.inf)
+    skipped = make_stepper(model, task, optimizer=optimizer, non_finite="skip").step(batches.at(0))
+    assert (math.isfinite(skipped.loss), math.isfinite(skipped.gradient_norm)) == (True, False)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
@@ -113,6 +124,29 @@ def test_clipping_bounds_the_norm_and_reports_it_unclipped(
     _, caught = gradients(clipped, batches)
     norm = math.sqrt(sum(float(g.double().square().sum()) for g in caught.values()))
     assert norm == pytest.approx(limit, rel=1e-4)
+
+
+def test_a_scaler_of_gradients_changes_neither_their_norm_nor_the_step(
+    make_task: Any, make_examples: Any, make_model: Any, make_stepper: Any
+) -> None:
+    task = make_task()
+    batch = Batches(make_examples(task, 8), task, batch_size=8, seed=0, cut=Cut(microbatch_size=3)).at(0)
+    scaled: Any = SimpleNamespace(
+        scaler=torch.amp.GradScaler("cpu", init_scale=1024.0),
+        autocast=nullcontext,
+        clip_grad_norm_=torch.nn.utils.clip_grad_norm_,
+    )
+    ends = []
+    for accelerator in (None, scaled):
+        model, ranks = make_model(task), replace(ALONE, accelerator=accelerator)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+        stepper = make_stepper(model, task, optimizer=optimizer, ranks=ranks, max_grad_norm=0.01)
+        ends.append((stepper.step(batch), model.state_dict()))
+    (plain, weights), (other, others) = ends
+    assert (other.loss, other.updated) == (plain.loss, True)
+    assert other.gradient_norm == pytest.approx(plain.gradient_norm, rel=1e-6)
+    for name, value in weights.items():
+        torch.testing.assert_close(others[name], value)
 
 
 class Contrastive(Task):

@@ -49,38 +49,46 @@ def test_jobs_that_come_at_once_are_below_one_run(
     assert ids == [("job-0",), ("job-1",), ("job-2",)]
 
 
+@pytest.mark.parametrize(("mode", "best"), [("max", (0.5, 0.5, 0.75)), ("min", (0.5, 0.25, 0.25))])
 def test_the_best_so_far_is_a_curve_of_the_run_above(
-    make_run: MakeRun, make_tracker: MakeTracker, query: Query
+    mode: str, best: tuple[float, ...], make_run: MakeRun, make_tracker: MakeTracker, query: Query
 ) -> None:
+    trainer = {**TRAINER, "best_mode": mode}
     for job, value in enumerate((0.5, 0.25, 0.75)):
-        run = replace(make_run(f"job-{job}", trainer=TRAINER), sweep=SWEEP, start_time=time.time())
+        run = replace(make_run(f"job-{job}", trainer=trainer), sweep=SWEEP, start_time=time.time())
         tracker = make_tracker()
         tracker.start(run)
         tracker.log_metrics({"best/validation/f1": value}, step=1)
         tracker.finish("FINISHED")
     ((_, _, parent),) = query(PARENTS)
     curve = query(f"SELECT step, value FROM metrics WHERE run_uuid = '{parent}' ORDER BY step")
-    assert curve == [(1, 0.5), (2, 0.5), (3, 0.75)]
+    assert curve == [*enumerate(best, 1)]
 
 
 def test_the_run_above_has_the_status_of_its_jobs_together(
     make_run: MakeRun, make_tracker: MakeTracker, query: Query
 ) -> None:
-    going, run = make_tracker(), replace(make_run("job-0"), sweep=SWEEP, start_time=time.time())
-    going.start(run)
-    going.log_metrics({"validation/f1": 0.25}, step=1)
-    until = time.monotonic() + 30
-    while not query("SELECT value FROM metrics WHERE key = 'validation/f1'"):  # seen while the run goes on
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    def begin(job: str, value: float) -> MLflowTracker:
+        going, run = make_tracker(), replace(make_run(job), sweep=SWEEP, start_time=time.time())
+        going.start(run)
+        going.log_metrics({"validation/f1": value}, step=1)
+        until = time.monotonic() + 30
+        while not query(f"SELECT value FROM metrics WHERE value = {value}"):  # seen while the run goes on
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        return going
+
+    going = begin("job-0", 0.25)
     record(make_run, make_tracker(), "job-1", "KILLED")  # the multirun was killed and started again
     assert [status for _, status, _ in query(PARENTS)] == ["RUNNING"]
     going.finish("KILLED")
     assert [status for _, status, _ in query(PARENTS)] == ["KILLED"]
     record(make_run, make_tracker(), "job-2")
     assert [status for _, status, _ in query(PARENTS)] == ["FINISHED"]
-    record(make_run, make_tracker(), "job-3", "FAILED")
-    record(make_run, make_tracker(), "job-4")
+    going = begin("job-3", 0.125)
+    record(make_run, make_tracker(), "job-4", "FAILED")
+    assert [status for _, status, _ in query(PARENTS)] == ["RUNNING"]
+    going.finish("FINISHED")
     assert [status for _, status, _ in query(PARENTS)] == ["FAILED"]
 
 
