@@ -201,9 +201,7 @@ def handed_on(descriptor: int) -> Connection:
 
 
 @pytest.fixture
-def forked(
-    context: ForkServerContext, project: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
+def forked(context: ForkServerContext, project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A place for `verify`, whose processes are forked: tests/analysis/test_verify.py has real ones."""
 
     def start(command: list[str], **options: Any) -> Any:
