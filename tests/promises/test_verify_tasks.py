@@ -202,7 +202,10 @@ def handed_on(descriptor: int) -> Connection:
 
 @pytest.fixture
 def forked(context: ForkServerContext, project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A place for `verify`, whose processes are forked: tests/analysis/test_verify.py has real ones."""
+    """Let `verify` fork its processes, which begin at once and share the seed of Python's hashes.
+
+    As interpreters of their own, each with a seed of its own, they are in tests/analysis/test_verify.py.
+    """
 
     def start(command: list[str], **options: Any) -> Any:
         begin = [sys.executable, "-P", "-m"]
