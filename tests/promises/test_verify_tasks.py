@@ -5,12 +5,24 @@ from __future__ import annotations
 import json
 import os
 import random
+import runpy
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from runwright.analysis.verify import verify
+from runwright.cli.main import main
+from runwright.config.permissions import grant
+from runwright.launch import worker
+from runwright.trainer.environment import STORE_VARIABLE
 
 TINY = [
     "model.dropout=0.1",
@@ -110,6 +122,7 @@ def keyed(logits, labels, batch):
     rows = (batch["labels"] != -100).nonzero()[:, 0]
     return torch.nn.functional.cross_entropy(logits, labels, reduction="none") * (1 + keys)[rows]
 '''
+FORKED_MODULE = Path(__file__).parent / "processes" / "module.py"
 WORDS = ["good", "bad", "film", "plot", "Ada", "London", "unbelievable", "very", "not", "and", "3.14", "日本"]
 
 
@@ -153,9 +166,70 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+class Forked:
+    """What `verify` uses of a process of subprocess.Popen; one that is forked begins at once."""
+
+    context: ForkServerContext
+
+    def __init__(
+        self, words: list[str], *, env: dict[str, str], stdout: Any, pass_fds: Sequence[int] = (), **_: Any
+    ) -> None:
+        outputs = [1, 2] if stdout is None else [stdout.fileno()] * 2
+        given = {"words": words, "environment": env, "outputs": [handed_on(number) for number in outputs]}
+        given["store"] = handed_on(int(env[STORE_VARIABLE])) if pass_fds else None
+        self._process = self.context.Process(  # type: ignore[arg-type]
+            target=runpy.run_path, args=(str(FORKED_MODULE), {"ARGUMENTS": given}, "__main__")
+        )
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    poll = returncode.fget
+
+    def wait(self) -> int | None:
+        self._process.join()
+        return self.returncode
+
+
+def handed_on(descriptor: int) -> Connection:
+    """A descriptor in the form in which multiprocessing takes it along."""
+    return Connection(os.dup(descriptor))
+
+
+@pytest.fixture
+def forked(context: ForkServerContext, project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let `verify` fork its processes, which begin at once and share the seed of Python's hashes.
+
+    As interpreters of their own, each with a seed of its own, they are in tests/analysis/test_verify.py.
+    """
+
+    def start(command: list[str], **options: Any) -> Any:
+        begin = [sys.executable, "-P", "-m"]
+        is_ours = command[:3] == begin
+        return Forked(command[3:], **options) if is_ours else subprocess.Popen(command, **options)
+
+    monkeypatch.setattr(Forked, "context", context, raising=False)
+    for module in (verify, worker):
+        monkeypatch.setattr(module, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": start}))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(tempfile, "tempdir", str(project))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(project)
+    yield
+    grant()
+    sys.modules.pop("own_losses", None)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked")
 @pytest.mark.parametrize("name", TASKS)
-def test_verify_holds_for_each_task_on_two_processes(name: str, project: Path) -> None:
+def test_verify_holds_for_each_task_on_two_processes(
+    name: str, project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     models = {
         "texts from texts": ENCODER_DECODER,
         "missing spans": [*ENCODER_DECODER, "model.architecture=bart"],
@@ -170,12 +244,9 @@ def test_verify_holds_for_each_task_on_two_processes(name: str, project: Path) -
     flags = ["--steps", "12"]
     if any("own_losses." in word for word in words):
         flags += ["--allow-package", "own_losses"]
-    done = subprocess.run(
-        [sys.executable, "-m", "runwright", "verify", *words, *flags],
-        cwd=project, capture_output=True, text=True, check=False,
-        env={**os.environ, "COLUMNS": "200", "TMPDIR": str(project)},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    code = main(["verify", *words, *flags])
+    shown = capfd.readouterr()
+    assert code == 0, shown.out + shown.err
     for part in ("on 2 processes", "killed after step", "parity: ", "evaluation: ", "resume: "):
-        assert part in done.stdout, done.stdout
-    assert "fails" not in done.stdout
+        assert part in shown.out, shown.out
+    assert "fails" not in shown.out

@@ -137,8 +137,10 @@ class Server:
         command += ["--backend-store-uri", to_address(self.database, "sqlite"), "--workers", "1"]
         command += ["--artifacts-destination", str(self._folder / "server-artifacts")]
         with (self._folder / "server.log").open("ab") as log:
+            # Without its jobs, which no client of ours sends: nine processes less that import MLflow.
+            environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
             self._process = subprocess.Popen(
-                command, cwd=self._folder, stdout=log, stderr=log, start_new_session=True
+                command, cwd=self._folder, stdout=log, stderr=log, start_new_session=True, env=environment
             )
         until = time.monotonic() + wait_seconds
         while time.monotonic() < until:

@@ -21,15 +21,17 @@ from typing import Any
 
 # Everything that a run imports, so that a fork begins at once.
 import accelerate.state
+import peft
 import torch.distributed
 import transformers.models.bert.modeling_bert
 import transformers.models.distilbert.modeling_distilbert
 import transformers.models.roberta.modeling_roberta
+import transformers.optimization
 
 import runwright.runs.execute
 from runwright.launch.worker import LOOPBACK
 
-PRELOADED = (accelerate, torch, transformers, runwright)
+PRELOADED = (accelerate, peft, torch, transformers, runwright)
 
 
 def load_programs() -> dict[str, Any]:

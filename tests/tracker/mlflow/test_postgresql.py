@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runwright.errors import TrackingError
-from runwright.tracker.mlflow.store import Store, probe
+from runwright.tracker.mlflow.store import Store, client_settings, prepare, probe
 from runwright.tracker.mlflow.tracker import MLflowTracker, sync
 from runwright.types import RunInfo
 
@@ -226,13 +225,12 @@ def test_a_server_that_comes_back_gets_the_rest_while_the_run_goes_on(
 
 
 WRITER = """
-import sys, time
-from pathlib import Path
+import os, time
 from runwright.tracker.mlflow.tracker import MLflowTracker
 from runwright.tracker.mlflow.store import client_settings
 from runwright.types import RunInfo
 
-root, me, num_processes, num_steps = Path(sys.argv[1]), *map(int, sys.argv[2:])
+os.environ["MLFLOW_TRACKING_URI"], root, me, num_processes, num_steps = arguments
 folder = root / "demo" / f"run{me}"
 with client_settings():  # mlflow is loaded, so that all come to the new database at the same moment
     folder.mkdir(parents=True)
@@ -255,15 +253,20 @@ tracker.finish("FINISHED")
     ("num_processes", "num_steps"), [(2, 20), pytest.param(8, 500, marks=pytest.mark.slow)]
 )
 def test_processes_make_a_new_database_once_and_write_at_once(
-    new_database: Any, tmp_path: Path, recorded: Recorded, num_processes: int, num_steps: int
+    context: ForkServerContext,
+    new_database: Any,
+    tmp_path: Path,
+    recorded: Recorded,
+    num_processes: int,
+    num_steps: int,
 ) -> None:
-    command = [sys.executable, "-c", WRITER, str(tmp_path)]
-    environment = os.environ | {"MLFLOW_TRACKING_URI": new_database.uri}
-    processes = [
-        subprocess.Popen([*command, str(me), str(num_processes), str(num_steps)], env=environment)
-        for me in range(num_processes)
-    ]
-    assert [process.wait() for process in processes] == [0] * num_processes
+    given = [(new_database.uri, tmp_path, me, num_processes, num_steps) for me in range(num_processes)]
+    processes = [context.Process(target=exec, args=(WRITER, {"arguments": one})) for one in given]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * num_processes
     expected = [each for me in range(num_processes) for each in recorded(tmp_path / "demo" / f"run{me}")]
     assert new_database.metrics() == sorted(expected)
     assert len(expected) == num_processes * num_steps * 20
@@ -272,28 +275,27 @@ def test_processes_make_a_new_database_once_and_write_at_once(
 
 
 MAKER = """
-import os
-from runwright.tracker.mlflow.store import Store, client_settings, prepare
+from runwright.tracker.mlflow.store import client_settings, prepare
 with client_settings():
-    print("ready", flush=True)
-    prepare(Store(uri=os.environ["MLFLOW_TRACKING_URI"], artifacts="unused"), timeout_seconds=60)
+    ready.send(True)
+    prepare(store, timeout_seconds=60)
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds", [0.3, 0.6, 0.9, 1.2, 1.6])
+@pytest.mark.parametrize("seconds", [0.1, 0.2, 0.4, 0.6, 0.9])
 def test_a_kill_while_the_tables_are_made_leaves_a_database_that_the_next_one_completes(
-    new_database: Any, seconds: float
+    context: ForkServerContext, new_database: Any, seconds: float
 ) -> None:
-    command = [sys.executable, "-c", MAKER]
-    environment = os.environ | {"MLFLOW_TRACKING_URI": new_database.uri}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    process.stdout.readline()
+    store, (is_ready, ready) = Store(uri=new_database.uri, artifacts="unused"), context.Pipe(duplex=False)
+    process = context.Process(target=exec, args=(MAKER, {"store": store, "ready": ready}))
+    process.start()
+    assert is_ready.recv()
     time.sleep(seconds)
-    process.send_signal(signal.SIGKILL)
-    process.stdout.close()
-    process.wait()
-    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    process.kill()
+    process.join()
+    assert process.exitcode in (-signal.SIGKILL, 0)
+    with client_settings():
+        prepare(store, timeout_seconds=60)
     assert new_database.query("SELECT name FROM experiments") == [("Default",)]
     assert len(new_database.query("SELECT version_num FROM alembic_version")) == 1

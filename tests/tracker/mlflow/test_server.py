@@ -100,22 +100,46 @@ def test_a_server_that_dies_or_hangs_in_mid_run_costs_no_step_and_loses_nothing(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [1, 60])
-def test_a_server_that_comes_back_gets_the_rest_while_the_run_goes_on(
+def test_a_server_that_comes_back_and_a_store_that_was_locked_get_the_rest_while_the_runs_go_on(
     seconds: int,
     make_run: MakeRun,
     make_tracker: MakeTracker,
     server: Any,
     recorded: Recorded,
-    log_steps: LogSteps,
+    tmp_path: Path,
 ) -> None:
+    """Both at once, with a run each: two outages of a minute, in one."""
     server.start()
-    run, tracker = make_run(), make_tracker(uri=server.uri, policy="fail")
-    tracker.start(run)
-    log_steps(tracker, 0, 100, pause_seconds=0.01)
+    runs = [make_run("away"), make_run("locked")]
+    trackers = [make_tracker(uri=server.uri, policy="fail"), make_tracker()]
+    longest = 0.0
+
+    def log(first: int, last: int, *, pause_seconds: float) -> None:
+        nonlocal longest
+        for step in range(first, last):
+            for tracker in trackers:
+                began = time.perf_counter()
+                tracker.log_metrics({f"m{index}": step + index / 7 for index in range(20)}, step=step)
+                longest = max(longest, time.perf_counter() - began)
+            time.sleep(pause_seconds)
+
+    for run, tracker in zip(runs, trackers, strict=True):
+        tracker.start(run)
+    log(0, 100, pause_seconds=0.01)
+    for tracker in trackers:
+        assert tracker._tried.wait(60)
+    time.sleep(0.5)
     server.kill()
-    log_steps(tracker, 100, 200, pause_seconds=seconds / 100)
+    connection = sqlite3.connect(tmp_path / "outputs" / "mlflow.db", isolation_level=None)
+    connection.execute("BEGIN EXCLUSIVE")
+    log(100, 200, pause_seconds=seconds / 100)
+    connection.execute("COMMIT")
+    connection.close()
     server.start()
-    log_steps(tracker, 200, 300, pause_seconds=0.02)
-    tracker.finish("FINISHED")
-    assert stored(server.database) == recorded(run.folder)
-    assert len(recorded(run.folder)) == 6000
+    log(200, 300, pause_seconds=0.02)
+    for tracker in trackers:
+        tracker.finish("FINISHED")
+    assert longest < 0.5  # an outage that is waited for takes seconds
+    for run, database in zip(runs, (server.database, tmp_path / "outputs" / "mlflow.db"), strict=True):
+        assert stored(database) == recorded(run.folder)
+        assert len(recorded(run.folder)) == 6000

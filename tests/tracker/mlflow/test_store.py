@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,12 @@ from runwright.errors import TrackingError
 from runwright.tracker.mlflow.store import Store, client_settings, locate, prepare, probe
 
 RACER = """
-import sys, time
+import time
 from pathlib import Path
 from runwright.tracker.mlflow.tracker import MLflowTracker
 from runwright.types import RunInfo
 
-root, me, num_processes, num_stores, num_steps = Path(sys.argv[1]), *map(int, sys.argv[2:])
+root, me, num_processes, num_stores, num_steps = arguments
 for number in range(num_stores):
     store = root / f"store{number}"
     folder = store / "demo" / f"run{me}"
@@ -38,14 +39,17 @@ for number in range(num_stores):
 """
 
 
-def race(root: Path, num_processes: int, num_stores: int, num_steps: int) -> list[tuple[int, int, int]]:
+def race(
+    context: ForkServerContext, root: Path, num_processes: int, num_stores: int, num_steps: int
+) -> list[tuple[int, int, int]]:
     """Runs, distinct ids and metrics in each store after all processes used it at once."""
-    command = [sys.executable, "-c", RACER, str(root)]
-    processes = [
-        subprocess.Popen([*command, str(me), *map(str, (num_processes, num_stores, num_steps))])
-        for me in range(num_processes)
-    ]
-    assert [process.wait() for process in processes] == [0] * num_processes
+    given = [(root, me, num_processes, num_stores, num_steps) for me in range(num_processes)]
+    processes = [context.Process(target=exec, args=(RACER, {"arguments": one})) for one in given]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * num_processes
     found = []
     for number in range(num_stores):
         connection = sqlite3.connect(root / f"store{number}" / "mlflow.db")
@@ -61,10 +65,10 @@ def race(root: Path, num_processes: int, num_stores: int, num_steps: int) -> lis
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("num_processes", "num_stores", "num_steps"), [(4, 2, 5), (16, 20, 5), (8, 1, 1000)])
 def test_a_new_store_is_made_once_by_many_processes_and_loses_no_step(
-    num_processes: int, num_stores: int, num_steps: int, tmp_path: Path
+    context: ForkServerContext, num_processes: int, num_stores: int, num_steps: int, tmp_path: Path
 ) -> None:
     expected = (num_processes, num_processes, num_processes * num_steps)
-    assert race(tmp_path, num_processes, num_stores, num_steps) == [expected] * num_stores
+    assert race(context, tmp_path, num_processes, num_stores, num_steps) == [expected] * num_stores
 
 
 MAKER = """
