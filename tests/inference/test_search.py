@@ -77,9 +77,9 @@ def test_blank_lines_are_no_hits_and_count_as_lines(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "gaps.txt").write_text("good film\n" + " \n" * 8 + "bad plot\n\n")
-    target, file = str(tmp_path / "index"), str(tmp_path / "gaps.txt")
+    target, file = str(tmp_path / "my index"), str(tmp_path / "gaps.txt")
     assert main(["search", "index", str(run), file, "--output", target]) == 0
-    assert "2 texts" in capsys.readouterr().out
+    assert f"2 texts; runwright search query '{target}'" in capsys.readouterr().out
     assert main(["search", "query", target, "bad plot", "--json"]) == 0
     (answer,) = found(capsys)
     assert [(hit["id"], hit["text"]) for hit in answer["hits"]] == [(9, "bad plot"), (0, "good film")]
