@@ -23,7 +23,7 @@ def columns(data, split="train"):
         '[1]|{"k": 1}',
         f"1|{2**70}",
         '[1, "x"]|[2]',
-        '{"k": [1, [2]]}',
+        '{"k": [1, [2]]}|1',
     ],
 )
 def test_a_column_of_several_types_that_nothing_reads_is_left_out(read, write, load, meta):
