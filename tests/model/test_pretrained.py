@@ -15,9 +15,10 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
-from transformers import PreTrainedTokenizerFast
+from transformers import FlexOlmoConfig, PreTrainedTokenizerFast
 
 from runwright.errors import ConfigError
+from runwright.model.configuration import set_dropout
 from runwright.model.pretrained import load
 from runwright.types import Head
 
@@ -106,6 +107,12 @@ def test_training_with_no_dropout_gives_the_same_logits_twice(
         model = load_one(name=name, dropout=0.0, attention=attention_of(architecture)).train()
         inputs = torch.tensor([[101, 2023, 102]])
         assert torch.equal(model(input_ids=inputs).logits, model(input_ids=inputs).logits)
+
+
+def test_no_dropout_may_be_a_whole_number_for_every_architecture() -> None:
+    config = FlexOlmoConfig(attention_dropout=0.1)
+    set_dropout(config, 0)
+    assert config.attention_dropout == 0
 
 
 def test_a_checkpoint_with_a_head_for_these_labels_keeps_it(

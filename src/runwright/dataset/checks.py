@@ -233,9 +233,9 @@ def describe(
         numbers = [f"{look.empty:,}", f"{look.repeated:,}", f"{look.in_train:,}" if name != "train" else ""]
         share = f"{cut[name]:.1%}" if name in cut else ""
         lines.append([name, rows, *numbers, share, _classes(data.splits[name], name, task)])
-    kept = [column for column in zip(*lines, strict=True) if any(column[1:])]
-    widths = [max(map(len, column)) for column in kept]
-    for cells in zip(*kept, strict=True):
+    filled = [column for column in zip(*lines, strict=True) if any(column[1:])]
+    widths = [max(map(len, column)) for column in filled]
+    for cells in zip(*filled, strict=True):
         yield "  ".join(map(str.ljust, cells, widths)).rstrip()
 
 

@@ -60,12 +60,12 @@ class FinishedRun:
     @property
     def columns(self) -> Columns:
         """The columns of a record that hold the texts; a renamed one may have either of its names."""
-        task, own = self.task, self.text_columns
+        task, asked = self.task, self.text_columns
         names = [name for name in task.text_columns if name not in task.optional_columns]
-        if own and len(own) != len(names):
-            raise ConfigError(f"--text-column: given {len(own)}, expected {len(names)}: {', '.join(names)}")
-        if own:
-            return {name: (column,) for name, column in zip(names, own, strict=True)}
+        if asked and len(asked) != len(names):
+            raise ConfigError(f"--text-column: given {len(asked)}, expected {len(names)}: {', '.join(names)}")
+        if asked:
+            return {name: (column,) for name, column in zip(names, asked, strict=True)}
         renamed, words = self.config["dataset"].get("columns") or {}, task.words_column
         choices = {name: (renamed.get(words), words, renamed.get(name), name) for name in names}
         return {name: tuple(filter(None, columns)) for name, columns in choices.items()}
@@ -143,17 +143,17 @@ def generating_config(folder: Path, overrides: Sequence[str] = ()) -> dict[str, 
     Raises ConfigError for overrides of anything but `generation`, and where the task generates no texts.
     """
     config = saved_config(folder)
-    generates, own = generates_texts(config["task"]), config.get("generation")
+    generates, decoding = generates_texts(config["task"]), config.get("generation")
     keys = [override_key(text) for text in overrides]
     if others := [key for key in keys if not (generates and key.startswith("generation"))]:
         expected = "an option of generation" if generates else "none, for a run that writes no texts"
         raise ConfigError(f"--set, --generation: given {others[0]}, expected {expected}; leave it out")
     if overrides:
-        usual = [] if own is not None or "generation" in keys else ["generation=greedy"]
-        own = reveal(with_overrides(folder, [*usual, *overrides]), but="tracker")["generation"]
-    elif generates and own is None:
-        own = compose(["generation=greedy"]).config["generation"]
-    return {**config, "generation": own}
+        usual = [] if decoding is not None or "generation" in keys else ["generation=greedy"]
+        decoding = reveal(with_overrides(folder, [*usual, *overrides]), but="tracker")["generation"]
+    elif generates and decoding is None:
+        decoding = compose(["generation=greedy"]).config["generation"]
+    return {**config, "generation": decoding}
 
 
 def predict_records(

@@ -72,7 +72,7 @@ def require_files(value: Any) -> list[str]:
     named: list[str] = []
     files, folder = value.get("files"), value.get("folder")
     if isinstance(files, Mapping) and "_target_" in value and not is_remote(str(folder)):
-        lists = {split: [each] if isinstance(each, str) else each or [] for split, each in files.items()}
+        lists = {split: [names] if isinstance(names, str) else names or [] for split, names in files.items()}
         local = {split: [name for name in names if not is_remote(name)] for split, names in lists.items()}
         if any(lists.values()) is any(local.values()):
             by_split = files_of_splits({split: names or None for split, names in local.items()}, folder)

@@ -205,8 +205,8 @@ def _class_names(schema: pa.Schema) -> dict[str, str] | None:
     """The names of classes that the library datasets writes beside columns of ids, in its own form."""
     about = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info") or {}
     features = (about.get("features") or {}).items()
-    kept = {name: feature for name, feature in features if '"ClassLabel"' in json.dumps(feature)}
-    return {"huggingface": json.dumps({"info": {"features": kept}})} if kept else None
+    classes = {name: feature for name, feature in features if '"ClassLabel"' in json.dumps(feature)}
+    return {"huggingface": json.dumps({"info": {"features": classes}})} if classes else None
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:

@@ -79,7 +79,7 @@ class CsvReader(Reader):
         shown = {ord(code): mark for mark, code in hidden.items()}
         lines = lines_of(at, self.encoding)
         if escape := self.escape and re.compile(re.escape(self.escape) + "(.)"):
-            lines = (escape.sub(lambda found: hidden.get(found[1], found[0]), line) for line in lines)
+            lines = (escape.sub(lambda match: hidden.get(match[1], match[0]), line) for line in lines)
         first, head = at.num_lines + 1, list[str]()
         try:
             for fields in csv.reader(lines, delimiter=self.delimiter, strict=True, **quoting):
