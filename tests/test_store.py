@@ -160,7 +160,10 @@ def test_entries_that_just_fit_stay(tmp_path):
     write(tmp_path / "a")
     size = sum(path.stat().st_size for path in (tmp_path / "a").iterdir())
     assert store.evict(tmp_path, max_bytes=size) == []
-    assert store.evict(tmp_path, max_bytes=size - 1) == [tmp_path / "a"]
+    write(tmp_path / "b")
+    os.utime(tmp_path / "a" / store.MANIFEST, (0, 0))
+    assert store.evict(tmp_path, max_bytes=2 * size - 1) == [tmp_path / "a"]
+    assert store.evict(tmp_path, max_bytes=size - 1) == [tmp_path / "b"]
 
 
 def test_flat_records_keep_lists_and_empty_mappings_as_leaves():

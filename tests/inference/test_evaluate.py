@@ -28,8 +28,9 @@ def test_a_second_choice_replaces_the_run_s() -> None:
 
 
 def test_other_data_replaces_all_of_the_run_s_own_and_is_used_whole() -> None:
-    found = on_top_of(OWN, ["dataset=csv", "dataset.source.files.test=b.csv"])
-    assert "dataset.source.files.train=a.csv" not in found
+    own = [*OWN, "dataset.source.delimiter=tab"]
+    found = on_top_of(own, ["dataset=csv", "dataset.source.files.test=b.csv"])
+    assert not {"dataset.source.files.train=a.csv", "dataset.source.delimiter=tab"} & {*found}
     assert "dataset.source.files.train=null" in found
     assert "dataset.holdout={validation:0,test:0}" in found
     assert found[:3] == ["experiment=vader", "metric=[accuracy]", "seed=3"]

@@ -61,6 +61,9 @@ def test_a_record_without_a_mask_is_refused_with_its_number(
     texts = [*["the [MASK] sat"] * 3, text, "[MASK]"]
     with pytest.raises(DataError, match=rf"^row 3: given '{text}', expected a text with \[MASK\]"):
         predict(guesser, texts)
+    records = [*({"text": "[MASK]"} for _ in range(3)), {"txt": text}]
+    with pytest.raises(DataError, match=r"^row 3, column 'text': no such column; this record has txt"):
+        [*predict_records(guesser, records, all_scores=False)]
 
 
 def test_a_run_without_a_best_model_says_how_it_stands(tmp_path: Path) -> None:

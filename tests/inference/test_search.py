@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from runwright.cli.main import main
@@ -145,6 +147,22 @@ def test_principal_components_are_those_of_scikit_learn() -> None:
     reference = PCA(n_components=2).fit(vectors)
     np.testing.assert_allclose(np.abs(points), np.abs(reference.transform(vectors)), rtol=1e-9)
     np.testing.assert_allclose(shares, reference.explained_variance_ratio_, rtol=1e-9)
+    for seed in range(5):
+        vectors = np.random.default_rng(seed).normal(size=(40, 6)) * np.arange(1, 7)
+        points, _ = principal_components(vectors, count=2)
+        axes = np.linalg.lstsq(vectors - vectors.mean(axis=0), points)[0]
+        assert (axes[np.abs(axes).argmax(axis=0), [0, 1]] > 0).all()
+
+
+def test_of_equal_texts_the_first_in_the_file_come_first(tmp_path: Path) -> None:
+    from runwright.inference.search import ABOUT, TEXTS, VECTORS, Index
+
+    vectors = np.tile([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]], (40, 1)).astype(np.float32)
+    np.save(tmp_path / VECTORS, vectors)
+    pq.write_table(pa.table({"id": range(120), "text": ["a"] * 120}), tmp_path / TEXTS)
+    (tmp_path / ABOUT).write_text("{}")
+    hits = Index(tmp_path).query(np.array([1.0, 0.0], dtype=np.float32), k=60)
+    assert [hit["id"] for hit in hits] == [*range(1, 120, 3), *range(0, 60, 3)]
 
 
 def test_a_map_has_a_point_for_each_text_in_the_colour_of_its_column(

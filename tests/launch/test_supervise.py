@@ -32,21 +32,21 @@ def test_one_process_is_a_group_without_a_world(start: Start) -> None:
 
 def test_the_failure_that_came_first_is_shown_and_its_echoes_are_not(start: Start) -> None:
     echo = "time.sleep(0.3 * rank); raise RuntimeError('[pair.cc:553] Connection closed by peer')"
-    what = f"if rank == 1:\n    time.sleep(0.5); raise ValueError('a bad row')\n{echo}"
+    what = f"if rank == 1:\n    time.sleep(0.5); raise ValueError('a bad row, token=hunter2')\n{echo}"
     outcome = start(what, num_processes=3).outcome()
     assert outcome["code"] == 1
     text = outcome["text"]
     assert text.startswith("rank 1 of 3 (process ")
-    assert text.endswith("ValueError: a bad row")
+    assert text.endswith("ValueError: a bad row, token=[redacted]")
     assert "Traceback" in text
     assert "Connection closed" not in text + outcome["errors"]
     assert not outcome["is_mistake"]
 
 
 def test_a_users_mistake_is_told_without_a_traceback(start: Start) -> None:
-    outcome = start("raise ConfigError('task.label_column: given stars')").outcome()
+    outcome = start("raise ConfigError('tracker.uri: given password=hunter2')").outcome()
     assert outcome["code"] == 2
-    assert outcome["text"] == "task.label_column: given stars"
+    assert outcome["text"] == "tracker.uri: given password=[redacted]"
     assert outcome["is_mistake"]
 
 

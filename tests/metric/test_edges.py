@@ -88,6 +88,12 @@ def test_numbers_that_are_not_finite_do_not_raise(as_predictions: Make, number: 
         assert not np.isfinite(metric(predictions, np.array([[1.0, 1, 1], [3, 0, 0]]))).any()
 
 
+def test_an_area_under_scores_that_are_no_numbers_is_undefined(as_predictions: Make) -> None:
+    predictions = as_predictions([1, 0, 0], [1, 0, 0], [[0.1, math.nan], [0.6, 0.4], [0.7, 0.3]])
+    for average in ("binary", "micro"):
+        assert math.isnan(value(partial(roc_auc, average=average), predictions))
+
+
 def test_matthews_is_zero_where_one_side_is_constant(as_predictions: Make) -> None:
     assert value(matthews, as_predictions([1, 1, 1], [0, 1, 0])) == 0.0
 

@@ -82,6 +82,7 @@ def test_short_stages_are_worth_no_line(caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_other_processes_show_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     console = terminal()
     with Progress(enabled=False, console=console) as progress, progress.training(total=2):
         progress.step(1, 2, {"loss": 1.0})

@@ -18,6 +18,7 @@ import runwright
 from runwright import build
 from runwright.cli.main import main
 from runwright.config.compose import compose_checked
+from runwright.dataset.fingerprint import read_trained
 from runwright.runs.data_identity import data_changes, has_begun, record_data
 from runwright.runs.folder import read_config, update_status
 
@@ -155,7 +156,10 @@ def test_resume_auto_refuses_it_too(home: Path, capsys: pytest.CaptureFixture[st
 
 def test_allowed_changes_are_recorded_with_their_step(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, expected = run_of(home), flip_labels(home)
+    before = {*read_trained(folder)}
     assert main(["train", "--resume", "latest", "--allow-changed-data", "trainer.max_epochs=2"]) == 0
+    assert len({*read_trained(folder)} - before) == 3
+    assert {*read_trained(folder)} > before
     change = {"step": 3, "changes": expected}  # 24 rows of train, 8 a step
     for name in ("run.json", "summary.json"):
         assert json.loads((folder / name).read_text())["data_changes"] == [change], name

@@ -10,6 +10,7 @@ import re
 import shlex
 import shutil
 import sqlite3
+import time
 from contextlib import redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,16 +18,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
+from transformers import AutoTokenizer
 
 import runwright
+from runwright import build
 from runwright.build import build_options
 from runwright.cli.main import main
+from runwright.config.compose import compose
 from runwright.config.folders import find_conf_folders
+from runwright.config.sources import resolve_source
 from runwright.errors import CheckpointError, ConfigError, DataError
 from runwright.runs.execute import StoppedBySignalError, _require_steps_left
+from runwright.runs.folder import update_status
 from runwright.tracker.journal import read_curves
-from runwright.types import Interval
+from runwright.trainer.ranks import ALONE
+from runwright.types import Head, Interval
 
 GOOD, BAD = ["good", "great", "lovely", "superb"], ["bad", "awful", "boring", "poor"]
 Again = tuple[runwright.RunResult, str]
@@ -329,10 +337,32 @@ def test_a_run_that_keeps_no_checkpoint_begins_anew_when_it_is_made_longer(tmp_p
     ).folder
     assert not (folder / "checkpoints").exists()
     assert (folder / "best" / "model.safetensors").is_file()
+    update_status(folder, "FINISHED", end_time=time.time() - 1000, idle_seconds=500.0)
     assert main(["train", "--resume", str(folder), "trainer.max_epochs=3"]) == 0
     steps, _ = read_curves(folder / "journal.jsonl")["train/loss"]
     assert steps.tolist() == list(range(1, 19))
-    assert json.loads((folder / "run.json").read_text())["end"]["step"] == 18
+    record = json.loads((folder / "run.json").read_text())
+    assert record["end"]["step"] == 18
+    assert record["idle_seconds"] == pytest.approx(1500, abs=60)  # in all: nobody worked at it
+
+
+def test_batches_weights_and_dropout_have_a_seed_each() -> None:
+    def drawn(*seeds: str) -> tuple[int, int, float]:
+        size = "model.config={hidden_size:8,num_hidden_layers:1,num_attention_heads:1,intermediate_size:8}"
+        config = compose(["model=scratch", f"tokenizer.name={MINILM}", size, *seeds]).config
+        tokenizer: Any = AutoTokenizer.from_pretrained(resolve_source(MINILM))
+        head = Head(auto_class="AutoModel", num_labels=0, label_names=(), max_length=8)
+        task: Any = SimpleNamespace(head=head)
+        prepared: Any = SimpleNamespace(stream=None, examples={"train": []}, task=task, tokenizer=tokenizer)
+        model = build.build_model(config, prepared, device=torch.device("cpu"))
+        stepper = build.build_stepper(config, model=model, task=task, ranks=ALONE)
+        weight = model.get_input_embeddings().weight.sum().item()  # type: ignore[operator, union-attr]
+        return build.build_batches(config, prepared, ranks=ALONE).seed, stepper.dropout_seed, weight
+
+    own = drawn("seeds.data=2", "seeds.init=3", "seeds.dropout=4")
+    assert own[:2] == (2, 4)
+    assert drawn("seed=9", "seeds.data=2", "seeds.init=3", "seeds.dropout=4") == own
+    assert drawn("seed=2", "seeds.dropout=4")[2] != own[2]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from runwright.task.causal_language_modeling import CausalLanguageModeling
 from runwright.task.text import IGNORED
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "task" / "causal_language_modeling.yaml"
-TEXTS = ["The cat sat.", "", "日本語 é", "a", "To be, or not to be, that is the question"]
+TEXTS = ["The cat sat.", "", "日本語 é\u07ff\u0800😀", "a", "To be, or not to be, that is the question"]
 SMALL = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
 GREEDY: dict[str, Any] = {"no_repeat_ngram_size": 0, "repetition_penalty": 1.0, "stop_strings": ()}
 CONFIGS: dict[str, dict[str, Any]] = {

@@ -134,6 +134,13 @@ def test_the_shares_are_those_asked_for(tokenizer: Any) -> None:
     assert (new[chosen] == old[chosen]).mean() == pytest.approx(0.1, abs=0.02)
 
 
+def test_a_random_token_is_any_but_a_special_one(chinese: Any) -> None:
+    task = make(chinese, max_length=102, mask_probability=0.5, mask_share=0.0, random_share=1.0)
+    masked = task.augment(encode(task, ["的一是不了人我在有他" * 10] * 20), seed=0, epoch=0)
+    pairs = (pair for one in masked for pair in zip(one["input_ids"], one["labels"], strict=True))
+    assert {token for token, label in pairs if label != IGNORED} == {*range(4, 24)}
+
+
 def test_whole_words_are_hidden_whole(tokenizer: Any) -> None:
     task = make(tokenizer, max_length=64, whole_words=True, mask_probability=0.4)
     examples = encode(task, ["unbelievableness of antidisestablishmentarianism is zyzzyva"] * 7)

@@ -61,6 +61,9 @@ def test_a_damaged_newer_one_does_not_count_as_kept(tmp_path: Path) -> None:
     found = store(tmp_path, keep=1, steps=(6,)).load_newest()
     assert found is not None
     assert (found[1].step, list(list_checkpoints(tmp_path))) == (6, [6, 8])
+    again = store(tmp_path, keep=1, steps=(8,)).load_newest()  # in its place
+    assert again is not None
+    assert (again[1].step, list(list_checkpoints(tmp_path))) == (8, [8])
 
 
 def test_all_is_on_the_disk_before_a_checkpoint_has_its_name(

@@ -11,8 +11,9 @@ import pytest
 
 from runwright.errors import ConfigError
 from runwright.launch.start import check_launch
+from runwright.sweep.trial import SLOTS_VARIABLE
 from runwright.tracker.provenance import installed_packages
-from runwright.trainer.environment import check_num_processes, join_launch
+from runwright.trainer.environment import check_num_processes, join_launch, share_of_cores
 
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "host", "MASTER_PORT": "29500"}
 
@@ -120,6 +121,13 @@ def test_fewer_processes_than_asked_for_are_an_error(monkeypatch: pytest.MonkeyP
         check_num_processes(2)
     check_num_processes(4)
     check_num_processes(1)  # not said: any number
+
+
+def test_processes_and_the_trials_of_a_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    assert [share_of_cores(number) for number in (1, 3, 9)] == [8, 2, 1]
+    monkeypatch.setenv(SLOTS_VARIABLE, "2")
+    assert [share_of_cores(number) for number in (1, 3, 9)] == [4, 1, 1]
 
 
 def check_settings(changes: dict[str, str]) -> None:

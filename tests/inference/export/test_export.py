@@ -17,6 +17,7 @@ import pytest
 import runwright
 from runwright.cli.main import main
 from runwright.inference.export import export as exporting
+from runwright.inference.export import gate
 from runwright.inference.named import Named, find_model
 
 onnx = pytest.importorskip("onnx")
@@ -201,6 +202,16 @@ def test_tolerances_of_a_project_come_first(
     assert main(["export", str(run)]) == 2
     assert "expected metric, agreement" in capsys.readouterr().err
     assert main(["validate", "experiment=vader"]) == 0  # it replaces no option of a group
+
+
+def test_a_metric_may_be_as_much_better_as_it_may_be_worse() -> None:
+    for before, unit in ((0.5, 1.0), (100.0, 100.0)):  # relative above 1
+        differences = (0.05, -0.05, 0.2, -0.2)
+        rows = [gate._row("loss", before, before + unit * by, 0.1) for by in differences]
+        assert [row.passed for row in rows] == [True, True, False, False]
+        assert [row.difference for row in rows] == pytest.approx(differences)
+    assert gate._row("f1", float("nan"), float("nan"), 0.0).passed
+    assert gate._row("loss", 0.5, 9.0, 0.1, judged=False).passed is None
 
 
 def test_recorded_metrics_of_other_rows_are_not_compared(
