@@ -56,10 +56,9 @@ def by_name(
     try:
         if name == "warmup_stable_decay":
             options = dict(options)
-            if not 0 <= (ratio := options.pop("decay_ratio")) <= 1:
-                raise ConfigError(
-                    f"scheduler.options.decay_ratio: given {ratio}, expected a share from 0 to 1"
-                )
+            ratio, key = options.pop("decay_ratio"), "scheduler.options.decay_ratio"
+            if not 0 <= ratio <= 1:
+                raise ConfigError(f"{key}: given {ratio}, expected a share from 0 to 1")
             num_decay_steps = _share(num_training_steps, ratio)
             options["num_decay_steps"] = min(num_decay_steps, num_training_steps - num_warmup_steps)
         return get_scheduler(

@@ -110,8 +110,7 @@ def compose(
 ) -> Composed:
     """Compose the shipped `conf/`, the `conf/` of `folder` (default: the current one) and the overrides.
 
-    Overrides of a `multirun` may choose and set launcher and sweeper. With `shadow` files of the project may
-    replace shipped ones whatever is permitted.
+    A `multirun` may choose and set launcher and sweeper. With `shadow` a project may replace shipped files.
     """
     folders = find_conf_folders(folder)
     mistakes = [] if shadow else folders.shadows()

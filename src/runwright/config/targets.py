@@ -158,8 +158,7 @@ def locate(target: str, *, group: str, key: str = TARGET) -> Any:
 def instantiate(node: Mapping[str, Any], *objects: Any, group: str, key: str = "") -> Any:
     """Call the target of a node with the objects and the node's options.
 
-    Nested nodes are made first, with the same objects where they need any. A function that its group calls
-    later gets its options bound.
+    Nested nodes are made first, with the same objects. A function that a group calls gets its options bound.
     """
     raise_if_any(door_openers(dict(node), key))
     return _make(node, objects, group, key, nested=False)
@@ -222,8 +221,7 @@ def door_openers(config: Any, key: str = "") -> list[Mistake]:
 def code_of(target: Any, *, group: str) -> str:
     """A hash of the sources of a class, its bases, or a function, for the keys of caches of its results.
 
-    It covers the whole packages they lie in; of Runwright it is the group, of a package that a configuration
-    may not name, the module alone.
+    It covers their packages: of Runwright the group, of one that a configuration may not name the module.
     """
     from runwright.store import sources_digest  # deferred, and below: a check needs no file locks
 

@@ -38,8 +38,7 @@ def require_columns(
 ) -> None:
     """Raise DataError unless every split has rows and these columns, without nulls.
 
-    `options` are those that name the columns. A column of kind "text" must hold strings, where the splits are
-    `whole` not all of them blank.
+    `options` name the columns. One of kind "text" must hold strings, in `whole` splits not all of them blank.
     """
     for split, rows in splits.items():
         if not len(rows):
@@ -117,8 +116,7 @@ def row_error(problem: str, rows: Dataset, position: int, *, split: str, column:
 def naming_rows(splits: Splits, *, row_ids: Sequence[int] | None = None) -> Iterator[None]:
     """Add file and line to a DataError about a row that is raised inside; about a split, its only file.
 
-    A task names a row by its position among those that it was given: the rows of a split, or those with these
-    ids out of the only split.
+    A task names a row by its position among those given: of a split, or with these ids of the only one.
     """
     try:
         yield

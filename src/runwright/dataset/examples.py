@@ -139,8 +139,7 @@ def prepare_examples(
 
     `key` must hold, as JSON can, everything the examples depend on. `encode` gets 1,000 rows at a time as
     lists by column, in `num_processes` of its own. One process encodes, the others that want the same wait
-    for it. Sets unused for longest are removed beyond MAX_CACHE_BYTES. Without a folder the examples stay in
-    memory.
+    for it. Sets unused for longest are removed beyond MAX_CACHE_BYTES. Without a folder all stay in memory.
     """
     encoded = _encoded(inputs, encode, num_processes)
     if folder is None:

@@ -117,11 +117,7 @@ def _cleaned(splits: Splits, step: Callable[[Splits], Splits], notes: list[str],
 
 
 def _held_out(
-    splits: Splits,
-    holdout: Mapping[str, float],
-    stratify_by: str | None,
-    seed: int,
-    notes: list[str],
+    splits: Splits, holdout: Mapping[str, float], stratify_by: str | None, seed: int, notes: list[str]
 ) -> Splits:
     wanted = {split: share for split, share in holdout.items() if share and split not in splits}
     if not wanted:

@@ -122,8 +122,7 @@ def generate(
 
     `input_ids` and `attention_mask` are [B, P], padded on either side. `forced_bos` is the first token of an
     encoder-decoder's text, as of its language. `on_tokens` gets the tokens of one prompt as they come, where
-    it has one text and that is not searched with a beam. Raises DataError for a prompt that leaves the model
-    no position for a token.
+    it has one text and no beam. Raises DataError for a prompt that leaves no position for a token.
     """
     model = without_adapters(model)
     config = strategy.to_config(model, tokenizer)

@@ -175,8 +175,7 @@ def as_records(
 ) -> Iterator[dict[str, Any]]:
     """Records of texts, or of records themselves; a tab separates the texts of a pair.
 
-    Raises DataError, which names the `file` they come from, for what is neither and for a record without its
-    texts.
+    Raises DataError, which names the `file`, for what is neither and for a record without its texts.
     """
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         raise DataError(f"given {values!r:.60}, expected a list of texts or records: [{values!r:.60}]")

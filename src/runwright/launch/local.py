@@ -162,11 +162,7 @@ def _say(folder: Path, text: str) -> None:
 
 
 def supervise(
-    group: WorkerGroup,
-    stops: Sequence[int],
-    *,
-    grace_seconds: float,
-    say: Callable[[str], None],
+    group: WorkerGroup, stops: Sequence[int], *, grace_seconds: float, say: Callable[[str], None]
 ) -> Outcome:
     """Wait for a started group; in the end no process of it is left. `stops` grows with signals that come."""
     passed_on, deadline = 0, None

@@ -196,8 +196,7 @@ class Worker:
 class WorkerGroup:
     """Starts the workers when entered; when left, all of them and what they started are gone.
 
-    `command` is run once for each rank; `folder` is for their reports. Signals that ask for a stop wait,
-    blocked, until a worker can handle them.
+    `command` is run once for each rank; `folder` gets their reports. Signals wait until one handles them.
     """
 
     command: Sequence[str]

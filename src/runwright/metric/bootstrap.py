@@ -36,8 +36,7 @@ def make_metric(
 ) -> Metric:
     """The metric that a node describes; `positive` is the class that metrics of one class of two are of.
 
-    A function of predictions alone is called once for each row of weights, with each example as often as it
-    counts.
+    A function of predictions alone is called for each row of weights, each example as often as it counts.
     """
     function = instantiate(node, group="metric", key=key)
     if positive == 0 and node.get("average") == "binary":

@@ -51,8 +51,7 @@ def jaccard(predictions: Predictions, weights: np.ndarray) -> np.ndarray:
 def matthews(predictions: Predictions, weights: np.ndarray) -> np.ndarray:
     """Correlation between expected and predicted class, from -1 to 1 (Gorodkin 2004, R_K).
 
-    0 where only one class is expected or only one predicted, as scikit-learn and GLUE have it; NaN for no
-    example.
+    0 where only one class is expected or predicted, as scikit-learn and GLUE have it; NaN without examples.
     """
     right, predicted, expected = _count_classes(predictions, weights)
     num_examples = weights.sum(axis=1)
@@ -76,8 +75,7 @@ def roc_auc(
 ) -> np.ndarray:
     """Chance that an example of a class has a higher score of it than one of another class.
 
-    binary: of class 1 of two; macro: mean over the classes that have both sides; micro: all (example, class)
-    pairs pooled.
+    binary: of class 1 of two; macro: mean over classes with both sides; micro: all (example, class) pairs.
     """
     scores, expected = predictions.scores, labels_of(predictions)
     if scores is None:

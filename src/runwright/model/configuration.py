@@ -178,8 +178,7 @@ def set_global_attention(model: Any) -> None:
 def set_initial_bias(model: nn.Module, head: Head, *, new: Container[str] | None) -> None:
     """Fill the bias of the output layer with what the task asks for, where the layer is new.
 
-    `new` names the parameters that no checkpoint has filled; None: all. Raises ConfigError where the
-    architecture has no such bias.
+    `new` names the parameters that no checkpoint has filled; None: all. Raises ConfigError without a bias.
     """
     if not head.initial_bias:
         return

@@ -109,8 +109,7 @@ def open_model(
 ) -> tuple[Any, set[str]]:
     """The model, and names of its parameters that no checkpoint filled; logs them, and unused weights.
 
-    On the meta device it is the outline that the configuration gives. Raises ConfigError where weights of the
-    encoder are lacking.
+    On the meta device: the outline by the configuration. Raises ConfigError where the encoder lacks weights.
     """
     source = in_safetensors(resolve_source(name))
     os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"  # by a program on the hub, which gets the user's token

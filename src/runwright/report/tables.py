@@ -37,8 +37,7 @@ def count_report(
 ) -> Rows:
     """Precision, recall, F1, and how often each label is expected and predicted, from these counts [C].
 
-    Precision is NaN for a label that was never predicted, recall for one that was never expected, F1 only
-    where both are.
+    Precision is NaN for a label never predicted, recall for one never expected, F1 only where both are.
     """
     import numpy as np  # deferred: who writes records alone need not have it loaded
 

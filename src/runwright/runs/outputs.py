@@ -112,8 +112,7 @@ def check_examples(prepared: Any, splits: Sequence[str]) -> None:
 def export_best(folder: Path, model: Any, tokenizer: Any, *, task: Any) -> Path:
     """The model and its tokenizer as a folder that `from_pretrained` loads; appears whole or not at all.
 
-    `model_files` of the task lie beside them. Warns where AutoTokenizer takes another tokenizer than the one
-    saved.
+    `model_files` of the task lie beside them. Warns where AutoTokenizer takes another tokenizer.
     """
     from runwright.model.lora import merge_adapter
 

@@ -214,11 +214,7 @@ def settle_cut(run: Run, stepper: Stepper, batches: Batches) -> Batches:
 
 
 def write_results(
-    run: Run,
-    prepared: build.Prepared,
-    model: Any,
-    evaluations: Mapping[str, Evaluation],
-    result: RunResult,
+    run: Run, prepared: build.Prepared, model: Any, evaluations: Mapping[str, Evaluation], result: RunResult
 ) -> RunResult:
     """Write best model, predictions and tables; the result with its intervals and all files.
 

@@ -259,8 +259,7 @@ def decoder_inputs(batch: Batch, config: Any) -> Batch:
 def shifted_right(labels: Tensor, config: Any) -> Tensor:
     """Decoder inputs [B, T]: the labels one place later, behind the architecture's start token.
 
-    Labels that are -100 become padding, which no earlier token sees. Raises ConfigError where a model does
-    not say with which token its decoder starts.
+    Labels of -100 become padding, which no earlier token sees. Raises ConfigError without a start token.
     """
     inputs = labels.new_full(labels.shape, config.pad_token_id)
     inputs[:, 1:] = labels[:, :-1].masked_fill(labels[:, :-1] == IGNORED, config.pad_token_id)

@@ -240,8 +240,7 @@ def chat_of(
 ) -> list[Message]:
     """The messages of one row, by its columns; `system` begins those that begin otherwise.
 
-    Without a response the last one is to be answered. Raises DataError for what is no chat, and for a message
-    without text.
+    Without a response the last one is to be answered. Raises DataError for no chat, or an empty message.
     """
     if "messages" in form:
         chat = _messages(row[form["messages"]], form, roles)

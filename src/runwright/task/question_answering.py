@@ -104,9 +104,8 @@ class QuestionAnswering(Task):
     def encode(self, columns: Mapping[str, Sequence[Any]]) -> list[Example]:
         """One example for each window of each context, with the beginning of the question before it.
 
-        `starts` and `ends` hold for each token of the context its characters, -1 for the others. With an
-        answer `start` and `end` are its first and last token, 0 where the window does not have all of it,
-        -100 where nobody knows.
+        `starts` and `ends` hold the characters of each token of the context, -1 for the others. `start` and
+        `end` are an answer's first and last token, 0 where the window lacks some of it, -100 if unknown.
         """
         texts = [as_texts(columns[name]) for name in self.text_columns]
         options = {"return_offsets_mapping": True, "return_attention_mask": False, "verbose": False}

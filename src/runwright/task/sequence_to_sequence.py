@@ -141,8 +141,7 @@ class Denoising(TargetTask):
 
     What is taken out is a function of (data seed, epoch, chunk); in evaluation always the same. Spans (Raffel
     et al. 2020, 3.1.4): a sentinel stands for each span, and the target is the spans behind their sentinels.
-    Infilling (Lewis et al. 2020): the mask stands for each span, also for empty ones, and the target is the
-    whole text.
+    Infilling (Lewis et al. 2020): the mask stands for each span, also empty ones; the target is the text.
     """
 
     problem = "target_tokens"

@@ -94,8 +94,7 @@ def encode_texts(tokenizer: Any, columns: Mapping[str, Sequence[Any]], *, max_le
 def _rest(sequence_ids: Sequence[int | None], max_length: int, *, side: str) -> list[int]:
     """Positions of a pair's tokens that remain when the longer text is cut first, as tokenizers does it.
 
-    Its own cut keeps all that it cuts off, each part of one text with each of the other: 6.5 GB for a pair
-    of 4,000 words each.
+    Its own keeps all that it cuts off, each part of one text with each of the other: 6.5 GB at 4,000 words.
     """
     texts = [[at for at, number in enumerate(sequence_ids) if number == text] for text in (0, 1)]
     short, long = sorted(texts, key=len)

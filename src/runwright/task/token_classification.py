@@ -54,8 +54,7 @@ class TokenClassification(Task):
     """Encodes words in windows, sums losses over tagged pieces, and turns scores into tags and spans.
 
     A row without a column of words may have a text, which is split at spaces and punctuation; its tags may be
-    spans of characters. Long rows are cut into windows that overlap; each piece is trained on and judged in
-    one of them.
+    spans of characters. Long rows are cut into overlapping windows; a piece is trained on and judged in one.
     """
 
     problem = "tags"

@@ -39,9 +39,8 @@ def collect(
 ) -> dict[str, Any]:
     """Origin of a run that starts; plain values, safe to write down.
 
-    `git` is None outside a repository; its `diff` is the text of changes against the commit, but for new
-    files in the folder `but`, its `not_compared` the files that could not be compared. `code` has the sha256
-    of each source file in these folders.
+    `git` is None outside a repository; its `diff` has the changes against the commit, but for new files in
+    the folder `but`, `not_compared` the files that it lacks. `code` has the sha256 of the folders' sources.
     """
     folder, redactor = folder or Path.cwd(), Redactor()
     masked = {

@@ -126,8 +126,7 @@ def _as_utf8(name: str) -> str:
 def _compare(git: Git, root: Path, commit: str | None, *, but: Path | None) -> tuple[str, list[str]]:
     """The difference of files from the commit, and the tracked files left out of it, each with the reason.
 
-    Line ends are converted as git does. Filters are programs, which are not run: what they change is a
-    difference.
+    Line ends are converted as git does. Filters are programs and not run: what they change is a difference.
     """
     with tempfile.TemporaryDirectory(prefix="runwright-git-") as temporary:
         shadow = _shadow_repository(git, root, Path(temporary))

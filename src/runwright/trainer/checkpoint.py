@@ -69,8 +69,7 @@ class CheckpointStore:
     def wait(self) -> CheckpointError | None:
         """Until nothing is being written; the failure of the last save, if it failed.
 
-        A failed save is logged and the run goes on: the older checkpoint is still there, and the next
-        interval tries again.
+        A failed save is logged and the run goes on: the older one is there, the next interval tries again.
         """
         if self._writer:
             self._writer.join()

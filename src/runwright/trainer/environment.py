@@ -172,8 +172,7 @@ def catch_signals(handler: Handler) -> Iterator[Handler]:
     """Let `handler` take SIGNALS while the context lasts; earlier handlers are put back.
 
     A launcher may have started the process with these signals blocked: from now on they are let through.
-    What nohup ignores stays ignored. Outside the main thread signals cannot be caught: the handler is then
-    never called.
+    What nohup ignores stays ignored. Outside the main thread the handler is never called.
     """
     before = {}
     ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN

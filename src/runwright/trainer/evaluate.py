@@ -89,10 +89,7 @@ def predict(
 
 
 def evaluate(
-    predictions: Any,
-    *,
-    metrics: Mapping[str, Metric],
-    group_names: Sequence[str] = (),
+    predictions: Any, *, metrics: Mapping[str, Metric], group_names: Sequence[str] = ()
 ) -> Evaluation:
     """Loss and metrics over all predictions, and over each group as `name/group`."""
     values = _compute(predictions, metrics)

@@ -28,8 +28,7 @@ def is_set(value: Any) -> bool:
 class Rule:
     """A check of the values of some keys, skipped where one is absent or already has a mistake.
 
-    `key?` is None where it is absent. `within` a group the keys are those of each node in it, and of the
-    mistakes.
+    `key?` is None where it is absent. `within` a group keys and mistakes are those of each node in it.
     """
 
     keys: tuple[str, ...]

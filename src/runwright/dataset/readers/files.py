@@ -46,8 +46,7 @@ def read_csv(
     """Rows of delimited text files.
 
     A column is int or float where every value in every split is, otherwise string, unless `column_types`
-    says which; an empty number is null. With a header, `column_names` replaces the names in it. Of a stream
-    the first 10,000 values of train count.
+    says which; an empty number is null. `column_names` replace a header's. Of a stream 10,000 values count.
     """
     reader = CsvReader(
         delimiter=character_of(delimiter, "dataset.source.delimiter", DELIMITERS),

@@ -38,8 +38,7 @@ def export(
 ) -> Path:
     """Write the export and print how it compares; its folder.
 
-    Raises ConfigError for a model that cannot be exported, RunwrightError for an export whose answers are
-    others; nothing is left of either.
+    Raises ConfigError for a model that cannot be exported, RunwrightError where answers differ; removes both.
     """
     limits, folder = _limits(precision), source if isinstance(source, Path) else None
     home = folder / "exports" if folder else Path("outputs", "exports", Path(source.name).name)
