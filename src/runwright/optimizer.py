@@ -55,7 +55,7 @@ def parameter_groups(
     """Every trainable parameter in exactly one group, in an order that depends on the model alone.
 
     Biases and weights of norms get no weight decay. With `head_lr` what lies above the layers, pooler and
-    head, learns at that rate. A group has a `name` (`head.no_decay`) and torch's `param_names`; none is empty.
+    head, learns at that rate. A group has `name` (`head.no_decay`) and torch's `param_names`; none is empty.
     """
     if not (trainable := [(name, p) for name, p in model.named_parameters() if p.requires_grad]):
         raise ConfigError("the model has no trainable parameter: model.freeze covers all of it")
