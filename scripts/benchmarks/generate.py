@@ -55,7 +55,7 @@ def measure_generate(repeats: int) -> dict[str, list[float]]:
         same.append(sum(one == other for one, other in zip(*texts, strict=True)) / NUM_PROMPTS)
     ours, theirs = rates.values()
     ratio = [one / other for one, other in zip(ours, theirs, strict=True)]
-    return rates | {"ratio": ratio, "share of equal texts": same}
+    return rates | {"ratio": ratio, "equal texts share": same}
 
 
 def _ours(model: Any, prompts: list[list[int]], strategy: Any) -> list[list[int]]:

@@ -135,6 +135,7 @@ def test_a_scaler_of_gradients_changes_neither_their_norm_nor_the_step(
         scaler=torch.amp.GradScaler("cpu", init_scale=1024.0),
         autocast=nullcontext,
         clip_grad_norm_=torch.nn.utils.clip_grad_norm_,
+        native_amp=False,
     )
     ends = []
     for accelerator in (None, scaled):
@@ -143,7 +144,7 @@ def test_a_scaler_of_gradients_changes_neither_their_norm_nor_the_step(
         stepper = make_stepper(model, task, optimizer=optimizer, ranks=ranks, max_grad_norm=0.01)
         ends.append((stepper.step(batch), model.state_dict()))
     (plain, weights), (other, others) = ends
-    assert (other.loss, other.updated) == (plain.loss, True)
+    assert other.loss == plain.loss
     assert other.gradient_norm == pytest.approx(plain.gradient_norm, rel=1e-6)
     for name, value in weights.items():
         torch.testing.assert_close(others[name], value)
