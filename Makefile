@@ -5,8 +5,6 @@ PYTEST := .venv/bin/python -m pytest
 # one half, so that tests of a file stay together with what they share, and takes from the other when it is idle.
 JOBS ?= 2
 WORKERS = -n $(JOBS) --dist worksteal
-# One worker more than cores: many of the slow tests wait for a server, a signal or the end of an outage.
-ALL_WORKERS = -n $(shell expr $(JOBS) + 1) --dist worksteal
 # Passed on to the command of train, test, test-all and bench: make train ARGS="trainer.max_epochs=2"
 ARGS ?=
 
@@ -28,7 +26,7 @@ test: setup ## the default tests: on the CPU, without a network
 	  || { echo "Again, only what failed: $(PYTEST) --last-failed -x"; exit 1; }
 
 test-all: setup ## all tests that this machine can run (RUNWRIGHT_TEST_NETWORK=1 for those that need a network)
-	@$(PYTEST) $(ALL_WORKERS) $(ARGS) \
+	@$(PYTEST) $(WORKERS) $(ARGS) \
 	  || { echo "Again, only what failed: $(PYTEST) --last-failed -x"; exit 1; }
 
 check: setup ## lint, formatting and types

@@ -7,6 +7,7 @@ import runpy
 import sys
 from multiprocessing.connection import Connection
 
+from runwright.config.permissions import grant
 from runwright.trainer.environment import STORE_VARIABLE
 
 
@@ -20,6 +21,7 @@ def main(
     os.environ.update(environment)
     if store is not None:
         os.environ[STORE_VARIABLE] = str(os.dup(store.fileno()))
+    grant()  # as a new process: the server may have begun in another project's folder
     sys.argv = words
     runpy.run_module(words[0], run_name="__main__", alter_sys=True)
 
