@@ -1,4 +1,4 @@
-"""Files and cache entries that appear whole or not at all, their hashes, and nested records made flat.
+"""Files and cache entries that appear whole or not at all, hashes, nested records made flat; a heartbeat.
 
 A cache entry is a sub-folder named after its key. It is written beside its place, moved there by one rename,
 and used under a file lock of its own, so that of several processes that want it one writes and the others
@@ -15,6 +15,7 @@ import logging
 import os
 import re
 import shutil
+import threading
 import time
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -41,6 +42,24 @@ DISK_REFUSES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 def local_path(text: str) -> Path:
     """The path that was typed, with `~` and $VARIABLES replaced unless there is a file of that very name."""
     return Path(os.path.expanduser(text if os.path.exists(text) else os.path.expandvars(text)))  # noqa: PTH110, PTH111 - a text that is no path raises nothing
+
+
+@contextmanager
+def repeating(act: Callable[[], object], seconds: float, *, name: str) -> Iterator[None]:
+    """Call `act` every so many seconds in a thread, until the block ends, whatever that is busy with."""
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.wait(seconds):
+            act()
+
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 @contextmanager

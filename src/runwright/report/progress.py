@@ -3,7 +3,6 @@
 import importlib
 import logging
 import math
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -16,6 +15,7 @@ from rich.progress import Progress as Bars
 
 from runwright.report.terminal import console as shared_console
 from runwright.report.terminal import duration
+from runwright.store import repeating
 
 logger = logging.getLogger(__name__)
 
@@ -144,20 +144,14 @@ def _ignore(*_: object) -> None: ...
 @contextmanager
 def _ticking(text: Callable[[], str], say: Callable[[str], object]) -> Iterator[None]:
     """Say the text, and again every few seconds in a thread, whatever this one is busy with."""
-    ended, began = threading.Event(), time.monotonic()
+    began = time.monotonic()
 
-    def work() -> None:
-        while not ended.wait(STAGE_LINE_EVERY_SECONDS):
-            say(f"{text()}, {duration(time.monotonic() - began)}")
+    def tick() -> None:
+        say(f"{text()}, {duration(time.monotonic() - began)}")
 
     say(text())
-    thread = threading.Thread(target=work, name="progress", daemon=True)
-    thread.start()
-    try:
+    with repeating(tick, STAGE_LINE_EVERY_SECONDS, name="progress"):
         yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def _bar(bars: Bars, task: Any, console: Console) -> OnProgress:

@@ -18,12 +18,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from runwright.config.redaction import Redactor
 from runwright.errors import RunwrightError
 from runwright.runs.folder import RUN_FILE, find_runs, read_run, this_process, update_status
+from runwright.store import repeating
 from runwright.tracker.journal import FILE_NAME as JOURNAL_FILE
 from runwright.tracker.journal import Journal, last_status
 
@@ -60,19 +62,12 @@ def run_lock(folder: Path) -> Iterator[int]:
                 )
             time.sleep(0.02)
         _write(descriptor, this_process())
-        stop = threading.Event()
-
-        def beat() -> None:
-            while not stop.wait(HEARTBEAT_SECONDS):
-                os.utime(descriptor)
-
-        heartbeat = threading.Thread(target=beat, name="run-lock", daemon=True)
-        heartbeat.start()
+        beat = partial(os.utime, descriptor)
         try:
-            yield descriptor
+            # It ends before the descriptor is closed, whose number may be used again.
+            with repeating(beat, HEARTBEAT_SECONDS, name="run-lock"):
+                yield descriptor
         finally:
-            stop.set()  # before the descriptor is closed: its number may be used again
-            heartbeat.join()
             _write(descriptor, {})
     finally:
         os.close(descriptor)

@@ -8,11 +8,10 @@ import json
 import os
 import signal
 import socket
-import threading
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -36,6 +35,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from runwright.store import repeating
 from runwright.sweep import study as studies
 from runwright.sweep.options import RUN, SEED, STOP_FILE
 from runwright.sweep.processes import Pool, call
@@ -126,24 +126,15 @@ class Driver:
                     self._tell(number, call(partial(getattr, returned, "return_value")))
         return bool(batch)
 
-    @contextmanager
-    def _beating(self, numbers: Sequence[int]) -> Iterator[None]:
+    def _beating(self, numbers: Sequence[int]) -> AbstractContextManager[None]:
         """Note trials as alive, in a thread, while a launcher has this one; others would take them up."""
-        ended = threading.Event()
 
         def beat() -> None:
-            while not ended.wait(BEAT_SECONDS):
-                for number in numbers:
-                    with suppress(Exception):  # of whatever storage, or it has ended
-                        studies.note(self.study, number, studies.ALIVE, time.time())
+            for number in numbers:
+                with suppress(Exception):  # of whatever storage, or it has ended
+                    studies.note(self.study, number, studies.ALIVE, time.time())
 
-        thread = threading.Thread(target=beat, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
+        return repeating(beat, BEAT_SECONDS, name="sweep-beat")
 
     def _next(self) -> tuple[int, list[str], dict[str, str]] | None:
         """A new trial: its number, overrides and environment; None where no further one may begin.
