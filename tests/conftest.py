@@ -91,6 +91,17 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["RUNWRIGHT_CACHE"] = config.stash[CACHE]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests begin both halves that two workers share: at the end neither waits for a long one."""
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    fast = [item for item in items if not item.get_closest_marker("slow")]
+    # Every other module to either half, as neighbours are of like length.
+    modules = [*dict.fromkeys(item.path for item in slow)]
+    halves = [[item for item in slow if modules.index(item.path) % 2 == half] for half in (0, 1)]
+    share = max(0, len(items) // 2 - len(halves[0]))
+    items[:] = [*halves[0], *fast[:share], *halves[1], *fast[share:]]
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the session's cache."""
     folder = config.stash.get(CACHE, None)

@@ -200,6 +200,8 @@ def end_of(project: Project, job: str) -> str:
         shown = project.run(f"scontrol show job {job} -o")
         found = re.search(r"JobState=(\w+)", shown)
         assert found is not None
+        if "Reason=BeginTime" in shown:  # SLURM lets a requeued job wait for two minutes
+            project.run(f"scontrol update JobId={job} StartTime=now")
         return found[1] if found[1] not in ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING") else ""
 
     return wait(state, lambda: logs(project))
