@@ -15,6 +15,7 @@ HEAVY = (
     *("sklearn", "scipy", "pandas", "matplotlib", "pyarrow", "numpy", "safetensors"),
 )
 BUDGET_SECONDS = 0.5
+HYDRA_SECONDS = 0.12  # to import Hydra, on a machine of which docs/benchmarks.md has the figures
 PROBE = f"""
 import sys
 from runwright.cli.main import main
@@ -96,14 +97,22 @@ def test_composing_and_checking_load_nothing_heavy(arguments: list[str], tmp_pat
 def test_half_a_second_of_cpu_is_enough(arguments: list[str], tmp_path: Path) -> None:
     run_probe(arguments, tmp_path)  # writes the byte code
     # CPU time, not wall time, and one of five: the machine that runs the tests may be busy with others,
-    # which raises even the CPU time by a third.
-    assert any(run_probe(arguments, tmp_path)[1] < BUDGET_SECONDS for _ in range(5))
+    # which raises even the CPU time by a third; or slow, which the import of Hydra alone tells.
+    assert any(run_probe(arguments, tmp_path)[1] < BUDGET_SECONDS * slowness() for _ in range(5))
 
 
-def test_importing_the_package_takes_less_than_a_tenth_of_a_second(tmp_path: Path) -> None:
-    timed = "import time; began = time.process_time(); import runwright; print(time.process_time() - began)"
-    command = [sys.executable, "-c", timed]
-    assert any(float(subprocess.check_output(command, cwd=tmp_path)) < 0.1 for _ in range(3))
+def slowness() -> float:
+    """How many times slower this machine is at present than one with the usual speed; at least 1."""
+    return max(1.0, cpu_seconds("import hydra, hydra._internal.config_loader_impl") / HYDRA_SECONDS)
+
+
+def cpu_seconds(code: str) -> float:
+    timed = f"import time; began = time.process_time(); {code}; print(time.process_time() - began)"
+    return float(subprocess.check_output([sys.executable, "-c", timed]))
+
+
+def test_importing_the_package_takes_less_than_a_tenth_of_a_second() -> None:
+    assert any(cpu_seconds("import runwright") < 0.1 * slowness() for _ in range(3))
 
 
 def test_the_completion_that_is_measured_is_argcompletes_and_finds_something(tmp_path: Path) -> None:
