@@ -64,14 +64,17 @@ def encode_texts(tokenizer: Any, columns: Mapping[str, Sequence[Any]], *, max_le
     DataError for a row without any token: a model's output for padding alone depends on how much there is.
     """
     texts = [as_texts(values) for values in columns.values()]
-    encoded = tokenizer(*texts, verbose=False, return_attention_mask=False)
+    # Types of a single text are all zero, which every model assumes.
+    options: Any = {
+        "return_attention_mask": False,
+        "return_token_type_ids": None if len(texts) > 1 else False,
+    }
+    encoded = tokenizer(*texts, verbose=False, **options)
     full_lengths = list(map(len, encoded["input_ids"]))
     if 0 in full_lengths:
         problem = "the text makes no token; drop such rows (dataset.cleaning)"
         raise DataError(problem, row=full_lengths.index(0), column=next(iter(columns)))
     fields = {name: list(encoded[name]) for name in ("input_ids", "token_type_ids") if name in encoded}
-    if len(texts) == 1:
-        fields.pop("token_type_ids", None)  # all zero: what every model assumes
     if long_rows := [row for row, length in enumerate(full_lengths) if length > max_length]:
         if len(texts) == 2 and encoded.is_fast:
             for row in long_rows:
@@ -80,8 +83,7 @@ def encode_texts(tokenizer: Any, columns: Mapping[str, Sequence[Any]], *, max_le
                     values[row] = [values[row][position] for position in rest]
         else:
             long_texts = [[column[row] for row in long_rows] for column in texts]
-            options = {"truncation": True, "max_length": max_length, "return_attention_mask": False}
-            cut = tokenizer(*long_texts, **options)
+            cut = tokenizer(*long_texts, truncation=True, max_length=max_length, **options)
             for name, values in fields.items():
                 for row, value in zip(long_rows, cut[name], strict=True):
                     values[row] = value
