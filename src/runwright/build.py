@@ -18,6 +18,7 @@ from runwright.config.options import SPLITS, TARGET, metric_nodes
 from runwright.config.targets import code_of, instantiate
 from runwright.dataset import checks
 from runwright.dataset.checks import Kind, SplitLook, missing_column, naming_rows, require_columns
+from runwright.dataset.cleaning.passes import TextStep
 from runwright.dataset.examples import EncodedStream, PreparedExamples, prepare_examples
 from runwright.dataset.load import LoadedData
 from runwright.dataset.readers.addresses import file_fingerprint
@@ -59,6 +60,17 @@ class Prepared:
 def load_data(config: Config) -> LoadedData:
     """The rows of every split; raises DataError where a file, a row or a column is wrong."""
     return instantiate(config["dataset"], config["seeds"]["data"], group="dataset", key="dataset")
+
+
+def build_text_steps(config: Config) -> list[TextStep]:
+    """The cleaning steps that change each text on its own, in order; warns of those not here."""
+    steps = []
+    for node in config["dataset"].get("cleaning") or []:
+        try:
+            steps.append(instantiate(node, group="dataset"))
+        except ConfigError as error:
+            logger.warning("texts are not cleaned by %s, which is not here: %s", node.get(TARGET), error)
+    return [step for step in steps if isinstance(step, TextStep)]
 
 
 def build_tokenizer(config: Config, data: LoadedData, *, run_folder: Path | None = None) -> Any:

@@ -51,6 +51,37 @@ def test_a_run_that_is_validated_on_its_training_rows_says_so_everywhere(pairs: 
     assert told in (pairs / "report.html").read_text()
 
 
+def test_texts_are_cleaned_as_those_of_training_were(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    texts = [f"{one} &amp; {other.upper()}" for one in WORDS for other in WORDS]
+    rows = [{"text": text, "label": "yn"["good" in text.lower()]} for text in texts]
+    step = "{_target_: runwright.dataset.cleaning."
+    steps = [
+        f"{step}texts.DropDuplicates, columns: [text], within: [train], across: false}}",
+        f"{step}texts.LowerCase, columns: [text, label]}}",
+        f"{step}texts.ReplacePattern, columns: [text], pattern: '&amp;', replacement: 'good'}}",
+    ]
+    same = "dataset.source.files.validation=rows.jsonl"
+    run = trained(tmp_path, rows, "tokenizer=train/word", f"dataset.cleaning=[{','.join(steps)}]", same)
+    lines = (run / "predictions" / "validation.jsonl").read_text().splitlines()
+    expected = [(row["predicted"], row["score"]) for row in map(json.loads, lines)]
+    capsys.readouterr()
+    assert main(["predict", str(run), "--file", str(tmp_path / "rows.jsonl")]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["text"] for row in found] == texts
+    assert [(row["predicted"], pytest.approx(row["score"], abs=1e-5)) for row in found] == expected
+    answers = runwright.pipeline(str(run))(texts)
+    assert [answer["score"] for answer in answers] == pytest.approx(
+        [score for _, score in expected], abs=1e-5
+    )
+
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("texts.LowerCase", "absent.LowerCase"))
+    assert main(["predict", str(run), "GOOD film"]) == 0
+    assert "texts are not cleaned by runwright.dataset.cleaning.absent.LowerCase" in caplog.text
+
+
 def predicted(run: Path, record: dict[str, Any], *flags: str) -> dict[str, Any]:
     """What comes of one record, through files."""
     source, target = run / "source.jsonl", run / "target.jsonl"

@@ -13,6 +13,7 @@ from runwright import build
 from runwright.config.compose import compose
 from runwright.config.redaction import reveal
 from runwright.config.rules.checks import generates_texts
+from runwright.dataset.cleaning.passes import TextStep
 from runwright.dataset.examples import ListedExamples, PreparedExamples
 from runwright.dataset.fingerprint import content_fingerprint
 from runwright.dataset.readers.reading import in_chunks
@@ -56,6 +57,7 @@ class FinishedRun:
     stop: None = None
     speed: Speed  # of all predictions so far; texts that were written are not in its tokens
     text_columns: Sequence[str] | None = None  # of records to predict, where they are not those of training
+    text_steps: Sequence[TextStep] = ()  # which changed the texts of training
 
     @property
     def columns(self) -> Columns:
@@ -69,6 +71,15 @@ class FinishedRun:
         renamed, words = self.config["dataset"].get("columns") or {}, task.words_column
         choices = {name: (renamed.get(words), words, renamed.get(name), name) for name in names}
         return {name: tuple(filter(None, columns)) for name, columns in choices.items()}
+
+    def cleaned(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Texts by their column in training, changed as those were."""
+        texts = dict(record)
+        for step in self.text_steps:
+            texts |= {
+                name: step.change(texts[name]) for name in step.columns if isinstance(texts.get(name), str)
+            }
+        return texts
 
 
 def load_run(
@@ -122,6 +133,7 @@ def finish(
     ranks = start_ranks(device or options.device, precision=options.precision)
     set_threads(options.num_threads or share_of_cores(local_world_size()))
     parts: Any = {"folder": folder, "config": config, "tokenizer": tokenizer, "task": task}
+    parts["text_steps"] = build.build_text_steps(config)
     speed = Speed(flops_per_token=2.0 * count_but_embeddings(model))
     model = model.to(ranks.device).eval()
     return FinishedRun(**parts, model=model, ranks=ranks, options=options, speed=speed)
@@ -193,7 +205,7 @@ def predict_each(
     num_examples = len(run.task.label_names) if isinstance(run.task, ZeroShot) else 1  # of a record
     for chunk in in_chunks(records, max(1, CHUNK_RECORDS // num_examples)):
         texts = [
-            {name: record.get(name) for name in optional} | texts_of(record, columns, row=row)
+            run.cleaned({name: record.get(name) for name in optional} | texts_of(record, columns, row=row))
             for row, record in enumerate(chunk, start=done)
         ]
         try:

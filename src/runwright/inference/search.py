@@ -111,7 +111,7 @@ def make_index(
 
 def embed(run: FinishedRun, texts: Sequence[str]) -> np.ndarray:
     """Vectors [N, D] float32 of texts."""
-    predictions = load.predict_chunk(run, [{run.task.text_columns[0]: text} for text in texts])
+    predictions = load.predict_chunk(run, [run.cleaned({run.task.text_columns[0]: text}) for text in texts])
     return predictions.vectors[:, 0]
 
 

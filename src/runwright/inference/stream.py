@@ -52,7 +52,8 @@ def writes_one_text(run: FinishedRun) -> bool:
 
 def encoded(run: FinishedRun, record: Mapping[str, Any]) -> list[Example]:
     """The example of one record."""
-    return run.task.encode_records(record_columns(run.task, [texts_of(record, run.columns, row=0)]))
+    texts = run.cleaned(texts_of(record, run.columns, row=0))
+    return run.task.encode_records(record_columns(run.task, [texts]))
 
 
 @torch.inference_mode()

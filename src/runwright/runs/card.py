@@ -69,6 +69,7 @@ def write_card(folder: Path, result: RunResult, *, data: LoadedData, notes: Sequ
     )
     context = {"name": config["name"], "base": base, "card": card, "data": data, "origin": origin}
     context |= {"result": result, "results": results, "notes": notes}
+    context["cleaning"] = [node["_target_"] for node in config["dataset"].get("cleaning") or []]
     command = shlex.join(["runwright", "train", *read_run(folder)["overrides"]])
     energy = _energy(folder, result.speed.seconds) if origin["hardware"]["gpus"] else ""
     settings = OmegaConf.to_yaml({group: config[group] for group in SETTINGS if config.get(group)})
