@@ -291,28 +291,19 @@ def _checksum(file: Path) -> int:
     return total
 
 
-def entries(folder: Path) -> list[Path]:
-    """The whole entries of a cache folder, the one unused for longest first."""
-    used: dict[Path, float] = {}
-    for file in folder.glob(f"*/{MANIFEST}"):
-        if not file.parent.name.startswith("."):
-            with suppress(OSError):  # removed meanwhile
-                used[file.parent] = file.stat().st_mtime
-    return sorted(used, key=used.__getitem__)
-
-
 def evict(folder: Path, *, max_bytes: int, keep: Path | None = None) -> list[Path]:
     """Remove entries, unused for longest first, until the rest fits; entries in use and `keep` stay."""
     for unfinished in folder.glob(".*.partial"):  # of processes that were killed
         with suppress(OSError):  # finished or removed meanwhile
             if unfinished.is_dir() and unfinished.stat().st_mtime < time.time() - _ABANDONED_SECONDS:
                 shutil.rmtree(unfinished, ignore_errors=True)
-    sizes: dict[Path, int] = {}
-    for entry in entries(folder):
-        with suppress(OSError):  # removed meanwhile
+    sizes, used = dict[Path, int](), dict[Path, float]()
+    for entry in folder.glob("[!.]*/"):
+        with suppress(OSError):  # not whole, or removed meanwhile
+            used[entry] = (entry / MANIFEST).stat().st_mtime
             sizes[entry] = sum(path.stat().st_size for path in entry.rglob("*"))
     removed: list[Path] = []
-    for entry in [entry for entry in sizes if entry != keep]:
+    for entry in sorted(sizes.keys() - {keep}, key=used.__getitem__):
         if sum(sizes.values()) <= max_bytes:
             break
         # Whoever has mapped its files keeps reading them.

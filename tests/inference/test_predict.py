@@ -82,6 +82,20 @@ def test_texts_are_cleaned_as_those_of_training_were(
     assert "texts are not cleaned by runwright.dataset.cleaning.absent.LowerCase" in caplog.text
 
 
+def test_a_file_that_cleans_is_found_from_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "stop.txt").write_text("the\na\n")
+    rows = [{"text": f"the {one} {other}", "label": "yn"["good" in one]} for one in WORDS for other in WORDS]
+    step = "{_target_: runwright.dataset.cleaning.texts.RemoveStopWords, columns: [text], words: []"
+    run = trained(tmp_path, rows, "tokenizer=train/word", f"dataset.cleaning=[{step}, path: stop.txt}}]")
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    capsys.readouterr()
+    scores = [predicted(run, {"text": text})["score"] for text in ("good film", "The good a film")]
+    assert scores[0] == scores[1]
+
+
 def predicted(run: Path, record: dict[str, Any], *flags: str) -> dict[str, Any]:
     """What comes of one record, through files."""
     source, target = run / "source.jsonl", run / "target.jsonl"

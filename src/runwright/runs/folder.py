@@ -44,7 +44,7 @@ ID_LENGTH = 6
 LATEST = "latest"
 # Keys that say where files lie; the files are compared by their content.
 LOCATION_KEY = re.compile(
-    r"(?:dataset|task|tokenizer|model)\.(?:.*\.)?(?:folder|files?|label_file|chat_template)(?:\.|$)"
+    r"(?:dataset|task|tokenizer|model)\.(?:.*\.)?(?:folder|files?|label_file|chat_template|path)(?:\.|$)"
 )
 SOURCES = ("model.name", "tokenizer.name")  # or the name of one on a hub
 

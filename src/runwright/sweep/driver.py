@@ -83,9 +83,10 @@ class Driver:
                         studies.note(self.study, number, studies.ALIVE, time.time())
                     studies.take_up_lost(self.study, self.identity)
                 if not (self._start_local() if is_local else self._launch_batch()) and not self.pool.jobs:
-                    if not studies.has_unnamed(self.study):
+                    running = self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+                    if all(studies.DRIVER in trial.user_attrs for trial in running):
                         break
-                    time.sleep(POLL_SECONDS)  # until it is seen to live, or to have died as it began
+                    time.sleep(POLL_SECONDS)  # until one that was killed at once is seen to have died
                     studies.take_up_lost(self.study, self.identity)
                 self._tell_ended()
                 if live:

@@ -285,11 +285,6 @@ def take_up_lost(study: Study, driver: Mapping[str, Any]) -> list[int]:
     return [trial.number for trial in lost]
 
 
-def has_unnamed(study: Study) -> bool:
-    """Return True if a trial runs whose driver has not noted itself down, as one that was killed at once."""
-    return any(t.state == TrialState.RUNNING and DRIVER not in t.user_attrs for t in _trials(study))
-
-
 def _is_alive(trial: FrozenTrial) -> bool:
     """Return True if the driver of a trial that runs lives, as far as can be seen from this machine."""
     driver = trial.user_attrs.get(DRIVER)
