@@ -7,6 +7,7 @@ import importlib.util
 import ipaddress
 import multiprocessing
 import os
+import resource
 import runpy
 import shutil
 import signal
@@ -26,6 +27,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 NETWORK_ALLOWED = os.environ.get("RUNWRIGHT_TEST_NETWORK") == "1"
 CACHE = pytest.StashKey[str]()
 FORKED = Path(__file__).with_name("forked.py")
+IMPORT_HYDRA = [sys.executable, "-c", "import hydra, hydra._internal.config_loader_impl"]
+HYDRA_SECONDS = 0.12  # of CPU that this takes on the machine of docs/benchmarks.md
 PRELOADED = [
     "pytest", "runwright.runs.execute", "runwright.tracker.mlflow.tracker", "mlflow.tracking",
     "transformers.models.bert.modeling_bert", "sqlalchemy", "alembic.command",
@@ -84,8 +87,9 @@ if not NETWORK_ALLOWED:
 
 def pytest_configure(config: pytest.Config) -> None:
     """One cache of prepared data for the whole session, made by the process that starts the workers."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a background job; inherited
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:  # in a background job, by nohup; inherited
+            signal.signal(number, handler)
     if "PYTEST_XDIST_WORKER" not in os.environ:
         config.stash[CACHE] = tempfile.mkdtemp(prefix="runwright-tests-")
         os.environ["RUNWRIGHT_CACHE"] = config.stash[CACHE]
@@ -200,6 +204,27 @@ def run_forked(context: ForkServerContext, tmp_path: Path) -> Callable[..., subp
         assert exit_code is not None
         process.close()
         return subprocess.CompletedProcess(arguments, exit_code, *(file.read_text() for file in files))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def run_timed() -> Callable[..., tuple[subprocess.CompletedProcess[str], float]]:
+    """Runs a command; gives its result, and the CPU seconds that it would take on a machine of usual speed.
+
+    CPU time, since others may be at work; related to the import of Hydra, since a machine may be slow.
+    """
+
+    def cpu_seconds(command: list[str], **options: Any) -> tuple[subprocess.CompletedProcess[str], float]:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        process = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return process, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    def run(command: list[str], **options: Any) -> tuple[subprocess.CompletedProcess[str], float]:
+        process, seconds = cpu_seconds(command, **options)
+        _, of_hydra = cpu_seconds(IMPORT_HYDRA)
+        return process, seconds / max(1.0, of_hydra / HYDRA_SECONDS)
 
     return run
 

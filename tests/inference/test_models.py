@@ -226,13 +226,13 @@ def test_a_model_is_evaluated_on_any_data(model_folder: Folders, tmp_path: Path)
     chances = torch.cat([forward(folder, text).logits for text in TEXTS]).log_softmax(-1)
     right = torch.tensor([1, 0, 1])
     losses = -chances[range(3), right]
-    assert result.metrics["test/loss"] == pytest.approx(float(losses.mean()), abs=1e-6)
+    assert result.metrics["test/loss"] == pytest.approx(float(losses.mean()), abs=3e-6)
     assert result.metrics["test/accuracy"] == pytest.approx(
         float((chances.argmax(-1) == right).float().mean())
     )
     assert result.folder is not None
     lines = (result.folder / "predictions" / "test.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line)["loss"] for line in lines] == pytest.approx(losses.tolist(), abs=1e-6)
+    assert [json.loads(line)["loss"] for line in lines] == pytest.approx(losses.tolist(), abs=3e-6)
 
 
 def test_an_evaluation_needs_data_with_labels_of_the_model(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import resource
 import shlex
-import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
@@ -47,16 +46,6 @@ def write(folder: Path, files: dict[str, str]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     return folder
-
-
-def run_command(arguments: list[str], folder: Path) -> tuple[subprocess.CompletedProcess[str], float]:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    process = subprocess.run(
-        [sys.executable, "-c", PROBE, *arguments], cwd=folder, capture_output=True, text=True, check=False
-    )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    # CPU time, because the machine that runs the tests may be busy with others.
-    return process, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def test_the_table_has_two_hundred_cases() -> None:
@@ -222,8 +211,10 @@ WRONG_LINES = {
         pytest.param("validate", WRONG_LINES["three"], id="validate-three"),
     ],
 )
-def test_a_process_says_so_and_exits_with_two(command: str, overrides: list[str], tmp_path: Path) -> None:
-    process, seconds = run_command([command, *overrides], tmp_path)
+def test_a_process_says_so_and_exits_with_two(
+    command: str, overrides: list[str], run_timed: Any, tmp_path: Path
+) -> None:
+    process, seconds = run_timed([sys.executable, "-c", PROBE, command, *overrides], cwd=tmp_path)
     assert process.returncode == 2
     assert process.stdout.strip() == "loaded: []"
     assert 1 <= len(process.stderr.splitlines()) <= 10
@@ -232,9 +223,9 @@ def test_a_process_says_so_and_exits_with_two(command: str, overrides: list[str]
     assert list(tmp_path.iterdir()) == []  # no output folder either
 
 
-def test_broken_yaml_shows_no_traceback(tmp_path: Path) -> None:
+def test_broken_yaml_shows_no_traceback(run_timed: Any, tmp_path: Path) -> None:
     folder = write(tmp_path, {"model/own.yaml": "a: [1\n"})
-    process, _ = run_command(["validate", "model=own"], folder)
+    process, _ = run_timed([sys.executable, "-c", PROBE, "validate", "model=own"], cwd=folder)
     assert process.returncode == 2
     assert "conf/model/own.yaml" in process.stderr
     assert "Traceback" not in process.stderr
