@@ -73,7 +73,8 @@ def _ours(folder: Path) -> float:
 def first_step(run: Path) -> float:
     """Time at which the metrics of a run's first step were written, seconds since the epoch."""
     lines = map(json.loads, (run / "journal.jsonl").read_text(encoding="utf-8").splitlines())
-    return next(line["t"] for line in lines if line.get("m")) / 1000
+    # Those of the machine come in between, at a long start before it.
+    return next(line["t"] for line in lines if "train/loss" in line.get("m", {})) / 1000
 
 
 def _script(folder: Path, model: str) -> float:

@@ -29,3 +29,11 @@ def test_a_part_that_cannot_run_says_why_and_the_others_go_on(
     assert "prediction  not measured: optimizer.lr: given 'fast'" in capsys.readouterr().out
     assert list(json.loads(file.read_text())) == ["command"]
     assert main(["bench", "prediction", *words]) == 1
+
+
+def test_a_long_start_ends_with_its_step_and_not_with_what_the_machine_did_before(tmp_path: Path) -> None:
+    main(["bench", "tarining"])  # imports it
+    start = importlib.import_module("benchmarks.start")
+    lines = [{"t": 2000, "m": {"system/cpu_percent": 9.0}}, {"t": 5000, "s": 1, "m": {"train/loss": 1.0}}]
+    (tmp_path / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert start.first_step(tmp_path) == 5.0
