@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONF = REPOSITORY / "conf"
 AT_THE_ROOT = ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "CITATION.cff", "LICENSE")
-GROUPS = ("dataset", "tokenizer", "task", "model", "optimizer", "scheduler", "trainer", "metric", "tracker")
+GROUPS = (
+    *("dataset", "tokenizer", "task", "generation", "model", "optimizer", "scheduler", "trainer"),
+    *("metric", "tracker"),
+)
 MISSING = object()  # no such key
 ROOT_NODES = {"": "RootOptions", "seeds": "SeedOptions", "log": "LogOptions", "launch": "LaunchOptions"}
 KEY_LINE = re.compile(r"^(?P<indent> *)(?P<key>[\w-]+):(?P<value>(?: [^#\n]*?)?)(?: +# ?(?P<comment>.*))?$")
@@ -56,7 +59,8 @@ def commands_page() -> Iterator[str]:
     os.environ["COLUMNS"] = "100"
     yield "# Commands\n\nGenerated from the parsers; `runwright COMMAND --help` prints the same.\n"
     for name, summary in COMMANDS.items():
-        yield f"## runwright {name}\n\n{summary[0].upper()}{summary[1:]}.\n"
+        end = "" if summary.endswith("?") else "."
+        yield f"## runwright {name}\n\n{summary[0].upper()}{summary[1:]}{end}\n"
         yield f"```text\n{parser_of(name).format_help().rstrip()}\n```\n"
 
 

@@ -1,4 +1,4 @@
-"""The plain `transformers` Trainer recipe for an experiment of ours: its figures, to stand beside ours.
+"""Trains an experiment with the plain Trainer of `transformers` and prints its metrics, to compare with ours.
 
     python scripts/trainer_recipe.py experiment=wnut17 dataset.source.folder=PATH seed=0
     python scripts/trainer_recipe.py --lr 5e-5 experiment=stsb dataset.source.folder=PATH

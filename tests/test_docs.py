@@ -143,6 +143,20 @@ def test_a_command_is_right(words: list[str], project: Path) -> None:
         assert not [str(mistake) for mistake in all_mistakes(compose(words_to_compose))]
 
 
+WITH_COMMAND = [
+    file for file in (REPOSITORY / "conf").rglob("*.yaml") if "runwright train " in file.read_text()
+]
+
+
+@pytest.mark.parametrize("file", sorted(WITH_COMMAND), ids=lambda file: file.stem)
+def test_a_command_at_the_top_of_a_shipped_file_is_right(file: Path) -> None:
+    text = re.sub(r"\n#   +(?!runwright)", " ", file.read_text(encoding="utf-8"))  # lines that go on
+    for line in re.findall(r"^# +runwright train (.+)$", text, re.MULTILINE):
+        command, *_ = re.split(r"   |, then:", line)
+        if not re.search(r"…|NAME|^-m", command):
+            assert not [str(mistake) for mistake in all_mistakes(compose(shlex.split(command)))], command
+
+
 def composed_by(name: str, args: Any, overrides: list[str]) -> list[list[str]]:
     """The overrides that a command composes; a run called latest:NAME is taken for one of that experiment."""
     if name in {"train", "validate", "explore"}:

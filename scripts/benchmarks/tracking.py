@@ -1,4 +1,4 @@
-"""The cost of 20 figures of every step in an MLflow store: our tracker and plain mlflow.log_metrics.
+"""The cost of 20 metrics of every step in an MLflow store: our tracker and plain mlflow.log_metrics.
 
 Whole loops in turn: without a tracker, and for a sqlite store and a local `mlflow server` (one worker) each
 tracked by us and by the plain call. What a step pays is seen from three sides, because whole loops differ by

@@ -50,7 +50,7 @@ EXPECTED = {
     "The first batch": r"input_ids \[8, \d+\].*\[CLS\].*\[SEP\]",
     "Pairs: types": r"\[SEP\] +3 +0 .*\[SEP\] +3 +1 .*\[SEP\] +3 +special",
     "The two columns of MRPC": r"train +48 .*not_equivalent 24, equivalent 24",
-    "A hundred rows": r"train +30 ",
+    "Thirty rows": r"train +30 ",
     "Similarity as three": r"different \d+.*equivalent \d+",
     "One step on two": r"1 steps?,",
     "MRPC with the defaults": r'18 steps.*"predicted": "(not_)?equivalent"',

@@ -1,4 +1,4 @@
-"""States of a model's layer in place of predictions."""
+"""Hidden states of a model's layer in place of predictions (`--features`)."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""Classes that a model was never trained on, from one that says whether a text entails a hypothesis.
+"""Zero-shot classification: classes of your choice, scored by a model that was trained on entailment.
 
 Yin et al. 2019, "Benchmarking Zero-shot Text Classification": each class makes a hypothesis about the text.
 """

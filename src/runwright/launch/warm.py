@@ -1,4 +1,4 @@
-"""Imported last by the server that trials are forked from: what a trial imports late, and its caches.
+"""Warm-up of the server that trials are forked from: what a trial would import late, and its caches.
 
 Nothing here starts a thread or computes with tensors, which would not survive the fork.
 """

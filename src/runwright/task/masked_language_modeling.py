@@ -1,4 +1,4 @@
-"""Hidden tokens from the text around them: pretraining, and adaptation to the texts of a domain."""
+"""Masked language modelling: masked tokens from the text around them, for pretraining and adaptation."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

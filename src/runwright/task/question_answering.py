@@ -1,4 +1,4 @@
-"""The answer to a question as a piece of a given text."""
+"""Extractive question answering: the answer to a question as a span of a given text."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

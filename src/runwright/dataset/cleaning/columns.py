@@ -1,4 +1,4 @@
-"""Cleaning steps for columns: leave out, cast, map values, add."""
+"""Cleaning steps for columns: cast, map values, add."""
 
 import math
 import re
