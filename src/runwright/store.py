@@ -343,8 +343,7 @@ def _lock_path(entry: Path) -> Path:
 
 
 def _unwritable(entry: Path, error: OSError) -> DataError:
-    return DataError(
-        f"the cache cannot be written ({error.strerror or error}); free some space, or choose another folder "
-        f"with the environment variable RUNWRIGHT_CACHE",
-        file=str(entry.parent),
-    )
+    problem = f"the cache cannot be written ({error.strerror or error})"
+    space = "free some space, or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    hint = f"{space}choose another folder with the environment variable RUNWRIGHT_CACHE"
+    return DataError(f"{problem}; {hint}", file=str(entry.parent))
