@@ -2,6 +2,7 @@ import json
 import os
 import resource
 import signal
+import subprocess
 import time
 import zlib
 from pathlib import Path
@@ -15,7 +16,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 from runwright import store
-from runwright.errors import DataError
+from runwright.errors import ConfigError, DataError
 
 
 def write(entry, content=b"x" * 100):
@@ -82,7 +83,15 @@ def save_tokenizer(folder):
     Tokenizer(WordLevel(vocabulary, unk_token="word 0")).save(str(folder / "tokenizer.json"))
 
 
+def refuse_behind_another_error(folder):
+    try:
+        (folder / "a.txt").write_text("a" * 2000)
+    except OSError as error:
+        raise ConfigError(f"the model cannot be exported ({error})") from error
+
+
 WRITERS = {
+    "wrapped": refuse_behind_another_error,
     "tokenizers": save_tokenizer,
     "safetensors": lambda folder: save_file({"a": torch.zeros(1000)}, folder / "a.safetensors"),
     "numpy": lambda folder: np.save(folder / "a.npy", np.zeros(1000)),
@@ -132,6 +141,22 @@ def test_the_hash_of_sources_follows_text_names_and_places(tmp_path):
     second = digest()
     file.rename(tmp_path / "group" / "b.py")
     assert len({first, second, digest(), sources_digest(tmp_path / "group", also="2.0")}) == 4
+
+
+def test_a_full_disk_is_told_with_the_file_that_was_to_be_written(small_files, tmp_path):
+    with pytest.raises(OSError, match=r"large.*a\.csv"), store.written_whole(tmp_path / "a.csv") as file:
+        file.write_bytes(b"a" * 2000)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_killed_processes_were_writing_of_an_output_is_removed_by_the_next(tmp_path):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    names = [f".a.csv.{number}.tmp" for number in (gone.pid, os.getppid())] + [f".b.csv.{gone.pid}.tmp"]
+    for name in names:
+        (tmp_path / name).touch()
+    store.output_path(tmp_path / "a.csv")
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(names[1:])
 
 
 def test_a_file_is_replaced_whole_or_stays_as_it_was(tmp_path):

@@ -74,6 +74,10 @@ def written_whole(file: Path) -> Iterator[Path]:
         with unfinished.open("rb") as stream:
             os.fsync(stream.fileno())
         unfinished.replace(file)
+    except OSError as error:
+        if error.errno in DISK_REFUSES:
+            error.filename = error.filename or str(file)  # a write does not tell it
+        raise
     finally:
         unfinished.unlink(missing_ok=True)
 
@@ -83,9 +87,12 @@ def _unfinished(file: Path) -> Path:
 
 
 def remove_abandoned(file: Path) -> None:
-    """Remove what killed processes were writing of a file that no other one writes now."""
+    """Remove what processes of this machine were writing of a file when they were killed."""
+    from psutil import pid_exists
+
     for other in file.parent.glob(f".{glob.escape(file.name)}.*[0-9].tmp"):
-        if other != _unfinished(file):
+        number = other.stem.rpartition(".")[2]
+        if number.isdigit() and not pid_exists(int(number)):
             other.unlink(missing_ok=True)
 
 
@@ -107,6 +114,7 @@ def output_path(
         file.parent.mkdir(parents=True, exist_ok=True)
         _unfinished(file).touch()
         _unfinished(file).unlink()
+        remove_abandoned(file)
     except OSError as error:
         raise ConfigError(f"{flag}: {str(path)!r:.200} cannot be written: {error.strerror}") from error
     return file
@@ -128,13 +136,21 @@ def folder_whole(folder: Path) -> Iterator[Path]:
             shutil.rmtree(folder)
         unfinished.replace(folder)
     except Exception as error:
-        refused = None if getattr(error, "errno", None) else _REFUSED.search(str(error))
-        number = int(refused[1] or errno.ENOSPC) if refused else 0
-        if number not in DISK_REFUSES:
+        cause, number = error, _refusal(error)
+        while not number and (cause := cause.__cause__ or cause.__context__):
+            number = _refusal(cause)
+        if not number or getattr(error, "filename", None):
             raise
-        raise OSError(number, os.strerror(number), str(folder)) from error
+        raise OSError(number, os.strerror(number), getattr(cause, "filename", None) or str(folder)) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _refusal(error: BaseException) -> int:
+    """The number of an error with which the disk refuses, whichever library raised it; 0 for another."""
+    number, refused = getattr(error, "errno", None), _REFUSED.search(str(error))
+    number = number or (refused and int(refused[1] or errno.ENOSPC))
+    return number if number in DISK_REFUSES else 0
 
 
 def write_text(file: Path, text: str) -> None:
@@ -242,9 +258,7 @@ def write_entry(entry: Path, write: Callable[[Path], Mapping[str, Any]]) -> None
     try:
         with folder_whole(entry) as unfinished:
             manifest = dict(write(unfinished))
-            manifest["files"] = {
-                file.name: _checksum(file) for file in unfinished.iterdir() if file.is_file()
-            }
+            manifest["files"] = {file.name: checksum(file) for file in unfinished.iterdir() if file.is_file()}
             write_json(unfinished / MANIFEST, manifest)
     except OSError as error:
         if error.errno not in DISK_REFUSES:
@@ -274,7 +288,7 @@ def read_whole(entry: Path) -> dict[str, Any]:
     manifest = read_json(entry / MANIFEST)
     try:
         sums = manifest["files"] if manifest else {}
-        if all(_checksum(entry / Path(name).name) == total for name, total in sums.items()):
+        if all(checksum(entry / Path(name).name) == total for name, total in sums.items()):
             return manifest
         reason = "a file is not as it was written"
     except (OSError, LookupError, TypeError, AttributeError) as error:
@@ -283,7 +297,8 @@ def read_whole(entry: Path) -> dict[str, Any]:
     return {}
 
 
-def _checksum(file: Path) -> int:
+def checksum(file: Path) -> int:
+    """The CRC-32 of a file's content."""
     total = 0
     with file.open("rb") as stream:
         while block := stream.read(1 << 20):
@@ -319,8 +334,7 @@ def _lock_path(entry: Path) -> Path:
 
 
 def _unwritable(entry: Path, error: OSError) -> DataError:
-    return DataError(
-        f"the cache cannot be written ({error.strerror or error}); free some space, or choose another folder "
-        f"with the environment variable RUNWRIGHT_CACHE",
-        file=str(entry.parent),
-    )
+    problem = f"the cache cannot be written ({error.strerror or error})"
+    space = "free some space, or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    hint = f"{space}choose another folder with the environment variable RUNWRIGHT_CACHE"
+    return DataError(f"{problem}; {hint}", file=str(entry.parent))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from runwright.analysis.reproduce import model_changes, surrounding_changes
+from runwright.analysis.reproduce import _changes, model_changes, surrounding_changes
+from runwright.runs.folder import create
+from runwright.runs.resume import record_resume
 
 
 def surroundings(**changed: Any) -> dict[str, Any]:
@@ -42,3 +45,10 @@ def test_model_files_are_named() -> None:
     assert [str(each) for each in model_changes(before, now)] == [
         "model: other files of the model: model.safetensors"
     ]
+
+
+def test_a_run_that_was_made_longer_says_so(tmp_path: Path) -> None:
+    config = {"name": "one", "output_dir": str(tmp_path)}
+    first, again = (create(config, overrides=[], command=[]) for _ in range(2))
+    record_resume(first, {"trainer.max_steps": (5, 7), "tracker.uri": ("a", "b")})
+    assert _changes(first, again) == ["resumed: the first run's trainer.max_steps 5 → 7"]

@@ -53,6 +53,17 @@ def test_a_file_where_a_folder_should_be_needs_no_space(
     assert capsys.readouterr().err.endswith(": Not a directory; choose another place\n")
 
 
+@pytest.mark.parametrize(("place", "said"), [("/proc/x", "No such file"), ("x" * 300, "too long; choose")])
+@pytest.mark.parametrize("words", ["train experiment=vader output_dir={}", "init {}/y", "evaluate {}/y"])
+def test_a_place_that_cannot_be_is_one_line(
+    words: str, place: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words.format(place).split()) in (1, 2)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line or "no run" in line
+    assert len(line) < 500
+
+
 # --- help and mistakes in the command -----------------------------------------------------------------
 
 

@@ -95,6 +95,24 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["precious.txt"]
 
 
+def test_a_project_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, names = Path.write_text, list[str]()
+
+    def fail_at_the_third(file: Path, text: str, **options: str) -> int:
+        names.append(file.name)
+        return write(file, text, **options) if len(names) < 3 else int("no space")
+
+    monkeypatch.setattr(Path, "write_text", fail_at_the_third)
+    with pytest.raises(ValueError, match="no space"):
+        scaffold(tmp_path / "mine")
+    monkeypatch.setattr(Path, "write_text", write)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "mine").mkdir()  # and an empty folder is filled: it may be the current one
+    monkeypatch.chdir(tmp_path / "mine")
+    assert scaffold(Path())
+    assert Path("README.md").is_file()
+
+
 def test_a_folder_with_spaces_can_be_entered_and_its_project_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -128,6 +128,15 @@ def test_a_folder_of_parts_is_one_command_s(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_parts_that_a_killed_command_left_of_other_options_go_with_the_output(tmp_path: Path) -> None:
+    run: Any = SimpleNamespace(folder=tmp_path / "run", ranks=ALONE)
+    with pytest.raises(KeyboardInterrupt), parts_folder(tmp_path / "out.jsonl", run, "a"):
+        raise KeyboardInterrupt
+    with parts_folder(tmp_path / "out.jsonl", run, "b"):
+        assert len(list(tmp_path.iterdir())) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_parts_of_one_process_are_the_rows_of_none(
     project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

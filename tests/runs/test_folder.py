@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,13 @@ def test_the_places_of_a_run_are_seen_from_wherever_it_is_read(
     at = f"{moved}/data"
     expected = {"train": [f"{at}/a.csv", "~/b.csv"], "test": f"{at}/*.csv", "dev": "/c.csv"}
     assert saved["dataset"] == {**node, "source": {"files": expected, "folder": None}}
+
+
+def test_a_run_of_a_deep_output_folder_is_read_from_a_copy_near_the_root(tmp_path: Path) -> None:
+    folder = make(tmp_path / "a" / "b" / "c" / "d" / "e" / "f" / "outputs")
+    with tempfile.TemporaryDirectory(dir="/tmp") as home:
+        copy = shutil.copytree(folder, Path(home, "first", folder.name))
+        assert read_saved(copy)["output_dir"] == str(Path(home).resolve())
 
 
 def test_a_full_disk_does_not_keep_the_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

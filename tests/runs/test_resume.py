@@ -174,6 +174,8 @@ def test_auto_finds_the_newest_unfinished_run_of_the_same_configuration(make_run
     assert find_unfinished(wanted) is None
     (new / LOCK_FILE).write_text('{"host": "h", "pid": 1}')  # killed before MLflow had its end, perhaps
     assert find_unfinished(wanted) == new
+    (make_run("seed=3") / CONFIG_FILE).write_text("a: [")  # a damaged neighbour
+    assert find_unfinished(wanted) == new
 
 
 @pytest.mark.parametrize(

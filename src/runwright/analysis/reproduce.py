@@ -1,5 +1,6 @@
 """`runwright reproduce`: execute a run again, compare metrics and weights, and list the changes around it."""
 
+import json
 import math
 import shlex
 import sys
@@ -19,7 +20,7 @@ from runwright.report.terminal import print_table, result_console
 from runwright.runs.data_identity import recorded_rows
 from runwright.runs.folder import create, read_run, read_saved, update_status
 from runwright.runs.record import MODELS_FILE, PROVENANCE_FILE
-from runwright.runs.resume import recorded_overrides
+from runwright.runs.resume import LENGTHS, RESUMES_FILE, recorded_overrides
 from runwright.store import read_json, write_json
 
 # Named first: packages that compute the numbers.
@@ -112,7 +113,11 @@ def _changes(folder: Path, other: Path) -> list[str]:
     texts = [f"{split}: {text}" for split, text in rows.items()]
     resumed = read_run(folder).get("data_changes", [])  # the run was resumed on other rows
     texts += [f"the first run's changed at step {c['step']}: {'; '.join(c['changes'])}" for c in resumed]
+    file = folder / RESUMES_FILE
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    changed = (item for line in lines for item in json.loads(line)["changed"].items())
     return [
+        *(f"resumed: the first run's {key} {a} → {b}" for key, (a, b) in changed if key in LENGTHS),
         *(f"data: {text}" for text in texts),
         *model_changes(read_json(folder / MODELS_FILE), read_json(other / MODELS_FILE)),
         *(surrounding_changes(recorded, provenance) if recorded and provenance else ()),

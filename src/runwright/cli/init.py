@@ -5,6 +5,7 @@ import keyword
 import re
 import shlex
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 from runwright.errors import ConfigError
@@ -32,6 +33,7 @@ def execute(args: argparse.Namespace) -> int:
 def scaffold(folder: Path) -> list[Path]:
     """Write a project into a new folder; returns its files. Raises ConfigError for a name that cannot be."""
     from runwright.config.signature import find_file
+    from runwright.store import folder_whole
 
     name = folder.resolve().name
     package = re.sub(r"[^0-9a-z]+", "_", name.lower()).strip("_")
@@ -46,7 +48,7 @@ def scaffold(folder: Path) -> list[Path]:
     if problem:
         raise ConfigError(f"runwright init: given {problem}")
     root = Path(__file__).with_name("scaffold")
-    written: list[Path] = []
+    texts: dict[Path, str] = {}
     for template in sorted(root.rglob(f"*{SUFFIX}")):
         relative = template.relative_to(root).with_name(template.name.removesuffix(SUFFIX))
         if relative.name == "gitignore":  # a real one would hide files from our own git
@@ -54,9 +56,10 @@ def scaffold(folder: Path) -> list[Path]:
         if relative.parent.name == "src":
             relative = relative.parent / package / relative.name
         text = template.read_text(encoding="utf-8")
-        if relative.suffix != ".tsv":
-            text = text.format(name=name, package=package)
-        (folder / relative).parent.mkdir(parents=True, exist_ok=True)
-        (folder / relative).write_text(text, encoding="utf-8")
-        written.append(relative)
-    return written
+        texts[relative] = text if relative.suffix == ".tsv" else text.format(name=name, package=package)
+    # An empty folder that is there may be the current one: it is filled, not replaced.
+    with nullcontext(folder) if folder.exists() else folder_whole(folder.resolve()) as project:
+        for relative, text in texts.items():
+            (project / relative).parent.mkdir(parents=True, exist_ok=True)
+            (project / relative).write_text(text, encoding="utf-8")
+    return [*texts]

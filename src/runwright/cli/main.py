@@ -14,11 +14,10 @@ from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from types import TracebackType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from runwright.cli.flags import add_permission_flags
-from runwright.errors import ConfigError, RunwrightError, did_you_mean, plain, report
+from runwright.errors import ConfigError, RunwrightError, did_you_mean, first_line, plain, report
 from runwright.report.log import guard_streams
 from runwright.version import __version__
 
@@ -174,35 +173,44 @@ def _run(name: str, *arguments: str) -> int:
             if name in CAUGHT_HERE:
                 stack.enter_context(catch_signals(StopFlag(at_once=True)))
         return _execute(name, arguments, args)
-    except RunwrightError as error:
-        from runwright.config.redaction import redact
-
-        print(redact(plain(report(error))), file=sys.stderr)
-        return error.exit_code
     except KeyboardInterrupt as error:
         print(error if error.args else "interrupted", file=sys.stderr)
         return getattr(error, "code", 130)
-    except OSError as error:
-        if not (problem := _refused_by_disk(error)):
+    except Exception as error:
+        from runwright.config.redaction import redact
+
+        problem = report(error) if isinstance(error, RunwrightError) else _refused_by_disk(error)
+        if not (problem := problem or _blamed_on_edits(error)):
             raise
-        print(problem, file=sys.stderr)
-        return 1
+        print(redact(plain(problem)), file=sys.stderr)
+        return getattr(error, "exit_code", 1)
     finally:
         stack.close()
 
 
-def _refused_by_disk(error: OSError) -> str:
-    """One line on a place that cannot be written; empty for another error."""
+def _refused_by_disk(error: Exception) -> str:
+    """One line on a place that cannot be written or is not there; empty for another error."""
     from runwright.store import DISK_REFUSES
 
-    place = Path(error.filename or "the disk")
-    dead = [path for path in (place, *place.parents) if path.is_symlink() and not path.exists()]
+    if not isinstance(error, OSError):
+        return ""
+    place, number = Path(error.filename or "the disk"), error.errno
+    paths = (place, *place.parents)  # a Path raises where it cannot be looked at
+    dead = [path for path in paths if os.path.islink(path) and not os.path.exists(path)]  # noqa: PTH110, PTH114
     if dead:  # `outputs` on a disk that is not there now
         return f"{dead[0]}: a link that leads nowhere; output_dir=PATH is another place"
-    if error.errno not in DISK_REFUSES | {errno.EACCES, errno.EPERM, errno.ENOTDIR}:
-        return ""
-    space = "free some space there, or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-    return f"{place}: {error.strerror}; {space}choose another place"
+    hints = dict.fromkeys(DISK_REFUSES | {errno.ENOTDIR}, "; choose another place")
+    hints |= dict.fromkeys((errno.EACCES, errno.EPERM), "; choose another place, or a copy of your own")
+    hints |= dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "; free some space there, or choose another place")
+    hints |= {errno.ENAMETOOLONG: "; choose a shorter name"} | ({errno.ENOENT: ""} if error.filename else {})
+    return f"{place!s:.300}: {error.strerror}{hints[number]}" if number in hints else ""
+
+
+def _blamed_on_edits(error: Exception) -> str:
+    """One line on files of a run that were changed since it ended; empty where there are none."""
+    edited = getattr(sys.modules.get("runwright.runs.folder"), "edited", {})
+    lines = (f"{folder}: {names} changed since the run ended; put back" for folder, names in edited.items())
+    return "; ".join([*lines, f"{type(error).__name__}: {first_line(error):.200}"]) if edited else ""
 
 
 def _execute(name: str, words: Sequence[str], args: argparse.Namespace) -> int:
@@ -225,14 +233,12 @@ def _refuse_empty(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
             raise ConfigError(f"{[*action.option_strings, 'RUN'][0]}: given '', expected {action.metavar}")
 
 
-def _show_without_secrets(
-    kind: type[BaseException], error: BaseException, trace: TracebackType | None
-) -> None:
+def _show_without_secrets(*error: Any) -> None:
     import traceback
 
     from runwright.config.redaction import redact
 
-    sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))
+    sys.stderr.write(redact("".join(traceback.format_exception(*error))))
 
 
 def _refuse_flag(parser: argparse.ArgumentParser, word: str) -> NoReturn:

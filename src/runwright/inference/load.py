@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
 from runwright import build
 from runwright.config.compose import compose
@@ -17,7 +16,7 @@ from runwright.dataset.cleaning.passes import TextStep
 from runwright.dataset.examples import ListedExamples, PreparedExamples
 from runwright.dataset.fingerprint import content_fingerprint
 from runwright.dataset.readers.reading import in_chunks
-from runwright.errors import CheckpointError, ConfigError, DataError, first_line
+from runwright.errors import CheckpointError, ConfigError, DataError, RunwrightError, first_line
 from runwright.inference.export.onnx_model import OnnxModel
 from runwright.inference.records import Columns, texts_of
 from runwright.inference.zero_shot import ZeroShot
@@ -113,7 +112,9 @@ def load_run(
             else:
                 num_threads = build.build_options(config).num_threads or share_of_cores(local_world_size())
                 model, device = OnnxModel(best, about["num_positions"], num_threads=num_threads), "cpu"
-    except (OSError, LookupError, AttributeError, TypeError, ValueError, SafetensorError) as error:
+    except RunwrightError:
+        raise
+    except Exception as error:  # transformers raises anything for a damaged file
         raise CheckpointError(
             f"{best}: given what is not as the run wrote it ({first_line(error)}), expected config.json and "
             f"model.safetensors, with task.json beside it; put them back, or train again"

@@ -1,10 +1,11 @@
 """Work shared by processes in parts, each written whole once: after a kill a new start goes on from them."""
 
+import glob
 import json
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +17,7 @@ from runwright.dataset.readers.reading import in_chunks
 from runwright.errors import ConfigError
 from runwright.inference.load import CHUNK_RECORDS, FinishedRun, predict_records
 from runwright.predictions import join, pack, unpack
-from runwright.store import digest, remove_abandoned, written_whole
+from runwright.store import digest, written_whole
 from runwright.trainer.evaluate import predict
 from runwright.trainer.ranks import Ranks
 from runwright.version import __version__
@@ -45,8 +46,10 @@ def parts_folder(target: Path, run: FinishedRun, *key: Any) -> Iterator[Path]:
     try:
         with FileLock(folder / "lock", timeout=0):
             yield folder
-            remove_abandoned(target)
             shutil.rmtree(folder)
+        for other in target.parent.glob(f".{glob.escape(target.name)}.parts-*"):  # of other keys, killed
+            with suppress(Timeout, OSError), FileLock(other / "lock", timeout=0):
+                shutil.rmtree(other)
     except Timeout as error:
         problem = "given while another command writes it, expected another output, or to wait for its end"
         raise ConfigError(f"{target}: {problem}") from error

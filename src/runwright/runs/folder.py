@@ -28,8 +28,8 @@ from omegaconf.errors import OmegaConfBaseException
 from runwright.config.options import with_values
 from runwright.config.permissions import granted
 from runwright.config.redaction import conceal, conceal_overrides, keep_references, redact
-from runwright.errors import ConfigError, did_you_mean, shown
-from runwright.store import DISK_REFUSES, flatten, local_path, write_json, write_text
+from runwright.errors import ConfigError, did_you_mean, listed, shown
+from runwright.store import DISK_REFUSES, checksum, flatten, local_path, write_json, write_text
 from runwright.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -123,6 +123,12 @@ def _from_yaml(text: str) -> Any:
     return yaml.load(text, Loader=get_yaml_loader())  # noqa: S506 - a safe one, OmegaConf's own
 
 
+_NUMBER: Any = int | float
+_KINDS = {**dict.fromkeys(("status", "run_id", "name"), str), "overrides": list, "start_time": _NUMBER}
+_KINDS |= dict.fromkeys(("interpolations", "versions", "end", "files"), dict | None)
+_KINDS |= {"end_time": _NUMBER | None, "data_changes": list | None}
+
+
 class DamagedRunError(ConfigError, ValueError):
     """A run.json that is not the record of a run."""
 
@@ -133,12 +139,13 @@ def read_run(folder: Path) -> dict[str, Any]:
         record = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise DamagedRunError(f"{folder / RUN_FILE}: given no JSON, expected the record of a run") from error
-    match {"run_id": "", "start_time": 0.0} | record if isinstance(record, dict) else None:
-        case {"status": str(), "run_id": str(), "start_time": int() | float()}:
-            return record
-    raise DamagedRunError(
-        f"{folder / RUN_FILE}: given {shown(record)[:80]}, expected the record of a run; move its folder away"
-    )
+    values = record if isinstance(record, dict) else {}
+    for key, kind in _KINDS.items():
+        if not isinstance(values.get(key), kind):
+            given = f"{key}: {shown(values[key])}" if key in values else f"no {key}"
+            expected = "the record of a run; put it right, or move its folder away"
+            raise DamagedRunError(f"{folder / RUN_FILE}: given {given}, expected {expected}")
+    return values
 
 
 def update_status(folder: Path, status: str, **fields: Any) -> dict[str, Any]:
@@ -152,10 +159,38 @@ def update_status(folder: Path, status: str, **fields: Any) -> dict[str, Any]:
             raise
         # A full disk: into the file as it is, where its line breaks leave room; an error may need too much.
         size = file.stat().st_size
-        texts = (json.dumps(each, default=str) for each in (record, {**before, "status": status}))
+        shorter = {**record, "files": None}, {**before, "status": status}
+        texts = (json.dumps(each, default=str) for each in (record, *shorter))
         with file.open("r+") as stream:
             stream.write(next((text.ljust(size) for text in texts if len(text) <= size), ""))
     return record
+
+
+# What says which model a run has and what its metrics mean; an edit by hand is noticed.
+_KEPT = ("*.yaml", "*.json", "best/*.json", "tokenizer/*.json", "predictions/*.jsonl")
+_CHANGING = (RUN_FILE, "mlflow.json")
+_MAX_BYTES = 64 * 2**20  # of a file: read in a tenth of a second
+edited: dict[Path, str] = {}  # by folder, names of such files that are not as the run left them
+
+
+def checksums(folder: Path) -> dict[str, int]:
+    """A checksum of each small file that a finished run, or an export, should keep as it is."""
+    files = [file for pattern in _KEPT for file in folder.glob(pattern) if file.name not in _CHANGING]
+    small = (file for file in files if file.stat().st_size <= _MAX_BYTES)
+    return {file.relative_to(folder).as_posix(): checksum(file) for file in small}
+
+
+def look_for_edits(folder: Path) -> Path:
+    """The folder itself, with a warning where files are not as its run left them."""
+    before = dict[str, int]()
+    with suppress(OSError, DamagedRunError):
+        before = read_run(folder).get("files") or before
+    now = {name: total for name, total in before.items() if name.endswith(".jsonl")}  # may go, to save space
+    now |= checksums(folder) if before else {}
+    if names := [name for name, total in before.items() if now.get(name) != total]:
+        edited[folder] = listed(names)
+        logger.warning("%s: changed since the run ended: %s; results may differ", folder, edited[folder])
+    return folder
 
 
 def resolve_run(
@@ -167,7 +202,7 @@ def resolve_run(
     """
     path = local_path(str(reference))
     if (path / RUN_FILE).is_file() or (path / EXPORT_FILE).is_file():
-        return path.resolve()
+        return look_for_edits(path.resolve())
     text, runs = str(reference), whole_runs(output_dir)
     latest, _, name = text.partition(":")
     named = [run for run in runs if not name or run.parent.name == name]
@@ -178,7 +213,7 @@ def resolve_run(
         if fitting != newest:
             status = runs[newest]["status"]
             logger.warning("%s: %s (%s) has no best model; taken: %s", text, newest, status, fitting)
-        return fitting.resolve()
+        return look_for_edits(fitting.resolve())
     matches = []
     for run, record in runs.items():
         short = run.name.rpartition("-")[2]
@@ -188,7 +223,7 @@ def resolve_run(
         if text and (is_id or text in (run.name, f"{run.parent.name}/{run.name}")):
             matches.append(run)
     if len(matches) == 1:
-        return matches[0].resolve()
+        return look_for_edits(matches[0].resolve())
     if matches:
         some = ", ".join(str(match) for match in matches[-5:])
         raise ConfigError(f"run {text!r}: given the start of {len(matches)} runs, expected one: {some}")
@@ -274,7 +309,7 @@ def seen_from_here(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     if root / name != folder.parent or root == output_dir.resolve():
         return config  # moved away alone, or seen from the folder in which it was started
     config = {**config, "output_dir": str(root)}
-    project = root.parents[max(0, len(output_dir.parts) - 1)]
+    project = Path(*root.parts[: len(root.parts) - len(output_dir.parts)])
     if project / output_dir != root:
         return config
 

@@ -100,7 +100,7 @@ def start_recording(run: Run) -> None:
         )
     )
     # Of a resumed run the record has an earlier end, which is no longer so.
-    earlier = dict.fromkeys(sorted({"end", "end_time", "error", "reason"} & record.keys()))
+    earlier = dict.fromkeys(sorted({"end", "end_time", "error", "files", "reason"} & record.keys()))
     if record.get("end_time"):  # until now nobody worked at it
         idle = record.get("idle_seconds", 0.0) + max(0.0, time.time() - record["end_time"])
         earlier["idle_seconds"] = idle
@@ -118,6 +118,7 @@ def start_recording(run: Run) -> None:
 def finish_recording(run: Run, status: str, *, error: BaseException | None = None) -> None:
     """Record the final status and close the tracker; a failure leaves traceback.txt. For the first rank."""
     fields: dict[str, Any] = {"end_time": time.time(), **({"end": run.end} if run.end else {})}
+    fields["files"] = folders.checksums(run.folder)
     if error is not None and status == "FAILED":
         fields["error"] = redact(f"{type(error).__name__}: {error}")
         report = run.folder / TRACEBACK_FILE
@@ -293,8 +294,8 @@ def _harmless(failure: str) -> Iterator[None]:
     """Turn an error of the block, which writes for people alone, into a warning: the run goes on."""
     try:
         yield
-    except Exception:
-        logger.warning(failure, exc_info=True)
+    except Exception as error:
+        logger.warning("%s: %s", failure, error, exc_info=not isinstance(error, OSError))
 
 
 def push_best(run: Run) -> None:

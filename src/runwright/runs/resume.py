@@ -14,7 +14,7 @@ from typing import Any
 from runwright.config.options import TARGET
 from runwright.config.permissions import granted
 from runwright.config.redaction import Redactor, conceal, keep_references, reveal
-from runwright.errors import CheckpointError, Mistake, raise_if_any, shown
+from runwright.errors import CheckpointError, ConfigError, Mistake, raise_if_any, shown
 from runwright.runs import folder as folders
 from runwright.runs.states import read_holder
 from runwright.store import flatten, read_json, write_text
@@ -182,7 +182,11 @@ def find_unfinished(config: Mapping[str, Any]) -> Path | None:
     for folder, record in reversed(folders.whole_runs(config["output_dir"]).items()):
         if folder.parent.name != config["name"] or record.get("format") != folders.FORMAT:
             continue
-        stored = folders.read_config(folder / folders.CONFIG_FILE)
+        try:
+            stored = folders.read_config(folder / folders.CONFIG_FILE)
+        except ConfigError as error:
+            folders.logger.warning("left out: %s", error)
+            continue
         if comparable(stored) == comparable(settled(config, stored)):
             # A lock that was not given back: the process was killed, or is still at it.
             return folder.resolve() if record["status"] != "FINISHED" or read_holder(folder) else None

@@ -82,7 +82,7 @@ def open_saved(name: str, *, revision: str | None = None) -> PreTrainedTokenizer
         if "backend" in get_tokenizer_config(source, **options):  # as transformers 5 writes
             options["config"] = PreTrainedConfig()  # of no model
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, use_fast=True, **options)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # whatever a damaged file leads to
         raise ConfigError(f"tokenizer.name: {name!r} cannot be loaded: {why_not_loaded(error)}") from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ConfigError(f"tokenizer.name: {name!r} is a {type(tokenizer).__name__}, not a fast tokenizer")

@@ -63,6 +63,7 @@ def export(
             rows = _check(run, exported, folder, about)
             write_json(unfinished / folders.EXPORT_FILE, about)
             _write_card(run, folder, unfinished, about, rows)
+            folders.update_status(unfinished, "FINISHED", files=folders.checksums(unfinished))
     finally:
         with suppress(OSError):  # it is not empty
             home.rmdir()

@@ -227,7 +227,7 @@ def _build(run: FinishedRun, folder: Path) -> None:
     from onnxruntime_genai.models.builder import create_model, parse_extra_options
 
     model: Any = run.model
-    with tempfile.TemporaryDirectory() as source:
+    with tempfile.TemporaryDirectory(dir=folder) as source:  # on the same disk
         model.save_pretrained(source)
         run.tokenizer.save_pretrained(source)
         arguments = "", source, str(folder), "fp32", "cpu", source
