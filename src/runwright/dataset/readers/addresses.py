@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import fsspec.compression
 
 from runwright import store
-from runwright.errors import ConfigError, DataError, nearest
+from runwright.errors import ConfigError, DataError, listed, nearest
 
 _UNPACK: Any = fsspec.compression.compr  # by name: a function from a packed stream to its content
 _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd", ".zip": "zip"}
@@ -37,6 +37,7 @@ _MARKS = (
     "ETag", "Content-MD5", "Last-Modified", "mtime", "modified", "created", "LastModified", "blob_id", "CRC",
     "md5Hash", "generation",
 )  # fmt: skip
+_SHARD = re.compile(r"(.*?)(\d{5})(-of-(\d{5})(?!\d)[^/]*)")  # as the hub names the files of a split
 _SAMPLES = 1024  # offsets in a file, evenly from its beginning to its end, that its fingerprint is made of
 _SAMPLE_BYTES = 1 << 16  # at each of them; smaller files are read whole
 
@@ -88,7 +89,28 @@ def _files(split: str, value: str | list[str], root: Path | str) -> list[str]:
         raise DataError(pickle_problem(pickled[0]), file=pickled[0], split=split)
     if doubled := sorted(path for path, count in Counter(paths).items() if count > 1):
         raise ConfigError(f"dataset.source.files.{split}: {doubled[0]!r} is named twice; leave one out")
+    if split and isinstance(value, str):  # a list names some of several on purpose
+        require_shards(paths, split)
     return paths
+
+
+def missing_shards(paths: Sequence[str]) -> Iterator[str]:
+    """For each set of files numbered as in `00001-of-00003`, a sentence with those that are missing."""
+    found = [match.groups() for match in map(_SHARD.fullmatch, paths) if match]
+    for start, end, total in dict.fromkeys((start, end, int(total)) for start, _, end, total in found):
+        here = {int(number) for before, number, after, _ in found if (before, after) == (start, end)}
+        first = int(total in here)  # counted from 0, or from 1
+        if missing := [number for number in range(first, total + first) if number not in here]:
+            names = listed(f"{PurePosixPath(start).name}{number:05}{end}" for number in missing)
+            yield f"{len(missing)} of {total} files are missing: {names}"
+
+
+def require_shards(paths: Sequence[str], split: str) -> None:
+    """Raise DataError where some of the files that a split was divided into are missing."""
+    for problem in missing_shards(paths):
+        way = f"to read the others alone, list them: dataset.source.files.{split}=[…]"
+        way = f"give all of them, by a pattern or folder; {way}, dataset=parquet, csv or json"
+        raise DataError(f"{problem}; {way}", file=paths[0], split=split)
 
 
 def _expand(split: str, pattern: str, root: Path | str) -> Sequence[str | Path]:
