@@ -133,10 +133,27 @@ def test_a_name_that_cannot_be_allowed_is_refused(name: str, tmp_path: Path) -> 
         grant(packages=[name], folder=tmp_path)
 
 
-def test_a_broken_project_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "pyproject.toml").write_text("[tool.runwright\n")
-    with pytest.raises(ConfigError, match=r"pyproject\.toml"):
+@pytest.mark.parametrize(
+    ("content", "given"),
+    [
+        ("[tool.runwright\n", "broken TOML"),
+        ('[tool]\nrunwright = "mine"', "'mine'"),
+        ("[[tool.runwright]]\npackages = []", "packages"),
+        ('[tool.runwright]\npackages = "mine"', "'mine'"),
+        ('[tool.runwright]\npackages = ["mine", 1]', "'mine', 1"),
+        ('[tool.runwright]\npackage = ["mine"]', "'package'"),
+    ],
+)
+def test_a_broken_project_file_is_named(content: str, given: str, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(content)
+    with pytest.raises(ConfigError, match=rf"pyproject\.toml: given .*{given}"):
         grant(folder=tmp_path)
+
+
+@pytest.mark.parametrize("content", ['tool = "mine"', "[tool.runwright]", "[tool.others]\nrunwright = 1"])
+def test_a_project_file_without_packages_allows_none(content: str, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(content)
+    assert not grant(folder=tmp_path).packages
 
 
 def test_workers_inherit_what_was_granted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
