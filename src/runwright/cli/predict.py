@@ -66,14 +66,12 @@ def execute(args: argparse.Namespace) -> int:
     from runwright.launch.worker import import_uncollected
     from runwright.store import PAGE, output_path
 
-    if args.chat and (args.texts or args.file or args.output):
-        raise ConfigError("--chat answers lines of standard input; expected no other input, and no output")
-    if args.texts and args.file:
-        raise ConfigError("--file and texts are both given; expected one of them")
-    if args.html and args.output:
-        raise ConfigError("--html and --output are both given; expected one of them")
-    if args.html:
-        args.output = args.html
+    of_rows = ("file", *flags.READING, "text_column")
+    flags.refuse_beside(args, "texts", *of_rows)
+    flags.refuse_beside(args, "html", "output")
+    of_answers = ("output", "html", "logits", "all_scores", "top_k", "group", "features")
+    flags.refuse_beside(args, "chat", "texts", *of_rows, *of_answers)
+    args.output = args.html or args.output
     from runwright.inference.named import hypotheses_of
 
     hypotheses = hypotheses_of(args.labels, args.hypothesis)
