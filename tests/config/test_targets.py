@@ -189,6 +189,25 @@ def test_nested_nodes_are_made_first_and_containers_stay_plain(tmp_path: Path) -
     assert instantiate(node, "object", group="task") == ("object", 3, [3, 4], {"a": [1, {"b": 2}]})
 
 
+def test_an_option_declared_float_is_a_float_and_the_configuration_stays_as_it_was(tmp_path: Path) -> None:
+    types = "rate: float, of: float | None, one: Annotated[int | float, Range(ge=0)], by: dict[str, float], "
+    types += "each: list[float | None] | Literal['same'], flag: bool | float, count: int, any: Any, **more"
+    imports = "from typing import Annotated, Any, Literal\nfrom runwright.types import Range\n"
+    make_package(tmp_path, "own_floats", f"{imports}def make(*, {types}):\n    return locals()\n")
+    grant(packages=["own_floats"], folder=tmp_path)
+    node = {"rate": 1, "of": 2, "one": 3, "by": {"a": 4}, "each": [5, None], "flag": True, "count": 6}
+    node |= {"_target_": "own_floats.things.make", "any": 7, "other": 8}
+    before = repr(node)
+    made = instantiate(node, group="model")
+    assert repr(made) == repr(
+        {"rate": 1.0, "of": 2.0, "one": 3, "by": {"a": 4.0}, "each": [5.0, None], "flag": True}
+        | {"count": 6, "any": 7, "more": {"other": 8}}
+    )
+    assert repr(node) == before  # of which hashes are made, and the identity of a run
+    again = instantiate({**node, "each": "same", "of": None}, group="model")
+    assert (again["each"], again["of"]) == ("same", None)
+
+
 def test_arguments_are_bound_before_the_call(tmp_path: Path) -> None:
     make_package(tmp_path, "own_bound", "def make(a, *, b):\n    raise RuntimeError('called')\n")
     grant(packages=["own_bound"], folder=tmp_path)
