@@ -167,7 +167,6 @@ def test_a_key_typed_as_an_option_is_answered_with_the_override(
         (["serve", "latest", "--openai", "--dtype", "fp32"], "--dtype: given with --openai"),
         (["doctor", "--bundle", "latest", "--fix"], "--fix: given with --bundle"),
         (["doctor", "--bundle", "latest", "--json"], "--json: given with --bundle"),
-        (["sync", "latest", "--all"], "RUN: given with --all"),
         (["init", "my", "project"], "project: given an override or a word too many, expected neither; usage"),
         (["validate", "dataset=csv", "dataset.source.files.train="], "files.train: given an empty text"),
         (["validate", "dataset=csv", 'dataset.source.files.train=[a.csv,""]'], "given an empty text"),

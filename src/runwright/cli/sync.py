@@ -3,7 +3,6 @@
 import argparse
 from pathlib import Path
 
-from runwright.cli.flags import refuse_beside
 from runwright.errors import ConfigError, TrackingError
 
 USAGE = "runwright sync [options] [RUN]"
@@ -16,22 +15,20 @@ EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add, help_text = parser.add_argument, "folder, id, latest (default) or latest:NAME"
-    add("run", metavar="RUN", nargs="?", help=help_text)
+    add("run", metavar="RUN", nargs="?", default="latest", help=help_text)
     add("--all", action="store_true", help="every run in --output-dir")
     add("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
     add("--uri", metavar="ADDRESS", help="another store than the run was tracked to")
 
 
 def execute(args: argparse.Namespace) -> int:
-    refuse_beside(args, "all", "run")
     from runwright.runs import folder as run_folder
     from runwright.runs.states import complete_journal, look_at, mark
     from runwright.tracker.mlflow.upload import STATE_NAME
 
     runs = {folder.resolve(): record for folder, record in run_folder.whole_runs(args.output_dir).items()}
     tracked = [folder for folder in runs if (folder / STATE_NAME).is_file()]
-    name = args.run or "latest"
-    folders = tracked if args.all else [run_folder.resolve_run(name, output_dir=args.output_dir)]
+    folders = tracked if args.all else [run_folder.resolve_run(args.run, output_dir=args.output_dir)]
     from runwright.tracker.mlflow.tracker import sync
 
     failed: list[str] = []
