@@ -495,3 +495,19 @@ def test_two_sweeps_started_in_one_second_have_two_folders(stand_in: Path) -> No
     assert time.monotonic() - started < 60
     assert len(list((stand_in / "outputs" / "sweeps").iterdir())) == 2
     assert len(list((stand_in / "outputs" / "default").iterdir())) == 4
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [(["runs"], "no runs in outptus yet"), (["sync", "--all"], "no tracked runs in outptus")],
+)
+def test_a_folder_without_runs_is_named(
+    command: list[str],
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([*command, "--output-dir", "outptus"]) == 0
+    assert says in capsys.readouterr().out

@@ -95,7 +95,11 @@ def execute(args: argparse.Namespace) -> int:
     if args.chat:
         stream.chat(run, sys.stdin, sys.stdout)
         return 0
-    predict.adjust(run.task, group=args.group, top_k=args.top_k)
+    shown = ("--group", "by_piece", args.group == "none"), ("--top-k", "num_guesses", args.top_k)
+    for flag, name, value in [each for each in shown if each[-1]]:
+        if not hasattr(run.task, name):
+            raise ConfigError(f"{flag}: given for a {type(run.task).__name__}, which has nothing of the kind")
+        setattr(run.task, name, value)
     run = replace(run, text_columns=args.text_column)
     reading = {name: getattr(args, name) for name in flags.READING}
     records = predict.open_input(run, args.texts, args.file, reading=reading, output=output)

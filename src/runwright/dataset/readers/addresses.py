@@ -66,19 +66,16 @@ def files_of_splits(files: Mapping[str, str | list[str] | None], folder: str | N
 
 def require_files(value: Any) -> list[str]:
     """Local files that a configuration of data names; raises the error of a reader where one is missing."""
-    if isinstance(value, list):
-        return list(chain(*map(require_files, value)))
-    if not isinstance(value, Mapping):
-        return []
-    named: list[str] = []
-    files, folder = value.get("files"), value.get("folder")
-    if isinstance(files, Mapping) and "_target_" in value and not is_remote(str(folder)):
-        lists = {split: [names] if isinstance(names, str) else names or [] for split, names in files.items()}
-        local = {split: [name for name in names if not is_remote(name)] for split, names in lists.items()}
-        if any(lists.values()) is any(local.values()):
-            by_split = files_of_splits({split: names or None for split, names in local.items()}, folder)
-            named = list(chain(*by_split.values()))
-    return [*named, *chain(*map(require_files, value.values()))]
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    named = list(chain(*map(require_files, inner)))
+    match value:
+        case {"_target_": _, "files": Mapping() as files} if not is_remote(str(value.get("folder"))):
+            lists = {split: [of] if isinstance(of, str) else of or [] for split, of in files.items()}
+            local = {split: [name for name in names if not is_remote(name)] for split, names in lists.items()}
+            if any(lists.values()) is any(local.values()):
+                given = {s: files[s] if names == [files[s]] else names or None for s, names in local.items()}
+                named += chain(*files_of_splits(given, value.get("folder")).values())
+    return named
 
 
 def _files(split: str, value: str | list[str], root: Path | str) -> list[str]:
@@ -108,9 +105,9 @@ def missing_shards(paths: Sequence[str]) -> Iterator[str]:
 def require_shards(paths: Sequence[str], split: str) -> None:
     """Raise DataError where some of the files that a split was divided into are missing."""
     for problem in missing_shards(paths):
-        way = f"to read the others alone, list them: dataset.source.files.{split}=[…]"
-        way = f"give all of them, by a pattern or folder; {way}, dataset=parquet, csv or json"
-        raise DataError(f"{problem}; {way}", file=paths[0], split=split)
+        way = f"list them: dataset.source.files.{split}=[…] (with dataset=parquet, csv or json)"
+        problem += f"; give all, by a pattern or folder, or to read the others alone {way}"
+        raise DataError(problem, file=paths[0], split=split)
 
 
 def _expand(split: str, pattern: str, root: Path | str) -> Sequence[str | Path]:

@@ -87,8 +87,8 @@ def _split(
         stored = [path for path in (Path(name, theirs), Path(name)) if (path / "state.json").is_file()]
         options: Any = {"name": config, "revision": commit, "cache_dir": str(store.cache_root() / "hub")}
         rows: Any = load_from_disk(str(stored[0])) if stored else load_dataset(name, split=theirs, **options)
-        is_layout = not (stored or commit)  # of a hub, in a folder
-        by_split: Any = load_dataset_builder(name, **options).config.data_files if is_layout else {}
+        # files of a folder in a hub's layout
+        by_split: Any = {} if stored or commit else load_dataset_builder(name, **options).config.data_files
     except Exception as error:
         of_config = f" of {config!r}" if config else ""
         problem = f"split {theirs!r}{of_config} cannot be loaded: {first_line(error)}"
