@@ -166,7 +166,18 @@ def test_a_key_typed_as_an_option_is_answered_with_the_override(
             "--file: given with show, expected without: it is of",
         ),
         (["register", "latest", "--name", "films@x"], "--name and --alias: given 'films@x', expected"),
-        (["predict", "latest", "--output", "a.jsonl", "--html", "b.html"], "--html and --output are both"),
+        (["predict", "latest", "--output", "a.jsonl", "--html", "b.html"], "--output: given with --html"),
+        (
+            ["predict", "latest", "x", "--file", "a.csv"],
+            "--file: given with TEXT, expected one of them alone",
+        ),
+        (["predict", "latest", "x", "--delimiter", ";"], "--delimiter: given with TEXT"),
+        (["predict", "latest", "--chat", "--html", "b.html"], "--html: given with --chat"),
+        (["predict", "latest", "--chat", "--top-k", "3"], "--top-k: given with --chat"),
+        (["serve", "latest", "--openai", "--set", "temperature=2"], "--set: given with --openai"),
+        (["serve", "latest", "--openai", "--dtype", "fp32"], "--dtype: given with --openai"),
+        (["doctor", "--bundle", "latest", "--fix"], "--fix: given with --bundle"),
+        (["doctor", "--bundle", "latest", "--json"], "--json: given with --bundle"),
         (["init", "my", "project"], "project: given an override or a word too many, expected neither; usage"),
         (["validate", "dataset=csv", "dataset.source.files.train="], "files.train: given an empty text"),
         (["validate", "dataset=csv", 'dataset.source.files.train=[a.csv,""]'], "given an empty text"),
@@ -495,3 +506,19 @@ def test_two_sweeps_started_in_one_second_have_two_folders(stand_in: Path) -> No
     assert time.monotonic() - started < 60
     assert len(list((stand_in / "outputs" / "sweeps").iterdir())) == 2
     assert len(list((stand_in / "outputs" / "default").iterdir())) == 4
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [(["runs"], "no runs in outptus yet"), (["sync", "--all"], "no tracked runs in outptus")],
+)
+def test_a_folder_without_runs_is_named(
+    command: list[str],
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([*command, "--output-dir", "outptus"]) == 0
+    assert says in capsys.readouterr().out

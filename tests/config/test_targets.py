@@ -133,10 +133,27 @@ def test_a_name_that_cannot_be_allowed_is_refused(name: str, tmp_path: Path) -> 
         grant(packages=[name], folder=tmp_path)
 
 
-def test_a_broken_project_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "pyproject.toml").write_text("[tool.runwright\n")
-    with pytest.raises(ConfigError, match=r"pyproject\.toml"):
+@pytest.mark.parametrize(
+    ("content", "given"),
+    [
+        ("[tool.runwright\n", "broken TOML"),
+        ('[tool]\nrunwright = "mine"', "'mine'"),
+        ("[[tool.runwright]]\npackages = []", "packages"),
+        ('[tool.runwright]\npackages = "mine"', "'mine'"),
+        ('[tool.runwright]\npackages = ["mine", 1]', "'mine', 1"),
+        ('[tool.runwright]\npackage = ["mine"]', "'package'"),
+    ],
+)
+def test_a_broken_project_file_is_named(content: str, given: str, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(content)
+    with pytest.raises(ConfigError, match=rf"pyproject\.toml: given .*{given}"):
         grant(folder=tmp_path)
+
+
+@pytest.mark.parametrize("content", ['tool = "mine"', "[tool.runwright]", "[tool.others]\nrunwright = 1"])
+def test_a_project_file_without_packages_allows_none(content: str, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(content)
+    assert not grant(folder=tmp_path).packages
 
 
 def test_workers_inherit_what_was_granted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,6 +187,25 @@ def test_nested_nodes_are_made_first_and_containers_stay_plain(tmp_path: Path) -
         "named": {"a": [1, {"b": 2}]},
     }
     assert instantiate(node, "object", group="task") == ("object", 3, [3, 4], {"a": [1, {"b": 2}]})
+
+
+def test_an_option_declared_float_is_a_float_and_the_configuration_stays_as_it_was(tmp_path: Path) -> None:
+    types = "rate: float, of: float | None, one: Annotated[int | float, Range(ge=0)], by: dict[str, float], "
+    types += "each: list[float | None] | Literal['same'], flag: bool | float, count: int, any: Any, **more"
+    imports = "from typing import Annotated, Any, Literal\nfrom runwright.types import Range\n"
+    make_package(tmp_path, "own_floats", f"{imports}def make(*, {types}):\n    return locals()\n")
+    grant(packages=["own_floats"], folder=tmp_path)
+    node = {"rate": 1, "of": 2, "one": 3, "by": {"a": 4}, "each": [5, None], "flag": True, "count": 6}
+    node |= {"_target_": "own_floats.things.make", "any": 7, "other": 8}
+    before = repr(node)
+    made = instantiate(node, group="model")
+    assert repr(made) == repr(
+        {"rate": 1.0, "of": 2.0, "one": 3, "by": {"a": 4.0}, "each": [5.0, None], "flag": True}
+        | {"count": 6, "any": 7, "more": {"other": 8}}
+    )
+    assert repr(node) == before  # of which hashes are made, and the identity of a run
+    again = instantiate({**node, "each": "same", "of": None}, group="model")
+    assert (again["each"], again["of"]) == ("same", None)
 
 
 def test_arguments_are_bound_before_the_call(tmp_path: Path) -> None:

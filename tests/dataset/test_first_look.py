@@ -83,6 +83,12 @@ def test_files_of_one_split_or_of_other_names_are_none(files: list[str]) -> None
     assert not [*file_warnings({"train": files}, SPLITS)]
 
 
+def test_a_list_without_some_files_of_a_split_is_a_warning() -> None:
+    (warning,) = file_warnings({"train": ["c4.00000-of-01024.json.gz", "c4.00007-of-01024.json.gz"]}, SPLITS)
+    assert warning.startswith("train: 1022 of 1024 files are missing: c4.00001-of-01024.json.gz, c4.00002-")
+    assert warning.endswith(" and 1010 more")
+
+
 def test_labels_of_many_rows_are_counted_in_a_sample_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "LABELS", 4)
     rows = Dataset.from_dict({"text": list("abcdefgh"), "label": [0] * 4 + [1] * 4})

@@ -12,6 +12,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
+from runwright.config.targets import instantiate
 from runwright.errors import DataError
 from runwright.generation.decode import Stops, generate
 from runwright.generation.strategies import Beam, Greedy, PromptLookup, Sample, Strategy
@@ -117,8 +118,9 @@ def plain(model: Any, strategy: Strategy, row: int) -> list[list[int]]:
 
 
 def test_a_penalty_may_be_a_whole_number() -> None:
-    model = make("llama")
-    texts = [run(model, Greedy(**COMMON | {"repetition_penalty": penalty}), [0, 1]) for penalty in (2, 2.0)]
+    model, node = make("llama"), {"_target_": "runwright.generation.strategies.Greedy", **COMMON}
+    nodes = [node | {"repetition_penalty": penalty} for penalty in (2, 2.0)]
+    texts = [run(model, instantiate(node, group="generation"), [0, 1]) for node in nodes]
     assert texts[0] == texts[1]
 
 

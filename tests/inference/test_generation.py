@@ -213,7 +213,7 @@ def test_a_conversation_goes_on_after_what_no_template_takes(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--output", "a.csv"], "expected no other input, and no output"),
+        (["--output", "a.csv"], "--output: given with --chat"),
         (["--generation", "sample", "--set", "num_return_sequences=2"], "--set num_return_sequences=1"),
     ],
 )

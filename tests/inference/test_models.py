@@ -176,6 +176,22 @@ def test_texts_are_those_of_the_models_own_settings(name: str, key: str, model_f
     assert found[key].strip() == expected.strip()
 
 
+@pytest.mark.parametrize(
+    ("task", "key"),
+    [
+        ("text2text-generation", "generated_text"),
+        ("translation_en_to_fr", "translation_text"),
+        ("summarization", "summary_text"),
+    ],
+)
+def test_texts_have_the_name_of_transformers_pipeline_of_the_task(
+    task: str, key: str, model_folder: Folders
+) -> None:
+    overrides = ["generation.max_new_tokens=4", "generation.min_new_tokens=0"]
+    answer = runwright.pipeline(model_folder("bart"), task, overrides=overrides)("the film was")
+    assert [[*one] for one in answer] == [[key]]
+
+
 def test_an_override_that_the_models_own_settings_contradict_is_refused(model_folder: Folders) -> None:
     expected = "min_new_tokens: given 7, expected at most generation.max_new_tokens, which is 5"
     with pytest.raises(ConfigError, match=expected):

@@ -279,6 +279,10 @@ def csv_rows(records: list[dict[str, Any]], **options: Any) -> list[dict[str, st
     return list(csv.DictReader(io.StringIO(stream.getvalue(), newline="")))
 
 
+def test_predictions_as_csv_keep_texts_that_a_spreadsheet_would_run() -> None:
+    assert csv_rows([{"text": text} for text in ("=1+1", "-x", "@x")])[0] == {"text": "=1+1"}
+
+
 @pytest.mark.parametrize("value", ["a\ud800b", ["a\udfffb"], {"inner": "\ud800"}])
 def test_half_a_character_is_named_by_its_row_and_column(tmp_path: Path, value: Any) -> None:
     file = tmp_path / "rows.jsonl"

@@ -17,6 +17,8 @@ import yaml
 from safetensors.torch import load_file, save_file
 from transformers import FlexOlmoConfig, PreTrainedTokenizerFast
 
+from runwright.config.options import as_declared
+from runwright.config.signature import read_signature
 from runwright.errors import ConfigError
 from runwright.model.configuration import set_dropout
 from runwright.model.pretrained import load
@@ -111,7 +113,9 @@ def test_training_with_no_dropout_gives_the_same_logits_twice(
 
 def test_no_dropout_may_be_a_whole_number_for_every_architecture() -> None:
     config = FlexOlmoConfig(attention_dropout=0.1)
-    set_dropout(config, 0)
+    signature = read_signature("runwright.model.scratch", "build")
+    assert signature is not None
+    set_dropout(config, as_declared(0, signature.options["dropout"].type))
     assert config.attention_dropout == 0
 
 

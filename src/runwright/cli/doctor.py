@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
-from runwright.cli.flags import print_json
+from runwright.cli.flags import print_json, refuse_beside
 
 STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 EXAMPLES = """examples:
@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     from runwright.analysis.doctor import examine
 
+    refuse_beside(args, "bundle", "fix", "json")
     if args.bundle:
         from runwright.analysis.doctor import write_bundle
         from runwright.runs.folder import resolve_run

@@ -52,10 +52,20 @@ def refuse_idle(args: argparse.Namespace, **actions: tuple[str, ...]) -> None:
     """Raise ConfigError for a flag that `args.action` passes over, given the actions that use each flag."""
     for name, using in actions.items():
         if getattr(args, name) and args.action not in using:
-            flag = f"--{name.removesuffix('_name').replace('_', '-')}"  # of --format the name is another
-            raise ConfigError(
-                f"{flag}: given with {args.action}, expected without: it is of {' and '.join(using)}"
-            )
+            expected = f"expected without: it is of {' and '.join(using)}"
+            raise ConfigError(f"{_typed(name)}: given with {args.action}, {expected}")
+
+
+def refuse_beside(args: argparse.Namespace, name: str, *idle: str) -> None:
+    """Raise ConfigError for a flag that is given beside one which passes it over."""
+    if getattr(args, name) and (given := [_typed(other) for other in idle if getattr(args, other)]):
+        raise ConfigError(f"{given[0]}: given with {_typed(name)}, expected one of them alone")
+
+
+def _typed(name: str) -> str:
+    """A flag as it is typed."""
+    others = {"format_name": "--format", "settings": "--set", "texts": "TEXT", "run": "RUN"}
+    return others.get(name, f"--{name.replace('_', '-')}")
 
 
 def shares_work(args: argparse.Namespace) -> bool:
@@ -108,7 +118,7 @@ def add_name_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("a model by name").add_argument
     help_text = "a name of conf/task, or of transformers' pipelines; default: by its architecture"
     add("--task", metavar="TASK", help=help_text)
-    add("--dtype", choices=("fp32", "bf16", "fp16"), default="fp32", help="of the weights (default: fp32)")
+    add("--dtype", choices=("fp32", "bf16", "fp16"), help="of the weights (default: fp32)")
     add("--allow-new-weights", action="store_true", help="a head that the model lacks may be random")
 
 
@@ -119,5 +129,5 @@ def source_of(args: argparse.Namespace) -> Path | Named:
     states = {name: getattr(args, name, None) for name in ("features", "layer")}  # of predict
     if states["features"] is None and states["layer"] is not None:
         raise ConfigError("--layer: given without --features, expected --features token or pooled as well")
-    options = {"dtype": args.dtype, "new_weights": args.allow_new_weights, **states}
+    options = {"dtype": args.dtype or "fp32", "new_weights": args.allow_new_weights, **states}
     return find_model(Named(name=args.run, task=args.task, **options))

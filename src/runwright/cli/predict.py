@@ -66,14 +66,12 @@ def execute(args: argparse.Namespace) -> int:
     from runwright.launch.worker import import_uncollected
     from runwright.store import PAGE, output_path
 
-    if args.chat and (args.texts or args.file or args.output):
-        raise ConfigError("--chat answers lines of standard input; expected no other input, and no output")
-    if args.texts and args.file:
-        raise ConfigError("--file and texts are both given; expected one of them")
-    if args.html and args.output:
-        raise ConfigError("--html and --output are both given; expected one of them")
-    if args.html:
-        args.output = args.html
+    of_rows = ("file", *flags.READING, "text_column")
+    flags.refuse_beside(args, "texts", *of_rows)
+    flags.refuse_beside(args, "html", "output")
+    of_answers = ("output", "html", "logits", "all_scores", "top_k", "group", "features")
+    flags.refuse_beside(args, "chat", "texts", *of_rows, *of_answers)
+    args.output = args.html or args.output
     from runwright.inference.named import hypotheses_of
 
     hypotheses = hypotheses_of(args.labels, args.hypothesis)
@@ -97,7 +95,11 @@ def execute(args: argparse.Namespace) -> int:
     if args.chat:
         stream.chat(run, sys.stdin, sys.stdout)
         return 0
-    predict.adjust(run.task, group=args.group, top_k=args.top_k)
+    shown = ("--group", "by_piece", args.group == "none"), ("--top-k", "num_guesses", args.top_k)
+    for flag, name, value in [each for each in shown if each[-1]]:
+        if not hasattr(run.task, name):
+            raise ConfigError(f"{flag}: given for a {type(run.task).__name__}, which has nothing of the kind")
+        setattr(run.task, name, value)
     run = replace(run, text_columns=args.text_column)
     reading = {name: getattr(args, name) for name in flags.READING}
     records = predict.open_input(run, args.texts, args.file, reading=reading, output=output)

@@ -37,5 +37,5 @@ def execute(args: argparse.Namespace) -> int:
     elif rows:
         print_rows(rows, by=args.sort)
     else:
-        print("no such runs" if args.name or args.status else "no runs yet")
+        print("no such runs" if args.name or args.status else f"no runs in {args.output_dir} yet")
     return 0

@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     flags.require_at_least(args, port=0, workers=1, timeout=1)
+    flags.refuse_beside(args, "openai", "generation", "settings", "dtype", "allow_new_weights")
     if missing := [name for name in ("fastapi", "prometheus_client", "uvicorn") if find_spec(name) is None]:
         raise ConfigError(f"serve needs {missing[0]}: pip install 'runwright[serve]'")
     from runwright.inference.server.guard import LOCAL

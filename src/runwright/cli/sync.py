@@ -31,6 +31,8 @@ def execute(args: argparse.Namespace) -> int:
     folders = tracked if args.all else [run_folder.resolve_run(args.run, output_dir=args.output_dir)]
     from runwright.tracker.mlflow.tracker import sync
 
+    if args.all and not folders:
+        print(f"no tracked runs in {args.output_dir}")
     failed: list[str] = []
     for folder in folders:
         try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypedDict
 
 from runwright.errors import Mistake, did_you_mean, shown
 from runwright.types import NonNegativeInt, PositiveFloat, PositiveInt, Range
@@ -137,6 +137,18 @@ def check_value(value: Any, of: OptionType, key: str) -> list[Mistake]:
     return [Mistake(key, shown(value), str(of), next(filter(None, hints), ""))]
 
 
+def as_declared(value: Any, of: OptionType) -> Any:
+    """A copy of a value in which a whole number is a float where its type has float and no int."""
+    types = [one for one in of.items if not check_value(value, one, "")] if of.kind == "union" else [of]
+    of = min(types, key=lambda one: one.kind == "float", default=ANY)
+    if of.kind == "float" and type(value) is int and abs(value) <= 2**53:  # beyond, another number
+        return float(value)
+    if isinstance(value, dict) and of.items and not is_node(value):
+        return {name: as_declared(item, of.items[0]) for name, item in value.items()}
+    is_list = isinstance(value, list) and of.items
+    return [as_declared(item, of.items[0]) for item in value] if is_list else value
+
+
 def _fits(value: Any, of: OptionType) -> bool:
     if of.kind == "literal":
         return any(type(value) is type(choice) and value == choice for choice in of.choices)
@@ -169,8 +181,7 @@ def _hint(value: Any, of: OptionType) -> str:
     return ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RootOptions:
+class RootOptions(TypedDict):
     """The keys of the root that belong to no group."""
 
     name: str
@@ -180,8 +191,7 @@ class RootOptions:
     references: dict[str, dict[str, float]]  # metrics of others, shown beside those of the run
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SeedOptions:
+class SeedOptions(TypedDict):
     """`seeds`: one seed for each source of randomness."""
 
     data: NonNegativeInt
@@ -189,24 +199,21 @@ class SeedOptions:
     dropout: NonNegativeInt
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TaskOptions:
+class TaskOptions(TypedDict, total=False):
     """`task`: what every task has besides the options of its class."""
 
-    loss: Any = None
-    pad_to: PositiveInt | Literal["maximum"] | None = None
+    loss: Any
+    pad_to: PositiveInt | Literal["maximum"] | None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MetricOptions:
+class MetricOptions(TypedDict, total=False):
     """`metric.NAME`: what every metric has besides the options of its function."""
 
-    suits: list[str] = field(default_factory=list)  # the kinds of problem that it can judge
-    interval: bool = True  # computed with a bootstrap interval
+    suits: list[str]  # the kinds of problem that it can judge
+    interval: bool  # computed with a bootstrap interval
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LogOptions:
+class LogOptions(TypedDict):
     """`log`: what the terminal shows of a run; log.txt has everything."""
 
     level: Literal["debug", "info", "warning", "error"]
@@ -224,8 +231,7 @@ class LaunchOptions:
     grace_seconds: PositiveFloat
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CardOptions:
+class CardOptions(TypedDict):
     """`card`: what a model card says that a run cannot know."""
 
     language: list[str]
@@ -237,8 +243,7 @@ class CardOptions:
     contact: str | None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HubOptions:
+class HubOptions(TypedDict):
     """`hub`: where the best model is pushed when a run has finished."""
 
     repo: str | None

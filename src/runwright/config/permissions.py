@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from runwright.errors import ConfigError
+from runwright.errors import ConfigError, shown
 
 VARIABLE = "RUNWRIGHT_PERMISSIONS"  # of worker processes: those of the process that started them, as JSON
 
@@ -51,7 +51,7 @@ def grant(
         top = name.split(".")[0]
         if not all(map(str.isidentifier, name.split("."))) or top == "runwright":
             expected = "the import name of a package of yours"
-            raise ConfigError(f"--allow-package: given {name!r}, expected {expected}")
+            raise ConfigError(f"--allow-package, [tool.runwright]: given {name!r}, expected {expected}")
         roots = [folder / "src", folder]
         roots = [root for root in roots if (root / top).is_dir() or (root / f"{top}.py").is_file()]
         # Appended, not put first: a file in the working folder must not replace an installed module.
@@ -89,7 +89,9 @@ def _packages_of_project(folder: Path) -> list[str]:
         table: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: given broken TOML ({error}), expected a project file") from error
-    packages = table.get("tool", {}).get("runwright", {}).get("packages", [])
-    if not isinstance(packages, list) or not all(isinstance(name, str) for name in packages):
-        raise ConfigError(f"{file}: given packages = {packages!r}, expected a list of names")
-    return packages
+    own = tool.get("runwright", {}) if isinstance(tool := table.get("tool"), dict) else {}
+    names = own.get("packages", []) if isinstance(own, dict) and own.keys() <= {"packages"} else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        expected = 'expected packages = ["NAME", …] alone'
+        raise ConfigError(f"{file}: given [tool.runwright] {shown(own)}, {expected}")
+    return names

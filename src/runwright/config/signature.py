@@ -194,7 +194,7 @@ def _with_bases(source: Source, definition: ast.ClassDef) -> list[tuple[Source, 
     """A class and its bases whose source can be read, nearest first."""
     classes = [(source, definition)]
     for owner, current in classes:
-        for base in [base.id for base in current.bases if isinstance(base, ast.Name)]:
+        for base in [b.id for b in current.bases if isinstance(b, ast.Name) and b.id != "TypedDict"]:
             module, name = owner.imports.get(base, (owner.name, base))
             home = read_source(module)
             inherited = home.definitions.get(name) if home else None
@@ -204,12 +204,13 @@ def _with_bases(source: Source, definition: ast.ClassDef) -> list[tuple[Source, 
 
 
 def _constructor(classes: list[tuple[Source, ast.ClassDef]]) -> tuple[ast.arguments, dict[str, Option]]:
-    """The parameters of the nearest `__init__`, or the fields of the nearest dataclass and its bases."""
+    """The parameters of the nearest `__init__`, or the fields of the nearest dataclass or TypedDict."""
     for source, node in classes:
         for method in node.body:
             if isinstance(method, ast.FunctionDef) and method.name == "__init__":
                 return method.args, _keywords(source, method.args)
-        if not any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
+        about = ", ".join(map(ast.unparse, (*node.bases, *node.keywords, *node.decorator_list)))
+        if "dataclass" not in about and "TypedDict" not in about:
             continue
         options: dict[str, Option] = {}
         for owner, field in [(owner, field) for owner, base in reversed(classes) for field in base.body]:
@@ -217,7 +218,7 @@ def _constructor(classes: list[tuple[Source, ast.ClassDef]]) -> tuple[ast.argume
                 case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation, value=value):
                     if "ClassVar" not in ast.unparse(annotation):
                         of = read_annotation(annotation, owner)
-                        options[name] = Option(type=of, required=value is None)
+                        options[name] = Option(type=of, required=value is None and "total=" not in about)
         return NO_PARAMETERS, options
     return NO_PARAMETERS, {}
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from runwright.config.folders import GLOBAL_GROUPS
-from runwright.config.options import TARGET, check_value, is_node, walk
+from runwright.config.options import ANY, TARGET, as_declared, check_value, is_node, walk
 from runwright.config.permissions import granted
 from runwright.config.rules.table import RULES, check_rules
 from runwright.config.signature import Signature, read_signature, read_source
@@ -193,7 +193,9 @@ def import_node(
     function = locate(target, group=group, key=f"{key}.{TARGET}" if key else TARGET)
     signature = read_signature(*target.rsplit(".", 1))
     assert signature is not None
-    options = options_of(node, group, nested=nested)
+    types = {name: option.type for name, option in signature.options.items()}
+    options = options_of(node, group, nested=nested).items()
+    options = {name: as_declared(value, types.get(name, ANY)) for name, value in options}
     arguments = objects_for(signature, group, objects, nested=nested)
     try:
         inspect.signature(function).bind(*(signature.objects if arguments is None else arguments), **options)

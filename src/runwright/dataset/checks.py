@@ -13,6 +13,7 @@ import pyarrow.compute
 from datasets import Dataset
 
 from runwright.dataset.fingerprint import column_chunks, row_hashes
+from runwright.dataset.readers.addresses import missing_shards
 from runwright.dataset.readers.raw import ROW_ID, files_of, left_out_of, locate
 from runwright.dataset.readers.text_rows import other_dialect
 from runwright.errors import DataError, did_you_mean, listed, plain
@@ -200,9 +201,10 @@ def warnings_of(looks: Mapping[str, SplitLook], task: Any = None) -> list[str]:
 
 
 def file_warnings(sources: Mapping[str, Sequence[str]], names: Mapping[str, str]) -> Iterator[str]:
-    """Warnings of splits with files whose names are those of several; `names` has other ones for each."""
+    """Warnings of splits with files of several, by `names` and other ones for each, or not with all."""
     either = re.compile(rf"(?<![^/_-])({'|'.join([*names, *names.values()])})(?=[/.]|[-_]\d|$)")
     for split, files in sources.items():
+        yield from (f"{split}: {problem}" for problem in missing_shards(files))
         first, start = dict[str, str](), len(os.path.commonprefix(files).rpartition("/")[0])  # noqa: RUF071
         for file in files:
             if match := either.search(file.lower(), start):

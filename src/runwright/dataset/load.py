@@ -180,10 +180,10 @@ def hold_out(
     """
     counts = {name: int(n) if n >= 1 else round(n * len(row_ids)) for name, n in shares.items()}
     if too_small := [name for name, count in counts.items() if not count]:
-        problem = f"a share of {shares[too_small[0]]} of {len(row_ids)} rows is less than one row"
-        if len(row_ids) == 1:
-            problem += "; of a JSON object that holds a list of rows, set dataset.source.field=NAME"
-        raise DataError(problem, split=too_small[0])
+        name, hint = too_small[0], "of a JSON object that holds a list of rows, set dataset.source.field=NAME"
+        hint = hint if len(row_ids) == 1 else f"dataset.holdout.{name}=1 takes one"
+        problem = f"a share of {shares[name]} of {len(row_ids)} rows is less than one row; {hint}"
+        raise DataError(problem, split=name)
     if sum(counts.values()) >= len(row_ids):
         taken = " + ".join(f"{count} for {name}" for name, count in counts.items())
         problem = f"{taken} leaves nothing of {len(row_ids)} rows to train on; lower dataset.holdout"

@@ -32,7 +32,7 @@ class Penalties(transformers.LogitsProcessor):
 
     def __init__(self, strategy: Strategy, *, num_pads: Sequence[int]) -> None:
         self.num_pads = num_pads  # of each prompt
-        penalty = transformers.RepetitionPenaltyLogitsProcessor(float(strategy.repetition_penalty))
+        penalty = transformers.RepetitionPenaltyLogitsProcessor(strategy.repetition_penalty)
         self.processors = transformers.LogitsProcessorList([penalty])
         if strategy.no_repeat_ngram_size:
             self.processors.append(transformers.NoRepeatNGramLogitsProcessor(strategy.no_repeat_ngram_size))
@@ -89,14 +89,14 @@ class Gumbel(transformers.LogitsProcessor):
 
     def __init__(self, strategy: Sample, *, seeds: Sequence[int]) -> None:
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        temperature = transformers.TemperatureLogitsWarper(float(strategy.temperature))
+        temperature = transformers.TemperatureLogitsWarper(strategy.temperature)
         self.warpers = transformers.LogitsProcessorList([temperature])
         if strategy.top_k:
             self.warpers.append(transformers.TopKLogitsWarper(strategy.top_k))
         if strategy.top_p is not None and strategy.top_p < 1:
-            self.warpers.append(transformers.TopPLogitsWarper(float(strategy.top_p)))
+            self.warpers.append(transformers.TopPLogitsWarper(strategy.top_p))
         if strategy.min_p is not None:
-            self.warpers.append(transformers.MinPLogitsWarper(float(strategy.min_p)))
+            self.warpers.append(transformers.MinPLogitsWarper(strategy.min_p))
 
     def __call__(self, input_ids: Any, scores: Any) -> Tensor:
         scores = self.warpers(input_ids, scores)

@@ -16,6 +16,7 @@ from runwright.config.compose import checked, compose
 from runwright.config.overrides import quoted
 from runwright.config.permissions import code_allowed
 from runwright.config.redaction import reveal
+from runwright.config.rules.checks import EXAMPLES
 from runwright.config.rules.table import GENERATION, check_rules
 from runwright.config.sources import resolve_source
 from runwright.config.tag_schemes import LETTERS, misfits
@@ -44,7 +45,6 @@ sentence_embedding spearman Model feature-extraction
 instruction_tuning text_exact_match
 """  # noqa: E501
 TASKS = {task: (metrics, names) for task, metrics, *names in map(str.split, _TABLE.strip().splitlines())}
-CLASSIFICATION = {"single_label": "accuracy,f1_macro", "multi_label": "f1_micro", "regression": "pearson,mse"}
 UNUSED = GROUPS.keys() - {"task", "model", "tokenizer", "generation", "trainer"}  # groups, to predict
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 LANGUAGE = ("causal_language_modeling", "instruction_tuning")  # tasks that an evaluation writes no texts for
@@ -142,7 +142,7 @@ def _usual(named: Named, saved: Any, task: str, *, num_beams: int, evaluates: bo
     if task == "sequence_classification":  # without a problem_type a single label is a number
         kind = (saved.problem_type or "").removesuffix("_classification")
         usual["task.problem"] = kind = kind or ("regression" if saved.num_labels == 1 else "single_label")
-        metrics = CLASSIFICATION.get(kind, "")  # an odd one is refused as task.problem
+        metrics = EXAMPLES.get(kind, "")  # an odd one is refused as task.problem
         if "entailment" in {str(name).casefold() for name in saved.id2label.values()}:  # it judges pairs
             usual["task.text_pair_column"] = "hypothesis"
     if named.features:

@@ -43,6 +43,8 @@ class Pipeline:
         if task == "feature-extraction":
             asked = replace(asked, task=None, features="token")
         self.run = open_model(find_model(asked), overrides=overrides, device=device)
+        column = "" if task == "text2text-generation" else getattr(self.run.task, "target_column", "")
+        self.run.task.text_key = _TEXTS.get(column, "generated_text")
         if isinstance(self.run.task, TokenClassification):
             self.run.task.by_piece = aggregation_strategy == "none"
 
@@ -110,12 +112,12 @@ def _answer(task: Any, row: Mapping[str, Any], predictions: Any, index: int, top
 
 def _texts(task: Any, ids: np.ndarray, text: str) -> Iterator[dict[str, str]]:
     """The texts for one prompt; those of a decoder behind the prompt, spaced as they are there."""
-    target = getattr(task, "target_column", None)
-    prompt = task.tokenizer(text, add_special_tokens=False)["input_ids"] if target is None else []
+    goes_on = not hasattr(task, "target_column")
+    prompt = task.tokenizer(text, add_special_tokens=False)["input_ids"] if goes_on else []
     start = task.text_of(prompt)
     for one in np.split(ids, np.flatnonzero(ids == END) + 1)[:-1]:
         written = task.text_of([*prompt, *one[:-1].tolist()])[len(start) :]
-        yield {_TEXTS.get(target or "", "generated_text"): written if target else text + written}
+        yield {task.text_key: text + written if goes_on else written}
 
 
 def _guesses(task: Any, predictions: Any, index: int, text: str) -> Iterator[list[dict[str, Any]]]:

@@ -83,15 +83,6 @@ def write_predictions(
     return count
 
 
-def adjust(task: Any, *, group: str | None, top_k: int | None) -> None:
-    """Let a task show what the flags ask for; raises ConfigError where it has nothing of the kind."""
-    for flag, name, value in (("--group", "by_piece", group == "none"), ("--top-k", "num_guesses", top_k)):
-        if value and not hasattr(task, name):
-            raise ConfigError(f"{flag}: given for a {type(task).__name__}, which has nothing of the kind")
-        if value:
-            setattr(task, name, value)
-
-
 def tell_of_masks(run: FinishedRun, texts: Iterable[str]) -> None:
     """Say of each text with several masks to fill how they are filled."""
     for text in texts if isinstance(run.task, MaskedLanguageModeling) else ():

@@ -19,7 +19,6 @@ from runwright.dataset.readers import reading
 from runwright.dataset.readers.addresses import files_of_splits, open_bytes, path_of
 from runwright.dataset.readers.files import ParquetReader, TextReader
 from runwright.dataset.readers.reading import Position, Reader, counted, known_encoding
-from runwright.dataset.readers.streams import reader_of
 from runwright.dataset.readers.text_rows import DELIMITERS, CsvReader, JsonReader, character_of, other_dialect
 from runwright.errors import ConfigError, DataError
 
@@ -144,7 +143,7 @@ def _own_readers(value: Any, path: str) -> Iterator[tuple[Reader, set[str]]]:
         if isinstance(files, Mapping) and node[TARGET].startswith("runwright.dataset.readers."):
             ours = {**node, "files": {"": path}, "folder": None}
             lists = ([names] if isinstance(names, str) else names or [] for names in files.values())
-            reader = reader_of(lambda ours=ours: instantiate(ours, group="dataset", key="dataset.source"))
+            reader = instantiate(ours, group="dataset", key="dataset.source")[""]
             yield reader, {path_of(name).suffix.lower() for name in chain(*lists)}
 
 

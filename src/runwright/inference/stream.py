@@ -31,17 +31,14 @@ class Writer:
         text = self.task.text_of(self.ids).rstrip("\ufffd")  # half of a character
         stops = self.task.strategy.stop_strings
         starts = (stop[:size] for stop in stops for size in range(1, len(stop)))
-        self._write(text[: len(text) - max((len(s) for s in starts if text.endswith(s)), default=0)])
+        self.write_to(text[: len(text) - max((len(s) for s in starts if text.endswith(s)), default=0)])
 
-    def _write(self, text: str) -> None:
-        if text.startswith(self.written):
+    def write_to(self, text: str) -> bool:
+        """Write what is new of the text so far; False where something else was written."""
+        if goes_on := text.startswith(self.written):
             self.write(text[len(self.written) :])
             self.written = text
-
-    def end(self, text: str) -> bool:
-        """Write the rest of the text, now that it is whole; False where something else was written."""
-        self._write(text)
-        return self.written == text
+        return goes_on
 
 
 def writes_one_text(run: FinishedRun) -> bool:
@@ -63,7 +60,7 @@ def stream_text(run: FinishedRun, examples: Sequence[Example], write: Callable[[
     with run.ranks.autocast():
         ids = run.task.generate(run.model, batch, on_tokens=writer.on_tokens)
     text = run.task.text_of(ids.values[:-1].tolist())
-    if not writer.end(text):
+    if not writer.write_to(text):
         write(f"\n{text}")
     return text
 

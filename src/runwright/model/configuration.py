@@ -51,7 +51,7 @@ def set_dropout(config: PreTrainedConfig, dropout: float | None) -> None:
             # Layer drop skips whole layers: another thing. None means "as hidden dropout" for classifiers.
             is_number = value is None or type(value) in (int, float)
             if is_number and ("dropout" in name or name.endswith("pdrop")):
-                setattr(side, name, float(dropout))  # some architectures refuse a whole number
+                setattr(side, name, dropout)
                 count += 1
     if not count:
         name = type(config).__name__

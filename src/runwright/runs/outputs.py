@@ -72,13 +72,9 @@ def judge(run: Any, split: str, predictions: Any, *, task: Any, rows: Any) -> Ev
 
 def check_splits(options: TrainerOptions, splits: Sequence[str]) -> None:
     """Raise ConfigError where an option needs a validation split and there is none."""
-    needing = {
-        "trainer.early_stopping_patience": options.early_stopping_patience is not None,
-        "trainer.evaluate_at_start": options.evaluate_at_start,
-    }
-    for name, is_set in needing.items():
-        if is_set and not splits:
-            raise ConfigError(f"{name} needs a validation split; set dataset.holdout.validation")
+    for name in ("early_stopping_patience", "evaluate_at_start"):
+        if getattr(options, name) and not splits:
+            raise ConfigError(f"trainer.{name} needs a validation split; set dataset.holdout.validation")
 
 
 def check_examples(prepared: Any, splits: Sequence[str]) -> None:

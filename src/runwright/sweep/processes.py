@@ -133,7 +133,8 @@ def _work(task: bytes, variables: dict[str, str], output: str, answers: Connecti
         os.dup2(stream.fileno(), 2)
     parent = multiprocessing.parent_process()
     assert parent is not None
-    threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    end = os.getpid(), signal.SIGTERM
+    threading.Thread(target=lambda: wait([parent.sentinel]) and os.kill(*end), daemon=True).start()
     trial.later = []
     answer = call(cloudpickle.loads(task))
     for stream in (sys.stdout, sys.stderr):
@@ -145,8 +146,3 @@ def _work(task: bytes, variables: dict[str, str], output: str, answers: Connecti
     for finish in trial.later:
         call(finish)
     os._exit(0)  # a library's thread that hangs at the end of Python is nobody's result
-
-
-def _end_with(sentinel: Any) -> None:
-    wait([sentinel])
-    os.kill(os.getpid(), signal.SIGTERM)

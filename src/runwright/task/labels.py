@@ -310,7 +310,7 @@ def learn_class_weights(
         if unknown or missing:
             problem = f"one weight for each class; unknown {unknown}, missing {missing}"
             raise ConfigError(f"task.class_weights: {problem}")
-        return tuple(float(option[name]) for name in names)
+        return tuple(option[name] for name in names)
     counts = Counter(each_label(labels))
     empty = [name for index, name in enumerate(names) if not counts[index]]
     if empty and problem != "tags":

@@ -45,18 +45,14 @@ def corpus_of_rows(
     def batches() -> Iterator[list[str]]:
         for rows in tables():
             for batch in rows.select_columns(list(columns)).with_format(None).iter(batch_size=BATCH):
-                if texts := [text for name in columns for value in batch[name] for text in _texts_in(value)]:
+                # of a list the texts in it: words of a sentence, answers, messages
+                inner = (one for name in columns for value in batch[name] for _, one in walk(value))
+                texts = [one for one in inner if not isinstance(one, list | tuple | dict)]
+                if texts := [str(text) for text in texts if text not in (None, "")]:
                     yield texts
 
     state, name = {"rows": fingerprint, "columns": list(columns)}, f"{' and '.join(columns)} of train"
     return Corpus(batches=batches, state=state, name=name)
-
-
-def _texts_in(value: Any) -> Iterator[str]:
-    """The text itself, or the texts of a list: words of a sentence, answers, messages."""
-    for _, inner in walk(value):
-        if not isinstance(inner, list | tuple | dict) and inner not in (None, ""):
-            yield str(inner)
 
 
 # --- algorithms -------------------------------------------------------------------------------------------

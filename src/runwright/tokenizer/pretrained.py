@@ -138,6 +138,8 @@ def _sorted_state(text: str) -> str:
 def why_not_loaded(error: Exception) -> str:
     """The reason in one line; of a name that a hub refuses transformers says what to do there."""
     reason = f"{' '.join(str(error).split()) or type(error).__name__:.300}"
+    if "instantiate the backend tokenizer" in reason:
+        return "no tokenizer.json is there, nor another file of a tokenizer that can be read"
     return f"{reason.partition(' 40')[0]} Then log in: hf auth login" if "gated repo" in reason else reason
 
 

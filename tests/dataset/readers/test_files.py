@@ -1,4 +1,5 @@
 import csv
+import gzip
 import io
 import json
 from pathlib import Path
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runwright.dataset.checks import require_columns
+from runwright.dataset.readers.addresses import require_files
 from runwright.errors import ConfigError, DataError
 
 
@@ -101,6 +103,23 @@ def test_several_files_patterns_and_folders_make_one_split_in_a_fixed_order(read
     parts = tmp_path / "parts"
     for given_files in (str(parts / "*.csv"), str(parts), [str(parts / f"{n}.csv") for n in "abc"]):
         assert columns(read("csv", given_files))["text"] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("here", [(0, 2), (1, 3)])  # numbered from 0 and from 1
+def test_a_split_whose_files_are_not_all_here_is_refused_unless_they_are_listed(read, write, tmp_path, here):
+    names = [f"train-{number:05}-of-00003.csv.gz" for number in here]
+    files = [write(f"parts/{name}", gzip.compress(b"text\nx\n")) for name in names]
+    node = {"_target_": "", "files": {"train": files[0], "test": None}}
+    missing = f"train-{here[0] + 1:05}-of-00003.csv.gz"
+    for given_files in (str(tmp_path / "parts"), str(tmp_path / "parts/*.gz")):
+        with pytest.raises(DataError, match=f": 1 of 3 files are missing: {missing}; .* list them"):
+            read("csv", given_files)
+    for look in (lambda: read("csv", files[0]), lambda: require_files(node)):
+        with pytest.raises(DataError, match=f"2 of 3 files are missing: .*{missing}"):
+            look()
+    assert len(read("csv", files)["train"]) == 2
+    write(f"parts/{missing}", gzip.compress(b"text\nx\n"))
+    assert len(read("csv", str(tmp_path / "parts"))["train"]) == 3
 
 
 def test_relative_paths_start_at_the_folder_or_else_where_the_user_is(read, write, tmp_path, monkeypatch):

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
@@ -45,6 +46,14 @@ def test_a_split_may_have_another_name_or_be_a_slice(folder):
         "train": ["a", "b"],
         "validation": ["d"],
     }
+
+
+def test_a_folder_that_lacks_files_of_a_split_is_refused(folder):
+    data = Path(folder, "data")
+    (data / "train-00000-of-00001.parquet").rename(data / "train-00001-of-00002.parquet")
+    with pytest.raises(DataError, match="1 of 2 files are missing: train-00000-of-00002"):
+        read(folder, splits={"train": "train[:2]"})
+    assert len(read(folder, splits={"test": "test"})["test"]) == 1
 
 
 def test_the_origin_is_recorded(folder, load):

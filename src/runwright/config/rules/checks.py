@@ -18,7 +18,9 @@ LESS_IS_BETTER = {"mean_absolute_error", "mean_squared_error", "perplexity", "bi
 SPECIAL_TOKENS = 8  # more than any tokenizer puts around a question and a text
 ROLES = ("pad", "unk", "cls", "sep", "mask", "bos", "eos")
 FROM_TASK = ("num_labels", "id2label", "label2id", "problem_type")
-EXAMPLES = {  # of metrics, by the problem of tasks that no default metric suits
+EXAMPLES = {  # of metrics, by the problem of a task
+    "single_label": "accuracy,f1_macro",
+    "multi_label": "f1_micro",
     "regression": "pearson,mse",
     "similarity": "spearman",
     "retrieval": "mrr_10,recall_10",
@@ -26,8 +28,7 @@ EXAMPLES = {  # of metrics, by the problem of tasks that no default metric suits
     "answers": "exact_match,answer_f1",
     "texts": "bleu,chrf,rouge_l",
     "next_tokens": "perplexity,bits_per_byte",
-    "hidden_tokens": "perplexity",
-    "target_tokens": "perplexity",
+    **dict.fromkeys(("hidden_tokens", "target_tokens"), "perplexity"),
 }
 WHOLE = ("byte_level", "metaspace")  # steps that change the text, and the decoders that change it back
 

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import fsspec.compression
 
 from runwright import store
-from runwright.errors import ConfigError, DataError, nearest
+from runwright.errors import ConfigError, DataError, listed, nearest
 
 _UNPACK: Any = fsspec.compression.compr  # by name: a function from a packed stream to its content
 _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zst": "zstd", ".zip": "zip"}
@@ -37,6 +37,7 @@ _MARKS = (
     "ETag", "Content-MD5", "Last-Modified", "mtime", "modified", "created", "LastModified", "blob_id", "CRC",
     "md5Hash", "generation",
 )  # fmt: skip
+_SHARD = re.compile(r"(.*?)(\d{5})(-of-(\d{5})(?!\d)[^/]*)")  # as the hub names the files of a split
 _SAMPLES = 1024  # offsets in a file, evenly from its beginning to its end, that its fingerprint is made of
 _SAMPLE_BYTES = 1 << 16  # at each of them; smaller files are read whole
 
@@ -65,19 +66,16 @@ def files_of_splits(files: Mapping[str, str | list[str] | None], folder: str | N
 
 def require_files(value: Any) -> list[str]:
     """Local files that a configuration of data names; raises the error of a reader where one is missing."""
-    if isinstance(value, list):
-        return list(chain(*map(require_files, value)))
-    if not isinstance(value, Mapping):
-        return []
-    named: list[str] = []
-    files, folder = value.get("files"), value.get("folder")
-    if isinstance(files, Mapping) and "_target_" in value and not is_remote(str(folder)):
-        lists = {split: [names] if isinstance(names, str) else names or [] for split, names in files.items()}
-        local = {split: [name for name in names if not is_remote(name)] for split, names in lists.items()}
-        if any(lists.values()) is any(local.values()):
-            by_split = files_of_splits({split: names or None for split, names in local.items()}, folder)
-            named = list(chain(*by_split.values()))
-    return [*named, *chain(*map(require_files, value.values()))]
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    named = list(chain(*map(require_files, inner)))
+    match value:
+        case {"_target_": _, "files": Mapping() as files} if not is_remote(str(value.get("folder"))):
+            lists = {split: [of] if isinstance(of, str) else of or [] for split, of in files.items()}
+            local = {split: [name for name in names if not is_remote(name)] for split, names in lists.items()}
+            if any(lists.values()) is any(local.values()):
+                given = {s: files[s] if names == [files[s]] else names or None for s, names in local.items()}
+                named += chain(*files_of_splits(given, value.get("folder")).values())
+    return named
 
 
 def _files(split: str, value: str | list[str], root: Path | str) -> list[str]:
@@ -88,7 +86,28 @@ def _files(split: str, value: str | list[str], root: Path | str) -> list[str]:
         raise DataError(pickle_problem(pickled[0]), file=pickled[0], split=split)
     if doubled := sorted(path for path, count in Counter(paths).items() if count > 1):
         raise ConfigError(f"dataset.source.files.{split}: {doubled[0]!r} is named twice; leave one out")
+    if split and isinstance(value, str):  # a list names some of several on purpose
+        require_shards(paths, split)
     return paths
+
+
+def missing_shards(paths: Sequence[str]) -> Iterator[str]:
+    """For each set of files numbered as in `00001-of-00003`, a sentence with those that are missing."""
+    found = [match.groups() for match in map(_SHARD.fullmatch, paths) if match]
+    for start, end, total in dict.fromkeys((start, end, int(total)) for start, _, end, total in found):
+        here = {int(number) for before, number, after, _ in found if (before, after) == (start, end)}
+        first = int(total in here)  # counted from 0, or from 1
+        if missing := [number for number in range(first, total + first) if number not in here]:
+            names = listed(f"{PurePosixPath(start).name}{number:05}{end}" for number in missing)
+            yield f"{len(missing)} of {total} files are missing: {names}"
+
+
+def require_shards(paths: Sequence[str], split: str) -> None:
+    """Raise DataError where some of the files that a split was divided into are missing."""
+    for problem in missing_shards(paths):
+        way = f"list them: dataset.source.files.{split}=[…] (with dataset=parquet, csv or json)"
+        problem += f"; give all, by a pattern or folder, or to read the others alone {way}"
+        raise DataError(problem, file=paths[0], split=split)
 
 
 def _expand(split: str, pattern: str, root: Path | str) -> Sequence[str | Path]:

@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
-from datasets import ClassLabel, load_dataset, load_from_disk
+from datasets import ClassLabel, load_dataset, load_dataset_builder, load_from_disk
 
 from runwright import store
-from runwright.dataset.readers.addresses import file_state
+from runwright.dataset.readers.addresses import file_state, require_shards
 from runwright.dataset.readers.raw import RawSplit, kept_rows
 from runwright.errors import ConfigError, DataError, first_line
 from runwright.types import Splits
@@ -85,12 +85,15 @@ def _split(
     try:
         # of save_to_disk: one data set, or several by split
         stored = [path for path in (Path(name, theirs), Path(name)) if (path / "state.json").is_file()]
-        options: Any = {"split": theirs, "revision": commit, "cache_dir": str(store.cache_root() / "hub")}
-        rows: Any = load_from_disk(str(stored[0])) if stored else load_dataset(name, config, **options)
+        options: Any = {"name": config, "revision": commit, "cache_dir": str(store.cache_root() / "hub")}
+        rows: Any = load_from_disk(str(stored[0])) if stored else load_dataset(name, split=theirs, **options)
+        # files of a folder in a hub's layout
+        by_split: Any = {} if stored or commit else load_dataset_builder(name, **options).config.data_files
     except Exception as error:
         of_config = f" of {config!r}" if config else ""
         problem = f"split {theirs!r}{of_config} cannot be loaded: {first_line(error)}"
         raise DataError(problem, file=origin, split=ours) from error
+    require_shards(by_split.get(theirs.partition("[")[0], ()), ours)
     if not len(rows):
         raise DataError(f"split {theirs!r} has no rows", file=origin, split=ours)
     inner = {name: getattr(kind, "feature", kind) for name, kind in rows.features.items()}

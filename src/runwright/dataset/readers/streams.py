@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice, repeat
 from typing import Any, NamedTuple, TypeAlias
@@ -28,7 +27,6 @@ from runwright.errors import ConfigError, DataError
 from runwright.types import Splits
 
 BLOCK_ROWS = 1000  # read, cleaned and encoded together
-_asked: ContextVar[list[Reader] | None] = ContextVar("_asked", default=None)
 Sources: TypeAlias = "dict[str, Any]"
 """What a reader gives for each split: a Dataset, and for train of a stream a RowStream."""
 
@@ -192,9 +190,8 @@ class _Taken(NamedTuple):
 
 def read_files(reader: Reader, files: Files, *, streaming: bool = False) -> Sources:
     """Rows of files, from the cache where they were read before; with `streaming` train is a stream."""
-    if (asked := _asked.get()) is not None:
-        asked.append(reader)
-        return {}
+    if "" in files:  # of no split: somebody wants the reader, which reads nothing by itself
+        return {"": reader}
     sampled = "train" if streaming and "train" in files else None
     encoding = getattr(reader, "encoding", None) if getattr(reader, "unit", "line") == "line" else None
     if sampled and encoding and not reading.ends_lines_with_one_byte(encoding):
@@ -220,14 +217,3 @@ def read_files(reader: Reader, files: Files, *, streaming: bool = False) -> Sour
     key["types"] = [str(rows.schema) for rows in others.values()]
     stored = kept_rows(key, lambda: {split: rows.raw() for split, rows in others.items()}) if others else {}
     return {sampled: train, **stored}
-
-
-def reader_of(read: Callable[[], object]) -> Reader:
-    """The reader of the files that `read` reads; nothing is read."""
-    asked: list[Reader] = []
-    token = _asked.set(asked)
-    try:
-        read()
-    finally:
-        _asked.reset(token)
-    return asked[0]
