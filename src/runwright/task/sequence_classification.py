@@ -160,7 +160,7 @@ class SequenceClassification(Task):
         return "vector" if width or len(self.label_columns) > 1 else ""
 
     def label_notes(self, splits: Splits) -> list[str]:
-        notes = labels.doubtful_names(self.label_names, self.problem)
+        notes = labels.doubtful_names(self.label_names)
         classes = () if self.problem == "regression" or self.label_form == "vector" else self.label_columns
         features = {name: kind for rows in splits.values() for name, kind in rows.features.items()}
         for name in filter(None, (*classes, self.group_column)):
