@@ -13,7 +13,7 @@ from typing import Any
 from rich.text import Text
 
 from runwright.config.options import TARGET
-from runwright.errors import ConfigError, did_you_mean, listed
+from runwright.errors import ConfigError, did_you_mean, listed, rounded
 from runwright.report import terminal
 from runwright.runs.folder import CONFIG_FILE, read_run, whole_runs
 from runwright.runs.states import UNENDED, look_at
@@ -237,6 +237,6 @@ def _cell(row: RunRow, column: str, *, common: set[str]) -> Text:
             return Text(terminal.duration(value))
         case "overrides":
             text = " ".join(text for text in row.overrides if text not in common) or "-"
-            return Text(text, no_wrap=True, overflow="ellipsis")
+            return Text(rounded(text), no_wrap=True, overflow="ellipsis")
     text = terminal.number_text(value) if isinstance(value, float) else as_text(value)
     return Text(terminal.shorten(text, MAX_CELL), style=STYLES.get(text, "") if column == "status" else "")

@@ -160,6 +160,27 @@ def test_several_seeds_are_tested_as_runs(make_run: MakeRun) -> None:
     assert by_metric(verdict)["validation_hard/accuracy"].better == 1
 
 
+@pytest.mark.parametrize(
+    ("fingerprint", "note"),
+    [
+        ("same", "not what other test rows would"),
+        ("{}", "and what other rows would: those of the splits differ"),
+    ],
+)
+def test_the_interval_over_seeds_is_of_the_rows_too_where_each_seed_held_out_others(
+    make_run: MakeRun, fingerprint: str, note: str
+) -> None:
+    for name in ("one", "two"):
+        for seed in (1, 2):
+            folder = make_run(name, seed=seed, figures={"test/accuracy": 0.5 + seed / 99})
+            prints = {"train": str(seed), "test": fingerprint.format(seed)}
+            (folder / "data.json").write_text(json.dumps({"fingerprints": prints}))
+    verdict = compare("name:one", "name:two")
+    assert verdict.notes == (f"the interval says what other seeds would change, {note}",)
+    sides = find_sides(["name:one", "name:two"], output_dir="outputs")
+    assert differing_settings(sides) == {}  # the same seeds on both
+
+
 def test_runs_of_a_side_that_are_no_repetitions_are_noted(make_run: MakeRun) -> None:
     folders = [
         make_run(seed=seed, figures={"test/accuracy": 0.5 + seed / 99}, optimizer={"lr": lr})
