@@ -149,12 +149,11 @@ def sort(rows: Sequence[RunRow], key: str) -> list[RunRow]:
 
 def _rank(value: Any) -> tuple[int, float, str]:
     """Numbers, also those written as text, before texts, and these before NaN and a missing value."""
-    if value is None:
-        return (2, 0.0, "")
+    text = "nan" if value is None else as_text(value)
     try:
-        number = float(as_text(value))
+        number = float(text)
     except ValueError:
-        return (1, 0.0, as_text(value))
+        return (1, 0.0, text)
     return (2, 0.0, "") if math.isnan(number) else (0, number, "")
 
 
@@ -187,14 +186,8 @@ def _iso(moment: float | None) -> str | None:
 
 NUM_METRICS = 3  # columns of metrics
 MAX_CELL = 60
-STYLES = {
-    "FINISHED": "green",
-    "RUNNING": "cyan",
-    "FAILED": "red",
-    "KILLED": "yellow",
-    "PRUNED": "yellow",
-    DIED: "bold red",
-}
+STYLES = {"FINISHED": "green", "RUNNING": "cyan", "KILLED": "yellow", "PRUNED": "yellow"}
+STYLES |= {"FAILED": "red", DIED: "bold red"}
 
 
 def print_rows(rows: Sequence[RunRow], *, by: str | None = None) -> None:

@@ -77,9 +77,8 @@ def write_predictions(
             rows = list(predicted)
             stream.write(predictions_page(rows, title=f"Predictions of {Path(run.folder).name}"))
             return len(rows)
-        separator = run.task.label_separator or ","  # as in the data
-        writer = RecordWriter(stream, format_name=output_format, columns=header, separator=separator)
-        count = 0
+        mark, count = run.task.label_separator or ",", 0  # as in the data
+        writer = RecordWriter(stream, format_name=output_format, columns=header, separator=mark)
         for count, record in enumerate(predicted, start=1):  # noqa: B007 - it is returned
             writer.write(record)
     return count

@@ -40,10 +40,7 @@ def table_of(
     right: Collection[str] = (),
     wraps: Collection[str] = (),
 ) -> Table:
-    """A table without an edge; columns of `right` hold numbers, cells of `wraps` may take several lines.
-
-    A row may be short, such as one of "…" alone.
-    """
+    """A table without an edge; `right`: columns of numbers, `wraps`: of several lines; rows may be short."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name in headings:
         heading, justify = Text(name.replace("/", "/\n")), "right" if name in right else "left"

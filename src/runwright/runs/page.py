@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import compress
 from pathlib import Path
 from shlex import quote
 from statistics import fmean
@@ -36,10 +37,9 @@ def find(reference: str, *, output_dir: str = "outputs") -> tuple[Path, bool]:
     if path.is_dir() and not (path / RUN_FILE).is_file() and next(begun, None):
         return path.resolve(), True
     sweeps = sorted(filter(Path.is_dir, (Path(output_dir).expanduser() / SWEEPS).glob("*/")), key=_begun)
-    ids = {sweep: sweep.name.rpartition("-")[2] for sweep in sweeps}
-    matches = [
-        sweep for sweep in sweeps if reference == sweep.name or ids[sweep].startswith(reference or "-")
-    ]
+    ids = [(sweep.name, sweep.name.rpartition("-")[2]) for sweep in sweeps]
+    named = (reference == name or start.startswith(reference or "-") for name, start in ids)
+    matches = [*compress(sweeps, named)]
     if reference == LATEST_SWEEP and not (matches := sweeps[-1:]):
         raise ConfigError(f"{reference}: given no sweep, expected one in {output_dir}/{SWEEPS}")
     if len(matches) == 1:

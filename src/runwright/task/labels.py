@@ -336,6 +336,4 @@ def bias_of_labels(problem: str, labels: Sequence[Any], *, num_classes: int) -> 
         return (math.fsum(labels) / len(labels),)
     counts = Counter(each_label(labels))
     shares = [(counts[index] + UNSEEN) / (len(labels) + 2 * UNSEEN) for index in range(num_classes)]
-    if problem == "single_label":
-        return tuple(math.log(share) for share in shares)
-    return tuple(math.log(share / (1 - share)) for share in shares)
+    return tuple(math.log(share / (1 if problem == "single_label" else 1 - share)) for share in shares)

@@ -138,7 +138,7 @@ def less_is_better(metric: str, side: Side) -> bool:
 def split_rank(metric: str) -> int:
     """Position of the metric's split among SPLITS; other validation and test splits come last."""
     split = metric.partition("/")[0]
-    return SPLITS.index(split) if split in SPLITS else len(SPLITS)
+    return (*SPLITS, split).index(split)
 
 
 def metric_names(sides: Sequence[Side]) -> list[str]:
