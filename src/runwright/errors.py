@@ -114,6 +114,11 @@ def plain(text: str) -> str:
     return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
+def rounded(text: str) -> str:
+    """A text with four digits of each long number, such as one that a search has drawn."""
+    return re.sub(r"\b\d+\.\d{6,}(e-?\d+)?\b", lambda found: f"{float(found[0]):.4g}", text)
+
+
 def listed(names: Iterable[str]) -> str:
     """Names separated by commas; beyond a dozen, how many more there are."""
     names = [str(name) for name in names]

@@ -13,6 +13,7 @@ def test_a_key_that_ends_with_what_was_typed_goes_before_one_with_the_same_last_
     assert hint_for_key("files.train", keys) == "did you mean 'dataset.source.files.train'?"
     assert hint_for_key("train", keys) == "did you mean 'dataset.subset.train'?"  # the shortest
     assert hint_for_key("qqqq", keys) == ""
+    assert hint_for_key("a.targt", ["a", "a._target_"]) == ""  # which is not for users
 
 
 def test_an_unknown_experiment_says_where_it_was_looked_for() -> None:

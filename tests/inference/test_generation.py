@@ -127,6 +127,7 @@ def test_overrides_of_generation_change_the_texts_alone(run: Path) -> None:
     ("flags", "message"),
     [
         (["--set", "temperature=0.8"], "it is an option of generation=sample"),
+        (["--set", "temprature=1"], "did you mean generation.temperature, an option of generation=sample"),
         (["--generation", "sample", "--set", "temprature=1"], "did you mean 'generation.temperature'?"),
         (
             ["--generation", "sample", "--set", "temperature=0"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -174,6 +175,16 @@ def test_words_may_be_in_a_column_of_another_name(tags: Path) -> None:
 def test_what_is_neither_words_nor_a_text_is_refused(tags: Path, record: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         runwright.predict(tags, ["in film", record])
+
+
+def test_labels_in_csv_are_separated_as_those_of_the_data(tmp_path: Path) -> None:
+    rows = [{"text": f"{a} {b}", "label": "x, y|z" if a == "good" else "z"} for a in WORDS for b in WORDS]
+    several = ["task.problem=multi_label", "task.label_separator=|", "metric=[f1_micro]", "task.threshold=0"]
+    run = trained(tmp_path, rows, "tokenizer=train/word", "dataset.holdout.validation=4", *several)
+    assert main(["predict", str(run), "good", "--output", str(tmp_path / "out.csv")]) == 0
+    (row,) = csv.DictReader((tmp_path / "out.csv").read_text().splitlines())
+    assert row["predicted"] == "x, y|z"
+    assert len(row["score"].split("|")) == 2
 
 
 def test_what_is_no_regular_file_is_written_to_and_a_link_followed(pairs: Path, tmp_path: Path) -> None:

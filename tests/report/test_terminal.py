@@ -98,3 +98,10 @@ def test_a_mean_has_its_standard_deviation_where_it_is_defined() -> None:
 
 def test_a_text_is_cut_to_a_length_that_counts_the_sign_for_the_rest() -> None:
     assert [shorten("12345", 5), shorten("123456", 5)] == ["12345", "1234…"]
+
+
+def test_a_row_may_be_shorter_than_the_headings() -> None:
+    for width, is_terminal in ((9, True), (200, True), (9, False)):
+        console = Console(file=io.StringIO(), width=width, force_terminal=is_terminal, color_system=None)
+        print_table(table_of(("class", "train", "test"), [["a", "1", "2"], ["…"]]), console=console)
+        assert "…" in console.file.getvalue()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -101,6 +102,15 @@ def test_an_unknown_label_names_the_nearest_class(make_task: Any) -> None:
     data = splits(["happy", "sad"])
     data["test"] = splits(["happy", "hapy"])["train"]
     with pytest.raises(DataError, match=r"split 'test', row 1.*did you mean 'happy'"):
+        make_task().fit(data)
+
+
+def test_an_unknown_label_that_holds_several_says_how_they_are_read(make_task: Any) -> None:
+    data = splits(["joy", "joy|sad", "sad"])
+    data["test"] = splits(["sad|joy"])["train"]
+    expected = "1 of 3 class names hold '|', such as 'joy|sad'; for several classes a row: "
+    expected += "task.problem=multi_label 'task.label_separator=\"|\"'"
+    with pytest.raises(DataError, match=re.escape(expected)):
         make_task().fit(data)
 
 
@@ -242,7 +252,9 @@ def test_classes_that_may_be_meant_otherwise_are_pointed_out(make_task: Any) -> 
     first, second = task.label_notes({})
     assert first == "classes that look the same: 'Joy', 'joy'; MapValues makes them one"
     assert second.startswith("1 of 6 class names hold ';', such as 'joy;anger'")
-    assert second.endswith("; for several classes a row: 'task.label_separator=\";\"'")
+    assert second.endswith(
+        "; for several classes a row: task.problem=multi_label 'task.label_separator=\";\"'"
+    )
     task = make_task()
     task.fit(splits(["pos", "\uff50os", "p\u200bos", "a\xa0b", "a b", "C", "C++"]))
     (note,) = task.label_notes({})

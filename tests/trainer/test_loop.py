@@ -302,6 +302,18 @@ def test_signals_set_the_flag_and_handlers_are_put_back() -> None:
             signal.raise_signal(signal.SIGINT)
 
 
+def test_a_signal_is_answered_before_the_step_has_ended(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with catch_signals(StopFlag()):
+        signal.raise_signal(signal.SIGINT)
+    assert capfd.readouterr().err == "\nSIGINT: ends after this step and saves; a second Ctrl-C: at once\n"
+    monkeypatch.setenv("RUNWRIGHT_WORKER", "0")
+    with catch_signals(StopFlag()):
+        signal.raise_signal(signal.SIGINT)
+    assert not capfd.readouterr().err  # the launcher says it once
+
+
 def test_before_training_begins_a_signal_ends_at_once() -> None:
     with catch_signals(StopFlag(at_once=True)) as flag:
         with pytest.raises(Interrupted, match="SIGHUP: ended before there was anything to save") as raised:

@@ -13,7 +13,7 @@ from typing import Any
 from rich.text import Text
 
 from runwright.config.options import TARGET
-from runwright.errors import ConfigError, did_you_mean, listed
+from runwright.errors import ConfigError, did_you_mean, listed, rounded
 from runwright.report import terminal
 from runwright.runs.folder import CONFIG_FILE, read_run, whole_runs
 from runwright.runs.states import UNENDED, look_at
@@ -149,12 +149,11 @@ def sort(rows: Sequence[RunRow], key: str) -> list[RunRow]:
 
 def _rank(value: Any) -> tuple[int, float, str]:
     """Numbers, also those written as text, before texts, and these before NaN and a missing value."""
-    if value is None:
-        return (2, 0.0, "")
+    text = "nan" if value is None else as_text(value)
     try:
-        number = float(as_text(value))
+        number = float(text)
     except ValueError:
-        return (1, 0.0, as_text(value))
+        return (1, 0.0, text)
     return (2, 0.0, "") if math.isnan(number) else (0, number, "")
 
 
@@ -187,14 +186,8 @@ def _iso(moment: float | None) -> str | None:
 
 NUM_METRICS = 3  # columns of metrics
 MAX_CELL = 60
-STYLES = {
-    "FINISHED": "green",
-    "RUNNING": "cyan",
-    "FAILED": "red",
-    "KILLED": "yellow",
-    "PRUNED": "yellow",
-    DIED: "bold red",
-}
+STYLES = {"FINISHED": "green", "RUNNING": "cyan", "KILLED": "yellow", "PRUNED": "yellow"}
+STYLES |= {"FAILED": "red", DIED: "bold red"}
 
 
 def print_rows(rows: Sequence[RunRow], *, by: str | None = None) -> None:
@@ -237,6 +230,6 @@ def _cell(row: RunRow, column: str, *, common: set[str]) -> Text:
             return Text(terminal.duration(value))
         case "overrides":
             text = " ".join(text for text in row.overrides if text not in common) or "-"
-            return Text(text, no_wrap=True, overflow="ellipsis")
+            return Text(rounded(text), no_wrap=True, overflow="ellipsis")
     text = terminal.number_text(value) if isinstance(value, float) else as_text(value)
     return Text(terminal.shorten(text, MAX_CELL), style=STYLES.get(text, "") if column == "status" else "")

@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -184,16 +185,19 @@ def hint_for_key(key: str, keys: Sequence[str], *, where: str = "", siblings: Se
     usual = f"{where}.{SPLITS.get(last)}"
     if usual in keys:
         return f"did you mean {usual!r}?"
-    files = [file for folder in find_conf_folders().in_order for file in (folder / where).glob("*.yaml")]
-    pattern = re.compile(rf"^{re.escape(rest)}:", re.MULTILINE)
-    if having := [file.stem for file in files if where and pattern.search(file.read_text(encoding="utf-8"))]:
-        return f"it is an option of {listed(f'{where}={option}' for option in sorted(having))}"
+    folders = find_conf_folders().in_order if where else ()
+    files = sorted(file for folder in folders for file in (folder / where).glob("*.yaml"))
+    options = {file.stem: re.findall(r"^(\w+):", file.read_text(encoding="utf-8"), re.M) for file in files}
+    known = {*chain(*options.values())} - {TARGET, "defaults"}
+    near = rest if rest in known else None if nearest(rest, siblings) else nearest(rest, known)
+    if having := listed(f"{where}={option}" for option, names in options.items() if near in names):
+        return f"{'it is' if near == rest else f'did you mean {where}.{near},'} an option of {having}"
     ending = [other for other in keys if f".{other}".endswith(f".{key}")]
     match = min(ending, key=lambda key: key.count("."), default=None)
     if match is None and "." not in rest and (near := nearest(rest, siblings)):
         match = f"{where}.{near}" if where else near
     same_name = [other for other in keys if other.rpartition(".")[2] == last]
-    others = [other for other in keys if not key.startswith(f"{other}.")]
+    others = [other for other in keys if not key.startswith(f"{other}.") and not other.endswith(TARGET)]
     match = match or nearest(key, same_name) or nearest(key, others)
     return f"did you mean {match!r}?" if match else ""
 

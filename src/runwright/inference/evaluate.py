@@ -1,6 +1,7 @@
 """Evaluate a run's best model on its own splits, or on other data; the run itself stays as it is."""
 
 import logging
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -64,9 +65,9 @@ def evaluate_run(
 
     Overrides, put on top of the run's own, choose other data, metrics or decoding, or how predictions are
     judged; others are refused, but for a model by name. Predictions, tables and metrics are written to
-    evaluations/<time>-<id>/ of the run, or of its output_dir. With hypotheses the classes are others.
-    `logits` keeps the model's raw outputs. `in_parts` goes on from what an earlier start has left, and shares
-    the work with the other processes, which have no result.
+    evaluations/<time>-<id>/ of the run, of outputs/ where it is read-only, or of its output_dir. With
+    hypotheses the classes are others. `logits` keeps the model's raw outputs. `in_parts` goes on from what an
+    earlier start has left, and shares the work with the other processes, which have no result.
     """
     options: Any = {"logits": logits, "in_parts": in_parts}
     if isinstance(source, Named):
@@ -95,7 +96,9 @@ def _evaluate_splits(
     if logits:
         require_logits(run.task)
     config, first = run.config, run.ranks.is_first
-    output = claim_folder(folder / "evaluations")[0] if first else folder / "evaluations" / "other"
+    is_closed = folder.is_dir() and not os.access(folder, os.W_OK)  # as in the image of a container
+    place = Path("outputs" if is_closed else folder, "evaluations")
+    output = claim_folder(place)[0] if first else place / "other"
     concealed = conceal(config)  # before the log is opened: it masks the secrets that are in it
     with run_logging(output, first=first, redact=Redactor().text), Progress(enabled=first) as progress:
         data = build.load_data(config)

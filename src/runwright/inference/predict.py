@@ -77,7 +77,8 @@ def write_predictions(
             rows = list(predicted)
             stream.write(predictions_page(rows, title=f"Predictions of {Path(run.folder).name}"))
             return len(rows)
-        writer, count = RecordWriter(stream, format_name=output_format, columns=header), 0
+        mark, count = run.task.label_separator or ",", 0  # as in the data
+        writer = RecordWriter(stream, format_name=output_format, columns=header, separator=mark)
         for count, record in enumerate(predicted, start=1):  # noqa: B007 - it is returned
             writer.write(record)
     return count

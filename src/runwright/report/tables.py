@@ -66,11 +66,13 @@ def csv_columns(records: Iterable[Mapping[str, Any]]) -> list[str]:
 class RecordWriter:
     """Writes result records as they come, as JSON lines or CSV.
 
-    A CSV file has the columns that are given, then those of the first record.
+    A CSV file has the columns that are given, then those of the first record. `separator` joins labels.
     """
 
-    def __init__(self, stream: TextIO, *, format_name: str, columns: Sequence[str] = ()) -> None:
-        self.stream = stream
+    def __init__(
+        self, stream: TextIO, *, format_name: str, columns: Sequence[str] = (), separator: str = ","
+    ) -> None:
+        self.stream, self.separator = stream, separator
         self.format_name = format_name
         self.columns = columns
         self._csv: csv.DictWriter[str] | None = None
@@ -80,7 +82,7 @@ class RecordWriter:
         if self.format_name == "jsonl":
             self.stream.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
             return
-        flat = _flat(record)
+        flat = _flat(record, separator=self.separator)
         if self._csv is None:
             names = list(dict.fromkeys([*self.columns, *flat]))
             # Before Python 3.13 only the characters of the writer's own line ends are quoted.
@@ -120,21 +122,22 @@ def guarded(cell: Any) -> Any:
     return cell
 
 
-def _flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flat(record: Mapping[str, Any], prefix: str = "", separator: str = ",") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in record.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}_")
+            flat |= _flat(value, f"{prefix}{name}_", separator)
         else:
-            flat[f"{prefix}{name}"] = _cell(value) if isinstance(value, list) else value
+            flat[f"{prefix}{name}"] = _cell(value, separator) if isinstance(value, list) else value
     return flat
 
 
-def _cell(values: list[Any]) -> str:
-    """Labels with commas between them; as JSON where that is ambiguous, as of spans or of texts."""
-    if any(isinstance(value, Mapping | list) or {*str(value)} & {*',"\n\r[]'} for value in values):
+def _cell(values: list[Any], separator: str) -> str:
+    """Labels with the separator between them; as JSON where that is ambiguous, as of spans or of texts."""
+    marks = {separator, *'"\n\r[]'}
+    if any(isinstance(value, Mapping | list) or any(m in str(value) for m in marks) for value in values):
         return json.dumps(values, ensure_ascii=False, default=str)
-    return ",".join(map(str, values))
+    return separator.join(map(str, values))
 
 
 def strict(value: Any) -> Any:

@@ -40,13 +40,14 @@ def table_of(
     right: Collection[str] = (),
     wraps: Collection[str] = (),
 ) -> Table:
-    """A table without an edge; columns of `right` hold numbers, cells of `wraps` may take several lines."""
+    """A table without an edge; `right`: columns of numbers, `wraps`: of several lines; rows may be short."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name in headings:
         heading, justify = Text(name.replace("/", "/\n")), "right" if name in right else "left"
         table.add_column(heading, justify=justify, no_wrap=name not in wraps, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+        cells = [Text(cell) if isinstance(cell, str) else cell for cell in row]
+        table.add_row(*cells, *[Text()] * (len(headings) - len(cells)))
     return table
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import compress
 from pathlib import Path
 from shlex import quote
 from statistics import fmean
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from runwright.errors import ConfigError
+from runwright.errors import ConfigError, rounded
 from runwright.metric.bootstrap import paired_t
 from runwright.report import terminal
 from runwright.report.page.records import RunRecord, numbers_of
@@ -36,10 +37,9 @@ def find(reference: str, *, output_dir: str = "outputs") -> tuple[Path, bool]:
     if path.is_dir() and not (path / RUN_FILE).is_file() and next(begun, None):
         return path.resolve(), True
     sweeps = sorted(filter(Path.is_dir, (Path(output_dir).expanduser() / SWEEPS).glob("*/")), key=_begun)
-    ids = {sweep: sweep.name.rpartition("-")[2] for sweep in sweeps}
-    matches = [
-        sweep for sweep in sweeps if reference == sweep.name or ids[sweep].startswith(reference or "-")
-    ]
+    ids = [(sweep.name, sweep.name.rpartition("-")[2]) for sweep in sweeps]
+    named = (reference == name or start.startswith(reference or "-") for name, start in ids)
+    matches = [*compress(sweeps, named)]
     if reference == LATEST_SWEEP and not (matches := sweeps[-1:]):
         raise ConfigError(f"{reference}: given no sweep, expected one in {output_dir}/{SWEEPS}")
     if len(matches) == 1:
@@ -177,6 +177,8 @@ def print_table(jobs: Sequence[Job], sweep: Path) -> None:
         best = shown_path(job.folder)
         lines["best"] = f"job {job.number}{sharing_note(job, jobs)}, {best}"
         lines["next"] = f"runwright evaluate {quote(best)}"
+        if (sweep / STUDY_FILE).is_file():
+            lines[""] = f"runwright sweep best {quote(sweep.name)}"
     print_facts(lines.items(), console=console)
 
 
@@ -188,7 +190,7 @@ def _tables(jobs: Sequence[Job]) -> Iterator[list[dict[str, str]]]:
     rows = []
     for job in jobs:
         different = [text for text in job.overrides if text not in common]
-        row = {"job": str(job.number), "overrides": " ".join(different) or "-"}
+        row = {"job": str(job.number), "overrides": rounded(" ".join(different)) or "-"}
         row["status"] = job.status + (f" ({job.exit_code})" if job.exit_code else "")
         row |= {name: mean_text([job.metrics[name]] if name in job.metrics else []) for name in names}
         rows.append(row | {"time": duration(job.seconds), "run": job.folder.name if job.folder else "-"})
@@ -196,7 +198,7 @@ def _tables(jobs: Sequence[Job]) -> Iterator[list[dict[str, str]]]:
         yield rows
     if repeated := {name: same for name, same in settings_of(jobs).items() if len(same) > 1}:
         yield [
-            {"job": str(min(job.number for job in same)), "mean ± standard deviation": setting}
+            {"job": str(min(job.number for job in same)), "mean ± standard deviation": rounded(setting)}
             | {"seeds": str(len(same))}
             | {name: mean_text([job.metrics[name] for job in same if name in job.metrics]) for name in names}
             for setting, same in repeated.items()

@@ -35,6 +35,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from runwright.errors import rounded
 from runwright.store import repeating
 from runwright.sweep import study as studies
 from runwright.sweep.options import RUN, SEED, STOP_FILE
@@ -208,7 +209,7 @@ class Driver:
             is_best = trial.number in [best.number for best in studies.best_trials(self.study)]
             how = ", ".join(f"{value:.6g}" for value in values or [])
             how += f"{'  best so far' if is_best else ''}  {seconds:.1f} s"
-        print(f"trial {trial.number} {state}: {how}\n    {shown}", flush=True)
+        print(f"trial {trial.number} {state}: {how}\n    {rounded(shown)}", flush=True)
 
     @contextmanager
     def _catching_stops(self) -> Iterator[None]:
@@ -284,7 +285,7 @@ def board(study: Study, running: Iterable[int], *, budget: int, slots: int, fixe
         last = f"{values[max(values)]:.6g} at {max(values)}" if values else "-"
         texts = " ".join(text for text in trial.user_attrs[studies.OVERRIDES] if text not in fixed)
         begun = trial.datetime_start or datetime.now()
-        table.add_row(str(number), last, _span(datetime.now() - begun), Text(texts))
+        table.add_row(str(number), last, _span(datetime.now() - begun), Text(rounded(texts)))
     return Group(", ".join(words), table)
 
 

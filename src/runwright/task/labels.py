@@ -145,9 +145,8 @@ def names_from_values(values: Iterable[Any], *, split: str, column: str) -> tupl
     return tuple(sorted(distinct))
 
 
-def doubtful_names(names: Sequence[str], problem: str) -> list[str]:
+def doubtful_names(names: Sequence[str]) -> list[str]:
     """Class names that may be meant otherwise, one sentence for each kind."""
-    multi = "" if problem == "multi_label" else "task.problem=multi_label "
     hidden = "-1 is a class; where it means that there is no label, DropValues drops such rows"
     notes = [hidden] if "-1" in names else []
     looks: dict[str, list[str]] = {}
@@ -157,13 +156,17 @@ def doubtful_names(names: Sequence[str], problem: str) -> list[str]:
         looks.setdefault("".join(look.split()) if math.isnan(number) else f"{number}", []).append(name)
     if alike := [", ".join(map(repr, group)) for group in looks.values() if len(group) > 1]:
         notes.append(f"classes that look the same: {listed(alike)}; MapValues makes them one")
-    for mark in SEPARATORS:
-        parts = {name: {*map(str.strip, name.split(mark))} for name in names if mark in name}
-        # A name may well have a space, a slash or a comma, and a part that is a class too.
-        if joined := [name for name, of_name in parts.items() if mark in ";|\t" or of_name <= {*names}]:
-            what = f"{len(joined)} of {len(names)} class names hold {mark!r}, such as {joined[0]!r}"
-            notes.append(f"{what}; for several classes a row: {multi}'task.label_separator=\"{mark}\"'")
-    return notes
+    return notes + [note for mark in SEPARATORS if (note := _joined_names(names, mark))]
+
+
+def _joined_names(names: Sequence[str], mark: str) -> str:
+    """A sentence on names that seem to be several with a mark between them; empty where there are none."""
+    parts = {name: {*map(str.strip, name.split(mark))} for name in names if mark in name}
+    # A name may well have a space, a slash or a comma, and a part that is a class too.
+    if not (joined := [name for name, of_name in parts.items() if mark in ";|\t" or of_name <= {*names}]):
+        return ""
+    what = f"{len(joined)} of {len(names)} class names hold {mark!r}, such as {joined[0]!r}"
+    return f"{what}; for several classes a row: task.problem=multi_label 'task.label_separator=\"{mark}\"'"
 
 
 class LabelEncoder:
@@ -193,7 +196,8 @@ class LabelEncoder:
             return self._ids[name]
         else:
             hidden = "where -1 means that there is no label, DropValues drops such rows"
-            hint = hidden if name == "-1" else did_you_mean(name, self.names)
+            notes = (_joined_names(self.names, mark) for mark in SEPARATORS if mark in name)
+            hint = hidden if name == "-1" else next(filter(None, notes), did_you_mean(name, self.names))
             classes = f"the {len(self.names)} classes are {listed(map(repr, self.names))}"
             problem = f"unknown label {value!r}; {classes}; {hint}"
         raise DataError(problem.rstrip("; "))
@@ -332,6 +336,4 @@ def bias_of_labels(problem: str, labels: Sequence[Any], *, num_classes: int) -> 
         return (math.fsum(labels) / len(labels),)
     counts = Counter(each_label(labels))
     shares = [(counts[index] + UNSEEN) / (len(labels) + 2 * UNSEEN) for index in range(num_classes)]
-    if problem == "single_label":
-        return tuple(math.log(share) for share in shares)
-    return tuple(math.log(share / (1 - share)) for share in shares)
+    return tuple(math.log(share / (1 if problem == "single_label" else 1 - share)) for share in shares)

@@ -144,9 +144,8 @@ class SequenceClassification(Task):
         """The form of the labels, which all of train together tell and a single one does not."""
         if self.problem == "regression":
             return "signed" if any(labels.as_number(value) < 0 for value in values) else ""
-        are_sets = self.problem == "multi_label" and not labels.names_in(
-            train.features.get(self.label_column)
-        )
+        carried = labels.names_in(train.features.get(self.label_column))
+        are_sets = self.problem == "multi_label" and not carried
         width, num_names = labels.vector_width(self._sets(values)) if are_sets else 0, len(self.names_option)
         if width and width != num_names:
             problem = f"each row has {width} numbers, 0 or 1, one for each class; given {num_names} names of "
@@ -160,7 +159,7 @@ class SequenceClassification(Task):
         return "vector" if width or len(self.label_columns) > 1 else ""
 
     def label_notes(self, splits: Splits) -> list[str]:
-        notes = labels.doubtful_names(self.label_names, self.problem)
+        notes = labels.doubtful_names(self.label_names)
         classes = () if self.problem == "regression" or self.label_form == "vector" else self.label_columns
         features = {name: kind for rows in splits.values() for name, kind in rows.features.items()}
         for name in filter(None, (*classes, self.group_column)):
@@ -175,11 +174,8 @@ class SequenceClassification(Task):
 
     def _is_hidden(self, values: Sequence[Any]) -> bool:
         """Return True where no row has a label; -1 is one as a class, and where train has numbers below 0."""
-        is_label = self.label_form == "signed" or "-1" in self.label_names
-        return all(
-            labels.is_missing(value) or (not is_label and labels.label_name(value) == "-1")
-            for value in values
-        )
+        hidden = set() if self.label_form == "signed" or "-1" in self.label_names else {"-1"}
+        return all(labels.is_missing(value) or labels.label_name(value) in hidden for value in values)
 
     def read_labels(self, rows: Dataset, *, split: str) -> list[Any] | None:
         """Class ids, lists of them or floats; None where a split other than train has no labels."""

@@ -164,6 +164,10 @@ class StopFlag:
             raise Interrupted(number)
         if self.code == 128 + signal.SIGINT and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if not (self.code or rank() or WORKER_VARIABLE in os.environ):  # a launcher speaks for its workers
+            name = signal.Signals(number).name
+            with suppress(OSError):  # the terminal may be gone; print() is not safe in a handler
+                os.write(2, f"\n{name}: ends after this step and saves; a second Ctrl-C: at once\n".encode())
         self.code = 128 + number
 
 

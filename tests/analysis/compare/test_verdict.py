@@ -160,6 +160,14 @@ def test_several_seeds_are_tested_as_runs(make_run: MakeRun) -> None:
     assert by_metric(verdict)["validation_hard/accuracy"].better == 1
 
 
+def test_seeds_that_are_the_same_on_both_sides_do_not_differ(make_run: MakeRun) -> None:
+    for name in ("one", "two"):
+        for seed in (1, 2):
+            make_run(name, seed=seed, figures={"test/accuracy": 0.5 + seed / 99})
+    sides = find_sides(["name:one", "name:two"], output_dir="outputs")
+    assert differing_settings(sides) == {}  # the same seeds on both
+
+
 def test_runs_of_a_side_that_are_no_repetitions_are_noted(make_run: MakeRun) -> None:
     folders = [
         make_run(seed=seed, figures={"test/accuracy": 0.5 + seed / 99}, optimizer={"lr": lr})

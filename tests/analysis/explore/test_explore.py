@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from runwright.analysis.explore import survey
-from runwright.analysis.explore.findings import find, visible
+from runwright.analysis.explore.findings import find, tables, visible
 from runwright.analysis.explore.show import page, print_exploration
 from runwright.analysis.explore.survey import Columns, Exploration, find_noise, task_columns
 from runwright.cli.main import main
@@ -248,6 +248,27 @@ def test_no_number_is_cut_on_a_narrow_terminal(make_data):
     narrow, wide = (set(re.findall(r"[0-9.]+", text)) for text in shown)
     assert wide <= narrow
     assert max(map(len, shown[0].splitlines())) <= 60
+
+
+def test_many_classes_are_shown_from_both_ends(make_data):
+    labels = [f"class {n:02}" for n in range(30)]
+    found = explored(make_data(train={"text": labels, "label": labels}))
+    console = Console(width=100)
+    with console.capture() as capture:
+        print_exploration(found, [], [], console=console)
+    shown = re.findall(r"class \d\d|…", capture.get())
+    assert shown == [*labels[:9], "…", *labels[-2:]]
+
+
+def test_shares_of_several_labels_are_of_the_rows_and_rows_without_one_are_counted(make_data):
+    columns = Columns(text_columns=("text",), label_column="label", label_separator="|")
+    data = make_data(train={"text": list("abcd"), "label": ["x|y", "", "x", ""]})
+    _, classes = tables(explored(data, columns))
+    assert [[cell.text for cell in row] for row in classes.cells] == [
+        ["x", "2", "50.0 %"],
+        ["y", "1", "25.0 %"],
+        ["(no label)", "2", "50.0 %"],
+    ]
 
 
 @given(text=st.text(max_size=60), longest=st.integers(5, 80))

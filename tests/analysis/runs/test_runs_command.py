@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from runwright.cli.main import main
+from runwright.errors import rounded
 
 MakeFolder = Callable[..., Path]
 
@@ -113,3 +114,8 @@ def test_500_runs_are_listed_in_less_than_a_second(
     done, seconds = run_timed(command)
     assert len(done.stdout.splitlines()) == 503
     assert seconds < 1.0
+
+
+def test_long_numbers_in_a_text_have_four_digits_and_others_stay() -> None:
+    text = "lr=0.01204001196735158 eps=1.2345678901e-08 warmup=0.1 seed=1234567 name=v1.0.5 m=-12.3456789"
+    assert rounded(text) == "lr=0.01204 eps=1.235e-08 warmup=0.1 seed=1234567 name=v1.0.5 m=-12.35"

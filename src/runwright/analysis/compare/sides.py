@@ -17,7 +17,7 @@ from runwright.types import Interval
 BY_NAME = "name:"
 SPLITS = ("test", "validation")  # whose rows are compared, in this order
 # They change no metric.
-IGNORED_SETTINGS = ("name", "output_dir", "resume", "tracker.", "launch.", "card.", "hub.")
+IGNORED_SETTINGS = ("name", "output_dir", "resume", "tracker.", "launch.", "card.", "hub.", "log.")
 SEEDS = ("seed", "seeds.data", "seeds.init", "seeds.dropout")
 # Words in the names of metrics of others, and of the loss, of which less is better.
 LESS_IS_BETTER = ("loss", "error", "mae", "mse", "rmse", "perplexity", "ter")
@@ -114,7 +114,7 @@ def differing_settings(sides: Sequence[Side]) -> dict[str, list[str]]:
         if key.startswith(IGNORED_SETTINGS) and key != "launch.num_processes":
             continue
         values = [[as_text(run[key]) if key in run else "not there" for run in runs] for runs in settings]
-        if len({value for runs in values for value in runs}) > 1:
+        if len({frozenset(runs) for runs in values}) > 1:
             differing[key] = [", ".join(dict.fromkeys(runs)) for runs in values]
     return differing
 
@@ -138,7 +138,7 @@ def less_is_better(metric: str, side: Side) -> bool:
 def split_rank(metric: str) -> int:
     """Position of the metric's split among SPLITS; other validation and test splits come last."""
     split = metric.partition("/")[0]
-    return SPLITS.index(split) if split in SPLITS else len(SPLITS)
+    return (*SPLITS, split).index(split)
 
 
 def metric_names(sides: Sequence[Side]) -> list[str]:

@@ -56,7 +56,7 @@ def judge(first: Side, second: Side) -> Verdict:
         for letter, side in (("A", first), ("B", second)):
             if mixed := sides.mixed_settings(side):
                 notes.append(f"the runs of {letter} differ in more than seeds: {', '.join(mixed[:5])}")
-        notes.append("the interval says what other seeds would change, not what other test rows would")
+        notes.append("the interval is over seeds; test rows vary in it only where each seed held out its own")
     elif max(sizes) > 1:
         notes.append("one side is a single run: give several seeds for both, or one run for both")
     else:

@@ -55,13 +55,17 @@ def tables(exploration: Exploration) -> list[Table]:
             lengths.append([split, unit, mean, *(quantile(counts, share) for share in QUANTILES.values())])
     numbers = exploration.numbers.items()
     spreads = [[split, *(float(reduce(values)) for reduce in NUMBERS.values())] for split, values in numbers]
-    labelled = {split: survey.labels for split, survey in surveys.items() if survey.labels}
-    totals, classes = {split: labels.total() for split, labels in labelled.items()}, []
-    for name in exploration.label_names[:MAX_LABELS]:
-        row: list[object] = [visible(name)]
-        for split, labels in labelled.items():
-            share = Cell(percent(labels[name], totals[split]), labels[name] / totals[split], "number")
-            row += [labels[name], share]
+    labelled = {split: survey for split, survey in surveys.items() if survey.labels}
+    several, classes = (
+        bool(labelled) and exploration.columns.label_separator is not None,
+        list[list[object]](),
+    )
+    for name in [*exploration.label_names[:MAX_LABELS], *[""] * bool(several)]:
+        row: list[object] = [visible(name) or "(no label)"]
+        for survey in labelled.values():  # shares are of rows where these have any number of labels
+            whole = survey.num_rows if several else survey.labels.total()
+            count = survey.labels[name] if name else whole - int(np.count_nonzero(survey.label_hashes))
+            row += [count, Cell(percent(count, whole), count / whole, "number")]
         classes.append(row)
     headings = [heading for split in labelled for heading in (split, f"{split} share")]
     count = len(exploration.label_names)
@@ -135,7 +139,7 @@ def _tokens(exploration: Exploration) -> Iterator[Finding]:
         num_unknown = tokens.unknown.total()
         if num_unknown > MANY_UNKNOWN * tokens.num_tokens:
             rate = f"{percent(num_unknown, tokens.num_tokens)} of the tokens of {split}"
-            pieces = (f"{piece} ({count:,} times)" for piece, count in tokens.unknown.most_common(5))
+            pieces = (f"{piece} × {count:,}" for piece, count in tokens.unknown.most_common(5))
             hint, what = "another tokenizer, or ReplacePattern", f"{rate} are unknown to the tokenizer"
             yield Finding("look", what, hint, tuple(pieces))
 
