@@ -393,11 +393,11 @@ BOMB = "".join(
     ],
 )
 def test_a_file_that_is_no_configuration_is_one_line(text: str, expected: list[str], tmp_path: Path) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     files = {"own": HEAD + text, "other": f"{HEAD}defaults: [own]\n"}
     (line,) = config_of(["experiment=own"], tmp_path, **files)
     assert all(words in line for words in expected), line
-    assert time.perf_counter() - began < 3
+    assert time.process_time() - began < 3
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> None:

@@ -40,12 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--pair", metavar="TEXT", help="show: a second text beside each")
     add("--texts", metavar="N", type=int, help="compare: texts at most (default: 10,000)")
     add("--output", metavar="FOLDER", type=Path, help="train: where to save (default: tokenizer)")
-    add("--json", action="store_true", help="show, compare: statistics and tokens as JSON, not a table")
+    add("--table", action="store_true", help="show, compare: a table, as without it")
+    add("--json", action="store_true", help="show, compare: statistics and tokens as JSON")
 
 
 def execute(args: argparse.Namespace) -> int:
     refuse_idle(args, pair=("show",), texts=("compare",), output=("train",), file=("train", "compare"))
-    refuse_idle(args, **dict.fromkeys(("text", "json"), ("show", "compare")))
+    refuse_idle(args, **dict.fromkeys(("text", "table", "json"), ("show", "compare")))
     # A text may hold an equals sign too, but no key before it.
     values = [text for text in args.words if re.match(r"[+~]*[\w./@]+=", text)]
     words = [text for text in args.words if text not in values]
