@@ -56,10 +56,8 @@ def tables(exploration: Exploration) -> list[Table]:
     numbers = exploration.numbers.items()
     spreads = [[split, *(float(reduce(values)) for reduce in NUMBERS.values())] for split, values in numbers]
     labelled = {split: survey for split, survey in surveys.items() if survey.labels}
-    several, classes = (
-        bool(labelled) and exploration.columns.label_separator is not None,
-        list[list[object]](),
-    )
+    several = bool(labelled) and exploration.columns.label_separator is not None
+    classes: list[list[object]] = []
     for name in [*exploration.label_names[:MAX_LABELS], *[""] * bool(several)]:
         row: list[object] = [visible(name) or "(no label)"]
         for survey in labelled.values():  # shares are of rows where these have any number of labels

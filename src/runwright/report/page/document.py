@@ -152,9 +152,8 @@ def filled(
     style, script = map(Markup, texts)
     hashes = f"style-src '{_hash(style)}'; script-src '{_hash(script)}'"
     policy = f"default-src 'none'; {hashes}; base-uri 'none'; form-action 'none'"
-    return (
-        environment(folder).get_template(template).render(**values, style=style, script=script, policy=policy)
-    )
+    page = environment(folder).get_template(template)
+    return page.render(**values, style=style, script=script, policy=policy)
 
 
 @cache
