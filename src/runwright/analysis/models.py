@@ -84,8 +84,7 @@ def show(model: Any, notes: Sequence[str]) -> None:
     console, (depths, num_layers) = result_console(), parameter_depths(model)
     parts: dict[str, list[torch.nn.Parameter]] = {}
     for name, parameter in model.named_parameters():  # tied weights once
-        is_in_layer = 1 <= depths[name] <= num_layers
-        group = f"layer {depths[name]}" if is_in_layer else name.rpartition(".")[0]
+        group = f"layer {depths[name]}" if 1 <= depths[name] <= num_layers else name.rpartition(".")[0]
         parts.setdefault(group, []).append(parameter)
     counts = {
         part: (sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad))
@@ -117,10 +116,8 @@ def first_batch(config: Mapping[str, Any]) -> Iterator[str]:
     step = next(iter(build.build_batches(config, prepared, ranks=ALONE).iterate(0, 1)))
     batch, count = step.microbatches[0].batch, len(step.sizes)
     counted = "one microbatch" if count == 1 else f"{count} microbatches"
-    yield (
-        f"batch: step 1 has {step.num_examples} examples in {counted}, "
-        f"{step.real_tokens:,} tokens, {step.padded_tokens:,} with padding"
-    )
+    tokens = f"{step.real_tokens:,} tokens, {step.padded_tokens:,} with padding"
+    yield f"batch: step 1 has {step.num_examples} examples in {counted}, {tokens}"
     shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in batch.items())
     yield f"batch: the microbatch of the longest: {shapes}"
     for row in sorted({0, len(batch["input_ids"]) - 1}):
@@ -139,10 +136,7 @@ def _sequence(batch: Batch, row: int, task: Any) -> Iterator[str]:
         values = batch[name][row].tolist()
         if name == "labels":  # of each token: the class, or the token that is to be predicted
             names = task.label_names or name_tokens([max(value, 0) for value in values])
-            values = [
-                value if value < 0 else names[value if task.label_names else position]
-                for position, value in enumerate(values)
-            ]
+            values = [v if v < 0 else names[v if task.label_names else n] for n, v in enumerate(values)]
         lines[name] = values
     yield from _aligned(lines)
     for name in [name for name in batch if name not in ("input_ids", "example_ids", *below)]:

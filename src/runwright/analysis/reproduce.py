@@ -87,10 +87,9 @@ def reproduce(folder: Path) -> Reproduction:
     """Run a finished run again, on as many threads and processes, and compare; else ConfigError."""
     record = read_run(folder)
     if record["status"] != "FINISHED":
-        raise ConfigError(
-            f"{folder}: given a run that is {record['status']}, expected one that has finished; resume it "
-            f"first: runwright train --resume {shlex.quote(str(folder))}"
-        )
+        problem = f"{folder}: given a run that is {record['status']}, expected one that has finished"
+        hint = f"resume it first: runwright train --resume {shlex.quote(str(folder))}"
+        raise ConfigError(f"{problem}; {hint}")
     config, provenance = read_saved(folder), read_json(folder / PROVENANCE_FILE)
     if config["trainer"]["num_threads"] is None:
         config["trainer"]["num_threads"] = provenance.get("hardware", {}).get("num_torch_threads")

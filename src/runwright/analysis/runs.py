@@ -165,10 +165,8 @@ def require_key(key: str, rows: Sequence[RunRow]) -> None:
     hint = did_you_mean(key, {*FIELDS, *names, *rows[-1].settings})
     metrics = sorted(name for name in names if name.count("/") == 1)
     metrics.sort(key=lambda name: not name.startswith(("test/", "validation/")))
-    raise ConfigError(
-        f"{key}: no run has it, expected a metric ({listed(metrics)}), a setting such as optimizer.lr, or "
-        f"one of {', '.join(FIELDS)}" + (f"; {hint}" if hint else "")
-    )
+    expected = f"a metric ({listed(metrics)}), a setting such as optimizer.lr, or one of {', '.join(FIELDS)}"
+    raise ConfigError(f"{key}: no run has it, expected {expected}" + (f"; {hint}" if hint else ""))
 
 
 def as_text(value: Any) -> str:
@@ -203,18 +201,15 @@ def print_rows(rows: Sequence[RunRow], *, by: str | None = None) -> None:
     )
     terminal.print_table(table, console=console)
     if any(row.status == DIED for row in rows):
-        console.print(
-            f"{DIED}: recorded as running, but its process is gone; runwright doctor --fix marks it"
-        )
+        text = f"{DIED}: recorded as running, but its process is gone; runwright doctor --fix marks it"
+        console.print(text)
 
 
 def _metrics(rows: Sequence[RunRow], *, by: str | None) -> list[str]:
     """The metric that rows are sorted by, then those of most runs: of the test split first, losses last."""
     names = [name for row in rows for name in row.metrics if name.count("/") == 1]
     counts = Counter(name for name in names if name.startswith(("test/", "validation/")))
-    usual = sorted(
-        counts, key=lambda name: (name.endswith("/loss"), -counts[name], not name.startswith("test/"))
-    )
+    usual = sorted(counts, key=lambda n: (n.endswith("/loss"), -counts[n], not n.startswith("test/")))
     first = [by] if by and by not in FIELDS else []
     return [*first, *(name for name in usual if name != by)][:NUM_METRICS]
 

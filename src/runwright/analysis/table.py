@@ -61,10 +61,8 @@ def make_table(rows: Sequence[RunRow], keys: Sequence[str], columns: Sequence[st
     def values_of(row: RunRow, some: Sequence[str]) -> tuple[str, ...]:
         return tuple(short[key].get(text := as_text(row.value(key)), text) for key in some)
 
-    names, combinations = (
-        sorted({values_of(row, some) for row in rows}, key=_order) for some in (keys, settings)
-    )
-    wanted = [(setting, metric) for setting in combinations for metric in metrics]
+    names, choices = (sorted({values_of(row, some) for row in rows}, key=_order) for some in (keys, settings))
+    wanted = [(setting, metric) for setting in choices for metric in metrics]
     table, tests = [], set[str]()
     for setting, metric in wanted:
         runs = [row for row in rows if metric in row.metrics and values_of(row, settings) == setting]

@@ -170,17 +170,11 @@ def show_comparison(reports: Sequence[Mapping[str, Any]]) -> None:
     """Print the result of `compare`."""
     console = result_console()
     headings = [heading for heading, _ in COLUMNS.values()]
-    rows = (
-        [report["name"], *(format(report[name], spec) for name, (_, spec) in COLUMNS.items())]
-        for report in reports
-    )
+    rows = ([r["name"], *(format(r[name], spec) for name, (_, spec) in COLUMNS.items())] for r in reports)
     print_table(table_of(["tokenizer", *headings], rows, right=headings), console=console)
     first = reports[0]
-    console.print(
-        f"\n{first['num_texts']:,} texts, {first['num_words']:,} words (a Chinese character is one), "
-        "without special tokens",
-        soft_wrap=True,
-    )
+    counted = f"{first['num_texts']:,} texts, {first['num_words']:,} words (a Chinese character is one)"
+    console.print(f"\n{counted}, without special tokens", soft_wrap=True)
     for texts in zip(*(report["texts"] for report in reports), strict=True):
         for report, text in zip(reports, texts, strict=True):
             line = f"\n{report['name']}: {len(text['tokens'])} tokens\n{'|'.join(text['tokens'])}"

@@ -104,9 +104,8 @@ def _evaluate_splits(
         data = build.load_data(config)
         names = splits or [split for split in data.splits if split != "train"] or [*data.splits]
         if unknown := [split for split in names if split not in data.splits]:
-            raise ConfigError(
-                f"--split, splits: given {unknown[0]!r}, expected one of {', '.join(data.splits)}"
-            )
+            expected = f"one of {', '.join(data.splits)}"
+            raise ConfigError(f"--split, splits: given {unknown[0]!r}, expected {expected}")
         rows = {split: data.splits[split] for split in names}
         kinds, ways = build.column_kinds(run.task, rows), build.column_options(config)
         if other is not None:  # a run keeps its task
@@ -127,8 +126,7 @@ def _evaluate_splits(
         results = [replace(one, warning=warnings.get(one.split, "")) for one in evaluated if one]
     write_json(output / "metrics.json", strict(_joined(result.metrics for result in results)))
     prints = {split: data.fingerprints[split] for split in names}
-    about = {"fingerprints": prints, "sources": data.sources, "warnings": warnings}
-    write_json(output / DATA_FILE, about)
+    write_json(output / DATA_FILE, {"fingerprints": prints, "sources": data.sources, "warnings": warnings})
     (output / "config.yaml").write_text(yaml.safe_dump(concealed, sort_keys=False), encoding="utf-8")
     return results
 
@@ -226,8 +224,7 @@ def _compose(folder: Path, overrides: Sequence[str]) -> Mapping[str, Any]:
         changed = with_overrides(folder, on_top_of([], overrides))
         composed = reveal(seen_from_here(folder, changed), but="tracker")
     judging = {name: composed["task"][name] for name in JUDGING if f"task.{name}" in keys}
-    taken = {group: composed.get(group) for group in TAKEN}
-    return {**saved, "task": {**saved["task"], **judging}, **taken}
+    return {**saved, "task": {**saved["task"], **judging}, **{group: composed.get(group) for group in TAKEN}}
 
 
 def on_top_of(recorded: Sequence[str], overrides: Sequence[str]) -> list[str]:

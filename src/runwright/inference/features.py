@@ -46,5 +46,4 @@ class TokenStates(Task):
         return States(example_ids=batch["example_ids"].cpu().numpy(), vectors=vectors)
 
     def describe(self, predictions: States, index: int, **_: Any) -> dict[str, Any]:
-        vectors = predictions.vectors.row(index)
-        return {"predicted": [[float(str(number)) for number in vector] for vector in vectors]}
+        return {"predicted": [[float(str(n)) for n in vector] for vector in predictions.vectors.row(index)]}

@@ -75,9 +75,7 @@ class FinishedRun:
         """Texts by their column in training, changed as those were."""
         texts = dict(record)
         for step in self.text_steps:
-            texts |= {
-                name: step.change(texts[name]) for name in step.columns if isinstance(texts.get(name), str)
-            }
+            texts |= {n: step.change(texts[n]) for n in step.columns if isinstance(texts.get(n), str)}
         return texts
 
 
@@ -115,10 +113,9 @@ def load_run(
     except RunwrightError:
         raise
     except Exception as error:  # transformers raises anything for a damaged file
-        raise CheckpointError(
-            f"{best}: given what is not as the run wrote it ({first_line(error)}), expected config.json and "
-            f"model.safetensors, with task.json beside it; put them back, or train again"
-        ) from error
+        problem = f"{best}: given what is not as the run wrote it ({first_line(error)})"
+        expected = "config.json and model.safetensors, with task.json beside it"
+        raise CheckpointError(f"{problem}, expected {expected}; put them back, or train again") from error
     if form == "safetensors":
         set_global_attention(model)
         if config["model"].get("attention") == "auto":
@@ -178,8 +175,7 @@ def predict_records(
     first: int = 0,
 ) -> Iterator[dict[str, Any]]:
     """Each record with `predicted`, `score` and on demand `scores`, in order; a chunk is in memory."""
-    predicted = predict_each(run, records, on_progress=on_progress, first=first)
-    for record, texts, predictions, index in predicted:
+    for record, texts, predictions, index in predict_each(run, records, on_progress=on_progress, first=first):
         yield beside(record, run.task.describe(predictions, index, row=texts, all_scores=all_scores))
 
 

@@ -110,8 +110,7 @@ def load_named(
     if named.features:
         task.states = partial(states_of_layer, layer=named.layer)
         task = task if named.features == "pooled" else TokenStates(task)
-    run = finish(Path(named.name), config, tokenizer, task, model, device=device)
-    return replace(run, decoding=decoding)
+    return replace(finish(Path(named.name), config, tokenizer, task, model, device=device), decoding=decoding)
 
 
 def _task_of(named: Named, saved: Any) -> tuple[str, dict[str, Any]]:
@@ -128,9 +127,8 @@ def _task_of(named: Named, saved: Any) -> tuple[str, dict[str, Any]]:
     task = next((ours for ours, (_, names) in TASKS.items() if task in names), task)
     if task not in TASKS:
         hint = did_you_mean(task, [*TASKS, *(name for _, names in TASKS.values() for name in names)])
-        raise ConfigError(
-            f"--task, task=: given {asked!r}, expected one of {listed(TASKS)}; {hint}".rstrip("; ")
-        )
+        problem = f"--task, task=: given {asked!r}, expected one of {listed(TASKS)}"
+        raise ConfigError(f"{problem}; {hint}".rstrip("; "))
     return task, variants.get(asked) or {}
 
 
@@ -219,7 +217,6 @@ def check_memory(named: Named, source: str, *, revision: str | None, device: str
     if (needed := sizes[named.dtype]) > free:
         ways = [f"--dtype {flag} ({size / 1e9:.1f} GB)" for flag, size in sizes.items() if size <= free]
         ways = ways or [f"a model of {free / 2e9:.1f} billion with --dtype bf16"]
-        raise ConfigError(
-            f"{named.name}: {number / 1e9:.1f} billion parameters take {needed / 1e9:.1f} GB in "
-            f"{DTYPES[named.dtype]}, and {free / 1e9:.1f} GB are free; {' or '.join(ways)} would fit"
-        )
+        taken = f"{number / 1e9:.1f} billion parameters take {needed / 1e9:.1f} GB in {DTYPES[named.dtype]}"
+        there = f"{free / 1e9:.1f} GB are free"
+        raise ConfigError(f"{named.name}: {taken}, and {there}; {' or '.join(ways)} would fit")

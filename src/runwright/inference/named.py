@@ -40,8 +40,7 @@ def find_model(asked: Named) -> Path | Named:
     try:
         run = resolve_run(reference, needs_model=True)
     except ConfigError as error:
-        holds_runs = any(folder.glob(f"*/{RUN_FILE}"))
-        if not holds_runs and (is_name or _HUB_NAME.fullmatch(reference)):
+        if not any(folder.glob(f"*/{RUN_FILE}")) and (is_name or _HUB_NAME.fullmatch(reference)):
             return asked
         is_word = reference != "latest" and re.fullmatch(r"[\w.-]+", reference)
         files = [f for name in (RUN_FILE, "config.json") for f in Path().glob(f"*/{name}")]

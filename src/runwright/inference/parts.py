@@ -36,9 +36,8 @@ def parts_folder(target: Path, run: FinishedRun, *key: Any) -> Iterator[Path]:
     """
     files = (*Path(run.folder).glob("*"), *Path(run.folder).glob("best/*"))
     states = file_states(sorted(str(file) for file in files if file.suffix in WEIGHTS))
-    folder = target.with_name(
-        f".{target.name}.parts-{digest([__version__, str(run.folder), states, *key])[:12]}"
-    )
+    hashed = digest([__version__, str(run.folder), states, *key])[:12]
+    folder = target.with_name(f".{target.name}.parts-{hashed}")
     folder.mkdir(parents=True, exist_ok=True)
     if not run.ranks.is_first:
         yield folder

@@ -89,8 +89,7 @@ class Records:
             at, file = Position(address=address), self.name if self._is_input else address
             with self._naming():
                 rows = counted(self._reader.records(at), at) if _beginning_of(address).strip() else ()
-                is_text = format_of(self._reader) == "text"
-                values = (row["text"] for row in rows) if is_text else rows
+                values = (row["text"] for row in rows) if format_of(self._reader) == "text" else rows
                 empty = 0
                 for record, texts in _with_texts(values, self._columns, file):
                     empty += not any(str(text).strip() for text in texts.values() if text is not None)

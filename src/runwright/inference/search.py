@@ -61,9 +61,7 @@ class Index:
         best = np.argsort(-products, kind="stable")[:k]
         hits = self.texts.select(["id", "text"]).take(pa.array(best)).to_pylist()
         scores = [round(score, 6) for score in products[best].tolist()]
-        return [
-            {"rank": n, "score": s, **hit} for n, (s, hit) in enumerate(zip(scores, hits, strict=True), 1)
-        ]
+        return [{"rank": n, "score": s, **h} for n, (s, h) in enumerate(zip(scores, hits, strict=True), 1)]
 
 
 def make_index(
@@ -100,12 +98,8 @@ def make_index(
     with folder_whole(output) as folder:
         np.save(folder / VECTORS, np.concatenate(vectors), allow_pickle=False)
         pq.write_table(pa.Table.from_pylist(filled), folder / TEXTS)
-        about = {
-            "file": file,
-            "run_id": read_run(run_folder)["run_id"],
-            "run_folder": str(run_folder.resolve()),
-        }
-        write_json(folder / ABOUT, about)
+        run_id = read_run(run_folder)["run_id"]
+        write_json(folder / ABOUT, {"file": file, "run_id": run_id, "run_folder": str(run_folder.resolve())})
     return len(filled)
 
 

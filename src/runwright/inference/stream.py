@@ -82,10 +82,8 @@ def chat(run: FinishedRun, lines: TextIO, stream: TextIO) -> int:
     if not writes_one_text(run):
         raise ConfigError("--chat: it goes on with one answer; add --set num_return_sequences=1")
     if getattr(run.tokenizer, "chat_template", None) is None:
-        raise ConfigError(
-            "--chat: the tokenizer of this run has no chat template; train one with task=instruction_tuning, "
-            "or give a prompt as an argument"
-        )
+        hint = "train one with task=instruction_tuning, or give a prompt as an argument"
+        raise ConfigError(f"--chat: the tokenizer of this run has no chat template; {hint}")
     if isinstance(lines, TextIOWrapper):
         lines.reconfigure(errors="replace")
     room = getattr(run.model.config, "max_position_embeddings", None) or run.task.max_length

@@ -42,10 +42,9 @@ class ZeroShot(Task):
         kind, texts = pairs.problem, pairs.text_columns
         if kind != "single_label" or len(texts) != 2 or "entailment" not in names:
             about = f"{kind} over {', '.join(texts)} with {', '.join(names) or 'no classes'}"
-            raise ConfigError(
-                f"--labels, candidate_labels: given a model of {about}; expected one of pairs with a class "
-                "named entailment, as experiment=glue/mnli trains it: no other can choose among new classes"
-            )
+            problem = f"--labels, candidate_labels: given a model of {about}"
+            expected = "one of pairs with a class named entailment, as experiment=glue/mnli trains it"
+            raise ConfigError(f"{problem}; expected {expected}: no other can choose among new classes")
         super().__init__(pairs.tokenizer, text_columns=texts[:1], max_length=pairs.max_length)
         self.pairs, self.entailment = pairs, names.index("entailment")
         self.hypotheses = hypotheses
@@ -79,8 +78,7 @@ class ZeroShot(Task):
         scores = softmax(predictions.logits.reshape(-1, count), axis=-1)
         columns: Any = {"predicted": scores.argmax(axis=1), "scores": scores}
         if (expected := self._expected(rows, row_ids)) is not None:
-            of_expected = scores[np.arange(len(expected)), expected]
-            columns["losses"] = -np.log(np.maximum(of_expected, TINY))
+            columns["losses"] = -np.log(np.maximum(scores[np.arange(len(expected)), expected], TINY))
         return Predictions(example_ids=row_ids, expected=expected, **columns)
 
     def _expected(self, rows: Any, row_ids: np.ndarray) -> np.ndarray | None:

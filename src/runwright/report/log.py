@@ -57,8 +57,7 @@ def run_logging(
             stack.callback(setattr, logger, "propagate", logger.propagate)
             logger.propagate = True
         # logging keeps the function it replaced only while it captures.
-        captured = getattr(logging, "_warnings_showwarning", None) is not None
-        stack.callback(logging.captureWarnings, captured)
+        stack.callback(logging.captureWarnings, getattr(logging, "_warnings_showwarning", None) is not None)
         logging.captureWarnings(capture=True)
         yield
 

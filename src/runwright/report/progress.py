@@ -188,8 +188,7 @@ def _lines(name: str, *, start: int, unit: str, note: Callable[[str], None] | No
         if total is None:
             say(f"{name}: {done} {unit}s, {rate:.0f}/s")
             return
-        words = [f"{name}: {unit} {done}/{total} ({done / max(total, 1):.0%})"]
-        words += _texts(metrics or {})
+        words = [f"{name}: {unit} {done}/{total} ({done / max(total, 1):.0%})", *_texts(metrics or {})]
         if done < total and rate > 0:
             words.append(f"{duration((total - done) / rate)} left")
         say(", ".join(words))

@@ -60,11 +60,8 @@ class RunSummary(RunResult):
 def write_summary(summary: RunSummary) -> Path:
     """The summary as `summary.json` in the run folder; paths are relative to it, NaN and inf are strings."""
     folder, path = summary.folder, summary.folder / FILE_NAME
-    content = asdict(summary) | {"status": "FINISHED", "rates": summary.rates}
-    content["paths"] = {
-        name: file.relative_to(folder) if file.is_relative_to(folder) else file
-        for name, file in summary.paths.items()
-    }
+    paths = {n: f.relative_to(folder) if f.is_relative_to(folder) else f for n, f in summary.paths.items()}
+    content = asdict(summary) | {"status": "FINISHED", "rates": summary.rates, "paths": paths}
     del content["folder"]
     write_json(path, strict(content))
     return path

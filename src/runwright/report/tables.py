@@ -90,11 +90,9 @@ class RecordWriter:
             self._csv = csv.DictWriter(lines, names, lineterminator="\r\n")
             self._csv.writeheader()
         if new := flat.keys() - self._csv.fieldnames:
-            raise DataError(
-                "the first record has no such column, and CSV needs the same in all: write JSON lines "
-                "(--output FILE.jsonl), or give the records as a file (--file)",
-                column=min(new),
-            )
+            hint = "write JSON lines (--output FILE.jsonl), or give the records as a file (--file)"
+            problem = f"the first record has no such column, and CSV needs the same in all: {hint}"
+            raise DataError(problem, column=min(new))
         self._csv.writerow(flat)
 
 

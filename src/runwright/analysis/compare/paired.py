@@ -63,9 +63,7 @@ def read_pairs(one: Path, other: Path, split: str) -> Pairs | str:
     first, second = ([*map(json.loads, filter(None, file.read_bytes().split(b"\n")))] for file in files)
     heads = [records[0].keys() if records else set() for records in (first, second)]
     columns = sorted((heads[0] & heads[1]) - OUTPUTS)  # one run may record more of a row than the other
-    keys = [
-        [json.dumps([record.get(name) for name in columns]) for record in side] for side in (first, second)
-    ]
+    keys = [[json.dumps([row.get(name) for name in columns]) for row in side] for side in (first, second)]
     partners = {key: position for position, key in enumerate(keys[1])}
     pairs = [(n, partners[key]) for n, key in enumerate(keys[0]) if key in partners]
     smaller = min(len(first), len(second))
@@ -113,9 +111,7 @@ def as_predictions(records: Records, labels: tuple[str, ...]) -> Predictions | R
         types = sorted({span["type"] for span in items})
         columns: dict[str, Any] = {}
         for name, rows in (("spans", predicted), ("expected_spans", expected)):
-            spans = [
-                [(span["start"], span["end"], types.index(span["type"])) for span in row] for row in rows
-            ]
+            spans = [[(s["start"], s["end"], types.index(s["type"])) for s in row] for row in rows]
             columns[name] = Ragged.of(spans, dtype=np.int64, width=3)
         for name in ("predicted", "expected"):
             if all(f"{name}_tags" in record for record in records):
@@ -200,8 +196,7 @@ def _difference_of_means(one: np.ndarray, other: np.ndarray) -> Interval:
         means = [ratio(*(weights @ column).T, undefined=math.nan) for column in (one, other)]
         return means[1] - means[0]
 
-    value = _mean(other) - _mean(one)
-    return bootstrap_difference(difference, value, num_rows=len(one))
+    return bootstrap_difference(difference, _mean(other) - _mean(one), num_rows=len(one))
 
 
 def _compare_metrics(pairs: Pairs, sides: tuple[Side, Side]) -> Iterator[Difference]:

@@ -98,9 +98,7 @@ def print_comparison(first: Side, second: Side, verdict: Verdict) -> None:
     for letter, side in (("A", first), ("B", second)):
         console.print(Text.assemble((f"{letter}  ", "bold"), side.label), soft_wrap=True)
     if settings := sides.differing_settings([first, second]):
-        rows = (
-            [key, *(terminal.shorten(text, MAX_VALUE) for text in values)] for key, values in settings.items()
-        )
+        rows = ([key, *(terminal.shorten(one, MAX_VALUE) for one in both)] for key, both in settings.items())
         terminal.print_table(terminal.table_of(["what differs", "A", "B"], rows), console=console, above=1)
     else:
         console.print("no setting differs")

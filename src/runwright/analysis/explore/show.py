@@ -74,9 +74,7 @@ def print_exploration(
         rows = [[visible(cell.text, longest=40) for cell in row] for row in table.cells]
         if len(rows) > MAX_ROWS:
             rows[MAX_ROWS - 3 : -2] = [["…"]]
-        right = {
-            name for row in table.cells for name, cell in zip(table.columns, row, strict=True) if cell.kind
-        }
+        right = {n for row in table.cells for n, cell in zip(table.columns, row, strict=True) if cell.kind}
         print_table(table_of(table.columns, rows, right=right), console=console, left=1)
     console.print()
     if not findings:
@@ -104,9 +102,7 @@ def page(name: str, exploration: Exploration, findings: Sequence[Finding], first
         for finding in findings
     ]
     lengths = {split: tokens.lengths for split, tokens in exploration.tokens.items()}
-    labels = {
-        split: [survey.labels[name] for name in names] for split, survey in surveys.items() if survey.labels
-    }
+    labels = {split: [one.labels[name] for name in names] for split, one in surveys.items() if one.labels}
     drawn = [
         charts.lengths_chart(lengths, max_length=exploration.columns.max_length),
         charts.classes_chart(labels, list(map(visible, names))),

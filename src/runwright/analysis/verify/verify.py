@@ -94,8 +94,7 @@ def check_resume(config: Mapping[str, Any], *, say: Callable[[str], None]) -> It
         yield _failed_run(whole, code)
         return
     timeout_seconds = 60 + 10 * (time.monotonic() - began)  # for each start of the run
-    last_step = config["trainer"]["max_steps"] - 1
-    killed, code = _run_with_kills(broken, last_step, timeout_seconds, say)
+    killed, code = _run_with_kills(broken, config["trainer"]["max_steps"] - 1, timeout_seconds, say)
     if code:
         yield _failed_run(broken, code)
     elif not killed:

@@ -115,10 +115,8 @@ def _check(run: FinishedRun, exported: FinishedRun, source: Path | None, about: 
     show(rows, speeds, sizes)
     if any(row.passed is False for row in rows) or not any(row.passed for row in rows):
         names = listed([row.name for row in rows if row.passed is False]) or "nothing to compare"
-        raise RunwrightError(
-            f"runwright export: beyond the tolerance: {names}; nothing is left of it. conf/export.yaml says "
-            "what is allowed"
-        )
+        problem = f"runwright export: beyond the tolerance: {names}; nothing is left of it"
+        raise RunwrightError(f"{problem}. conf/export.yaml says what is allowed")
     rates = [one.samples_per_second if one.seconds else None for one in speeds]
     about |= {"compared": [row._asdict() for row in rows], "samples_per_second": rates, "bytes": sizes}
     return rows

@@ -110,17 +110,13 @@ def _compare_outputs(
         inputs |= {"decoder_input_ids": inputs["input_ids"]}
     after = export.model(**inputs)
     names = [name for name, value in after.items() if isinstance(value, Tensor)]
-    before = (
-        model(**inputs)
-        if task.generates
-        else dict(zip(names, Plain(model, task, names)(**inputs), strict=True))
-    )
+    before: Any = model(**inputs) if task.generates else Plain(model, task, names)(**inputs)
+    if not task.generates:
+        before = dict(zip(names, before, strict=True))
     for name in names:
         if name in before:
-            a, b = (
-                one[mask] if one.shape[:2] == mask.shape else one
-                for one in (before[name].float(), after[name].float())
-            )
+            pair = before[name].float(), after[name].float()
+            a, b = (one[mask] if one.shape[:2] == mask.shape else one for one in pair)
             distance = float((a - b).norm() / a.norm().clamp(min=1e-9))
             title = f"{name}, norm over {len(mask)} texts"
             yield Row(title, float(a.norm()), float(b.norm()), distance, distance <= limits["outputs"])

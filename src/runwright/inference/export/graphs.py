@@ -154,10 +154,8 @@ def write_graphs(
         while cause.__cause__ is not None:
             cause = cause.__cause__
         reason = next(filter(None, str(cause).splitlines()), type(cause).__name__)
-        raise ConfigError(
-            f"runwright export: {type(model).__name__} cannot be exported as {form} ({reason:.200}); "
-            "--format safetensors takes every model"
-        ) from error
+        problem = f"runwright export: {type(model).__name__} cannot be exported as {form} ({reason:.200})"
+        raise ConfigError(f"{problem}; --format safetensors takes every model") from error
     finally:
         model.set_attn_implementation(attention)
     return about
@@ -188,13 +186,8 @@ def _write_decoder(run: FinishedRun, folder: Path, opset: int | None) -> None:
         encoder = Encoder(model)
         states, *cross = encoder(**inputs)
         decoder, file = Decoder(model, size=states.shape[-1]), folder / "decoder.onnx"
-        _save(
-            encoder,
-            folder / "encoder.onnx",
-            inputs,
-            ["last_hidden_state", *cache_names(CROSS, len(cross) // 2)],
-            opset,
-        )
+        outputs = ["last_hidden_state", *cache_names(CROSS, len(cross) // 2)]
+        _save(encoder, folder / "encoder.onnx", inputs, outputs, opset)
         cache = model(**inputs, decoder_input_ids=ids, use_cache=True).past_key_values.self_attention_cache
         more = {"cross": cross}
     else:
@@ -207,18 +200,16 @@ def _write_decoder(run: FinishedRun, folder: Path, opset: int | None) -> None:
 
 
 def _save(
-    graph: torch.nn.Module, file: Path, arguments: dict[str, Any], outputs: list[str], opset: int | None
+    graph: torch.nn.Module, file: Path, inputs: dict[str, Any], outputs: list[str], opset: int | None
 ) -> None:
-    """Write a graph of any batch and length; arguments are texts, or lists of keys and values."""
+    """Write a graph of any batch and length; inputs are texts, or lists of keys and values."""
     names, dims = list[str](), dict[str, Any]()
-    for name, value in arguments.items():
+    for name, value in inputs.items():
         is_text = isinstance(value, Tensor)
         names += [name] if is_text else cache_names({"past": PAST}.get(name, name), len(value) // 2)
         dims[name] = TEXT if is_text else [CACHE] * len(value)
     options: Any = {"dynamic_shapes": dims, "input_names": names, "output_names": outputs, "dynamo": True}
-    program: Any = torch.onnx.export(
-        graph, (), kwargs=arguments, opset_version=opset, verbose=False, **options
-    )
+    program: Any = torch.onnx.export(graph, (), kwargs=inputs, opset_version=opset, verbose=False, **options)
     program.save(file, external_data=sum(p.nbytes for p in graph.parameters()) > ONE_FILE)
 
 

@@ -112,7 +112,6 @@ def _chats(source: Path | Named, device: str | None) -> Any:
     kinds = getattr(open_config(str(folder), revision=None), "architectures", None) or [""]
     if not kinds[0].endswith(("ForCausalLM", "LMHeadModel")):
         raise ConfigError(f"--openai: given {kinds[0] or folder}, expected a decoder, as ...ForCausalLM")
-
     if not any(folder.glob("*.safetensors")):
         raise ConfigError(f"--openai: {folder} has no safetensors, expected a run, or such an export of it")
 

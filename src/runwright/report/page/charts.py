@@ -159,8 +159,7 @@ def matrix_chart(
         return None
     size = len(names)
     counts = np.bincount(expected * size + predicted, minlength=size**2).reshape(size, size)
-    right = np.trace(counts) / max(counts.sum(), 1)
-    about = f"{counts.sum():,} examples, {right:.1%} on the diagonal"
+    about = f"{counts.sum():,} examples, {np.trace(counts) / max(counts.sum(), 1):.1%} on the diagonal"
     wrong = counts - np.diag(np.diag(counts))
     if wrong.max() > 0:
         row, column = divmod(int(wrong.argmax()), len(names))

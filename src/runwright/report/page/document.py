@@ -106,9 +106,7 @@ def render(sections: Sequence[Section], *, lines: Sequence[str], **head: Any) ->
     """
     shown: list[Any] = []
     for section in sections:
-        blocks = [
-            list(filter(None, block)) if isinstance(block, Sequence) else block for block in section.blocks
-        ]
+        blocks = [list(filter(None, one)) if isinstance(one, Sequence) else one for one in section.blocks]
         if any(blocks):
             shown.append(section._replace(blocks=[block for block in blocks if block]))
     rows = [block for section in shown for block in section.blocks if isinstance(block, list)]
@@ -154,9 +152,8 @@ def filled(
     style, script = map(Markup, texts)
     hashes = f"style-src '{_hash(style)}'; script-src '{_hash(script)}'"
     policy = f"default-src 'none'; {hashes}; base-uri 'none'; form-action 'none'"
-    return (
-        environment(folder).get_template(template).render(**values, style=style, script=script, policy=policy)
-    )
+    page = environment(folder).get_template(template)
+    return page.render(**values, style=style, script=script, policy=policy)
 
 
 @cache

@@ -40,10 +40,7 @@ def _spans(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     if isinstance(predicted, str) and _is_span(answer):
         yield {**answer, "kind": ("right" if predicted in expected else "wrong") if is_known else "marked"}
     lists = (value if isinstance(value, list) else () for value in (predicted, expected))
-    ours, theirs = (
-        {(span["start"], span["end"], span["type"]): span for span in spans if _is_span(span)}
-        for spans in lists
-    )
+    ours, theirs = ({(s["start"], s["end"], s["type"]): s for s in spans if _is_span(s)} for spans in lists)
     for key, span in ours.items():
         yield {**span, "kind": ("right" if key in theirs else "wrong") if is_known else "marked"}
     yield from ({**span, "kind": "missed"} for key, span in theirs.items() if key not in ours)

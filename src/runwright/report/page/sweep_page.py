@@ -40,8 +40,7 @@ class Job:
     @property
     def values(self) -> dict[str, str]:
         """The overrides by key."""
-        pairs = (text.lstrip("+~").partition("=") for text in self.overrides)
-        return {key: value for key, _, value in pairs}
+        return {key: value for key, _, value in (text.lstrip("+~").partition("=") for text in self.overrides)}
 
     @property
     def rank(self) -> float:
@@ -85,8 +84,7 @@ def sweep_page(
         Section("curves", "Curves", [list(charts_of_runs(drawn, about))]),
     ]
     lines = [f"{len(jobs)} jobs, ranked by {metric}, the {size} the better"]
-    title = f"{folder.name} - Runwright"
-    return render(sections, title=title, heading=f"Sweep {folder.name}", lines=lines)
+    return render(sections, title=f"{folder.name} - Runwright", heading=f"Sweep {folder.name}", lines=lines)
 
 
 def _name(job: Job, varied: Sequence[str]) -> str:
@@ -222,8 +220,7 @@ def _axis(texts: Sequence[str]) -> dict[str, Any]:
     if len(values) < len(texts):
         names = sorted(set(texts))
         return {"values": [names.index(text) for text in texts], "names": names, "log": False}
-    is_log = min(values) > 0 and max(values) / min(values) >= LOG_FROM
-    return {"values": values, "names": None, "log": is_log}
+    return {"values": values, "names": None, "log": min(values) > 0 and max(values) / min(values) >= LOG_FROM}
 
 
 def _number(text: str | None) -> float | None:
