@@ -39,11 +39,10 @@ class Penalties(transformers.LogitsProcessor):
 
     def __call__(self, input_ids: Any, scores: Any) -> Tensor:
         per_prompt = len(scores) // len(self.num_pads)  # beams
+        starts = [num for num in self.num_pads for _ in range(per_prompt)]
         rows = [
-            self.processors(
-                input_ids[row : row + 1, self.num_pads[row // per_prompt] :], scores[row : row + 1]
-            )
-            for row in range(len(scores))
+            self.processors(input_ids[row : row + 1, start:], scores[row : row + 1])
+            for row, start in enumerate(starts)
         ]
         return torch.cat(rows)
 

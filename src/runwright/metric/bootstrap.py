@@ -123,12 +123,11 @@ def welch(first: np.ndarray, second: np.ndarray) -> Interval:
     Welch, The generalization of "Student's" problem when several different population variances are
     involved (1947). Each side has at least two values.
     """
-    difference = float(second.mean() - first.mean())
     sizes = np.array([len(first), len(second)])
     variances = np.array([first.var(ddof=1), second.var(ddof=1)]) / sizes
     error = float(np.sqrt(variances.sum()))
     freedom = variances.sum() ** 2 / (variances**2 / (sizes - 1)).sum() if error else 1.0
-    return _student(difference, error, freedom)[0]
+    return _student(float(second.mean() - first.mean()), error, freedom)[0]
 
 
 def paired_t(differences: np.ndarray) -> tuple[Interval, float]:

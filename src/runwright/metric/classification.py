@@ -56,10 +56,8 @@ def matthews(predictions: Predictions, weights: np.ndarray) -> np.ndarray:
     right, predicted, expected = _count_classes(predictions, weights)
     num_examples = weights.sum(axis=1)
     covariance = right.sum(axis=1) * num_examples - (expected * predicted).sum(axis=1)
-    spread_expected, spread_predicted = (
-        num_examples**2 - (counts**2).sum(axis=1) for counts in (expected, predicted)
-    )
-    correlation = ratio(covariance, np.sqrt(spread_expected) * np.sqrt(spread_predicted), undefined=0.0)
+    spreads = [num_examples**2 - (counts**2).sum(axis=1) for counts in (expected, predicted)]
+    correlation = ratio(covariance, np.sqrt(spreads[0]) * np.sqrt(spreads[1]), undefined=0.0)
     return np.where(num_examples > 0, correlation, np.nan)
 
 
@@ -122,9 +120,8 @@ def _count_classes(predictions: Predictions, weights: np.ndarray) -> Counts:
     """
     expected, predicted = labels_of(predictions), predictions.predicted
     if predicted.ndim == 2:
-        right, predicted, expected = (
-            weights @ columns.astype(np.float64) for columns in (expected & predicted, predicted, expected)
-        )
+        sides = (expected & predicted, predicted, expected)
+        right, predicted, expected = (weights @ side.astype(np.float64) for side in sides)
         return right, predicted, expected
     num_classes = _num_classes(predictions)
 
@@ -154,8 +151,7 @@ def _num_classes(predictions: Predictions) -> int:
     """The number of score columns; where there are no scores, the highest class met plus one."""
     if predictions.scores is not None:
         return predictions.scores.shape[1]
-    labels = np.concatenate([predictions.predicted, labels_of(predictions)])
-    return int(labels.max(initial=-1)) + 1
+    return int(np.concatenate([predictions.predicted, labels_of(predictions)]).max(initial=-1)) + 1
 
 
 def span_score(predictions: Any, weights: np.ndarray, *, score: Quotient, average: SpanAverage) -> np.ndarray:

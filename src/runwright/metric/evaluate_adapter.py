@@ -79,10 +79,8 @@ def script_of(path: str, revision: str | None) -> str:
     script = folder / f"{folder.resolve().name}.py" if folder.is_dir() else folder
     is_script = script.suffix == ".py" and script.is_file()
     if not is_script and (folder.exists() or not re.fullmatch(r"(?!.*\.py$)[\w-]+(/[\w-][\w.-]*)?", path)):
-        expected = (
-            f"a .py file, a folder with a script of its name ({script} is not there), or a name on the hub"
-        )
-        raise ConfigError(f"a module's path: given {path!r}, expected {expected}")
+        others = f"a folder with a script of its name ({script} is not there), or a name on the hub"
+        raise ConfigError(f"a module's path: given {path!r}, expected a .py file, {others}")
     if not is_script and not re.fullmatch(r"[0-9a-f]{40}", str(revision)):
         expected = f"the commit of {path} on the hub, 40 digits (a script of yours is path=./{path})"
         raise ConfigError(f"a module's revision: given {revision}, expected {expected}")

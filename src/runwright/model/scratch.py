@@ -41,8 +41,7 @@ def build(
     if architecture not in CONFIG_MAPPING:
         hint = did_you_mean(architecture, CONFIG_MAPPING)
         raise ConfigError(f"model.architecture: transformers has no {architecture!r}; {hint}".rstrip("; "))
-    base = CONFIG_MAPPING[architecture]()
-    return _build(head, tokenizer, base, {}, config, dropout, dtype, attention)
+    return _build(head, tokenizer, CONFIG_MAPPING[architecture](), {}, config, dropout, dtype, attention)
 
 
 def edited(
@@ -81,12 +80,9 @@ def _build(
     if "n_inner" in names and "intermediate_size" in config:  # GPT-2's name for it
         config = {**config, "n_inner": config["intermediate_size"]}
         del config["intermediate_size"]
-    for option in config:
-        if option not in names:
-            hint = did_you_mean(option, names)
-            raise ConfigError(
-                f"model.config.{option}: {architecture!r} has no such option; {hint}".rstrip("; ")
-            )
+    if unknown := [option for option in config if option not in names]:
+        problem = f"{architecture!r} has no such option; {did_you_mean(unknown[0], names)}"
+        raise ConfigError(f"model.config.{unknown[0]}: {problem}".rstrip("; "))
     options = {**config, **configuration.special_token_ids(base, tokenizer)}
     options |= configuration.head_options(head)
     if options.get(POSITIONS, 0) is None:

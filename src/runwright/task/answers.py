@@ -117,10 +117,8 @@ def _span(text: str, start: int | None, context: str, misplaced: str, where: Map
 
 def tokens_of(answer: Span, offsets: Sequence[Span]) -> Span | None:
     """The first and the last token that hold characters of an answer; None where none does."""
-    covering = [
-        n for n, (start, end) in enumerate(offsets) if start < min(end, answer[1]) and answer[0] < end
-    ]
-    return (covering[0], covering[-1]) if covering else None
+    tokens = [n for n, (start, end) in enumerate(offsets) if start < min(end, answer[1]) and answer[0] < end]
+    return (tokens[0], tokens[-1]) if tokens else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

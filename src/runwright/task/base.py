@@ -130,8 +130,7 @@ class Task:
         """The input of `encode`: `row_id`, the columns of `columns_in`, and `labels` where there are some."""
         labels = self.read_labels(rows, split=split)
         wanted = ("row_id", *self.columns_in(rows.column_names))
-        names = [name for name in wanted if name in rows.column_names]
-        inputs = rows.select_columns(names)
+        inputs = rows.select_columns([name for name in wanted if name in rows.column_names])
         return inputs if labels is None else inputs.add_column("labels", labels)  # pyright: ignore
 
     def label_counts(self, rows: Dataset, *, split: str) -> list[int] | None:

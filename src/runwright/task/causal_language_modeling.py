@@ -114,9 +114,8 @@ class CausalLanguageModeling(GeneratingTask):
         outputs = self.forward(model, batch)
         is_shown = np.isin(batch["example_ids"].cpu().numpy(), self.shown)
         rows = np.flatnonzero(is_shown).tolist() if self.strategy else []
-        lists: dict[str, list[Any]] = {
-            name: [()] * len(batch["input_ids"]) for name in ("prompts", "expected", "generated")
-        }
+        names = ("prompts", "expected", "generated")
+        lists: dict[str, list[Any]] = {name: [()] * len(batch["input_ids"]) for name in names}
         if rows:
             some = {name: tensor[rows] for name, tensor in batch.items()}
             masks = some["attention_mask"], self.prompts(some)[1]
@@ -133,8 +132,7 @@ class CausalLanguageModeling(GeneratingTask):
         """Records whole, and the first half of blocks."""
         mask = batch["attention_mask"]
         if "labels" in batch:
-            sizes = (mask.sum(dim=1, keepdim=True) // 2).clamp(min=1)
-            mask = mask * (mask.cumsum(dim=1) <= sizes)
+            mask = mask * (mask.cumsum(dim=1) <= (mask.sum(dim=1, keepdim=True) // 2).clamp(min=1))
         return batch["input_ids"], mask
 
     def references(self, rows: Any) -> None:

@@ -126,9 +126,7 @@ class GeneratingTask(TargetTask):
         """Losses where targets are known, and texts where there is a strategy."""
         ids = batch["example_ids"].cpu().numpy()
         results = super().evaluate_batch(model, batch) if "labels" in batch else Texts(example_ids=ids)
-        if self.strategy is None:
-            return results
-        return replace(results, generated=self.generate(model, batch))
+        return results if self.strategy is None else replace(results, generated=self.generate(model, batch))
 
     def generate(
         self, model: Any, batch: Batch, *, on_tokens: Callable[[list[int]], None] | None = None

@@ -53,10 +53,9 @@ class InstructionTuning(GeneratingTask):
         super().__init__(tokenizer, text_columns=(), max_length=max_length)
         for name, form in forms.items():
             if {*form} != CHAT and not PAIR <= {*form} <= PAIR | {"input", "system"}:
-                expected = (
-                    "messages, role and content; or prompt, response, and where there are such input, system"
-                )
-                raise ConfigError(f"task.forms.{name}: given the keys {listed(form)}, expected {expected}")
+                pair = "prompt, response, and where there are such input, system"
+                expected = f"expected messages, role and content; or {pair}"
+                raise ConfigError(f"task.forms.{name}: given the keys {listed(form)}, {expected}")
         self.forms, self.roles, self.system = forms, roles, system
         self.opening: list[Message] = [{"role": "system", "content": system}] if system else []
         self.form: Form = {}  # of the first split
@@ -78,10 +77,8 @@ class InstructionTuning(GeneratingTask):
             option = "\n".join(lines_of_file(option, "the chat template"))
         self.template = option or self.tokenizer.chat_template
         if not self.template:
-            problem = (
-                "the tokenizer has none; give a file with one, or its text (docs/language-models.md has one)"
-            )
-            raise ConfigError(f"task.chat_template: {problem}")
+            hint = "give a file with one, or its text (docs/language-models.md has one)"
+            raise ConfigError(f"task.chat_template: the tokenizer has none; {hint}")
         self.use_learned()
         notes: dict[str, RowNotes] = {split: {} for split in splits}
         for split, rows in splits.items():
@@ -242,10 +239,8 @@ def chat_of(
 
     Without a response the last one is to be answered. Raises DataError for no chat, or an empty message.
     """
-    if "messages" in form:
-        chat = _messages(row[form["messages"]], form, roles)
-    else:
-        chat = _messages(row[form["prompt"]], form, roles)
+    chat = _messages(row[form["messages" if "messages" in form else "prompt"]], form, roles)
+    if "messages" not in form:
         more = row.get(form.get("input", ""))
         if chat and more is not None and str(more).strip():
             chat[-1]["content"] += f"\n\n{more}"

@@ -151,8 +151,7 @@ class MaskedLanguageModeling(Task):
         """Sum over hidden tokens in nats, with that over pairs in a second place."""
         outputs, pairs = outputs if self.next_sentence else (outputs, None)
         hidden, masks = self._positions(batch)
-        logits = outputs[hidden[hidden | masks]]
-        total = self.sum_losses(logits, batch["labels"][hidden], batch)
+        total = self.sum_losses(outputs[hidden[hidden | masks]], batch["labels"][hidden], batch)
         if pairs is not None:
             total = torch.stack([total, F.cross_entropy(pairs, batch["next_labels"], reduction="sum")])
         return LossSum(total=total, count=float(hidden.sum()))
@@ -206,13 +205,10 @@ class MaskedLanguageModeling(Task):
         its text alone, the others also by their ids.
         """
         guesses = [self._names(ids) for ids in predictions.guesses.row(index).tolist()]
-        shares = [
-            [round(share, 6) for share in scores] for scores in predictions.guess_scores.row(index).tolist()
-        ]
-        described: dict[str, Any] = {
-            "predicted": [names[0] for names in guesses],
-            "score": [scores[0] for scores in shares],
-        }
+        rows = predictions.guess_scores.row(index).tolist()
+        shares = [[round(share, 6) for share in scores] for scores in rows]
+        described: dict[str, Any] = {"predicted": [names[0] for names in guesses]}
+        described["score"] = [scores[0] for scores in shares]
         if all_scores:
             pairs = zip(guesses, shares, strict=True)
             described["scores"] = [dict(zip(names, scores, strict=True)) for names, scores in pairs]

@@ -91,8 +91,7 @@ def _bytes_of(text: str, offsets: Sequence[tuple[int, int]]) -> np.ndarray:
     points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
     sizes = 1 + (points >= 0x80) + (points >= 0x800) + (points >= 0x10000)
     until = np.concatenate([[0], np.cumsum(sizes)])
-    ends = np.maximum.accumulate(until[[*(end for _, end in offsets), len(text)]])
-    return np.diff(ends, prepend=0)
+    return np.diff(np.maximum.accumulate(until[[*(end for _, end in offsets), len(text)]]), prepend=0)
 
 
 def encode_pairs(

@@ -138,8 +138,7 @@ class QuestionAnswering(Task):
         batch = super().collate(examples)
         if "start" in examples[0]:
             labels = torch.tensor([[example["start"], example["end"]] for example in examples])
-            shift = _first_token(batch)[:, None]
-            batch["labels"] = torch.where(labels == IGNORED, labels, labels + shift)
+            batch["labels"] = torch.where(labels == IGNORED, labels, labels + _first_token(batch)[:, None])
         return batch
 
     def count(self, examples: Sequence[Example]) -> float:
@@ -192,8 +191,7 @@ class QuestionAnswering(Task):
 
         In the order of the text, not by score, so that a difference in the last bit moves none of them.
         """
-        outside = (batch["starts"] < 0)[:, None, :]
-        starts, ends = chances.masked_fill(outside, -torch.inf).unbind(dim=1)
+        starts, ends = chances.masked_fill((batch["starts"] < 0)[:, None, :], -torch.inf).unbind(dim=1)
         reach = min(self.max_answer_length, starts.shape[1])
         # [B, L, A]: a span from each token to each of the next A.
         together = starts[:, :, None] + F.pad(ends, (0, reach - 1), value=-torch.inf).unfold(1, reach, 1)

@@ -131,10 +131,8 @@ class SentenceEmbedding(Task):
 
         `full_length` is that of its longest text. A record to predict has only the first text.
         """
-        names = [name for name in self.row_texts if name in columns]
-        encoded = [
-            encode_texts(self.tokenizer, {name: columns[name]}, max_length=self.max_length) for name in names
-        ]
+        encode = partial(encode_texts, self.tokenizer, max_length=self.max_length)
+        encoded = [encode({name: columns[name]}) for name in self.row_texts if name in columns]
         examples: list[Example] = []
         for row, texts in enumerate(zip(*encoded, strict=True)):
             lengths = [len(text["input_ids"]) for text in texts]
@@ -160,8 +158,7 @@ class SentenceEmbedding(Task):
         batch = super().collate(texts)
         batch["example_ids"] = torch.tensor([example["example_id"] for example in examples])
         if "label" in examples[0]:
-            labels = [example["label"] for example in examples]
-            batch["labels"] = torch.tensor(labels, dtype=torch.float64)
+            batch["labels"] = torch.tensor([example["label"] for example in examples], dtype=torch.float64)
         return batch
 
     def states(self, model: Any, batch: Batch) -> Tensor:

@@ -102,9 +102,8 @@ class SequenceClassification(Task):
         make: Any = SingleLabel
         if self.problem == "multi_label":
             make = partial(MultiLabel, num_labels=len(self.label_names), threshold=self.threshold)
-        self.objective = make(
-            label_smoothing=self.label_smoothing, class_weights=self.class_weights, loss_function=loss
-        )
+        smoothing, weights = self.label_smoothing, self.class_weights
+        self.objective = make(label_smoothing=smoothing, class_weights=weights, loss_function=loss)
 
     @property
     def head(self) -> types.Head:

@@ -50,10 +50,8 @@ class SequenceToSequence(GeneratingTask):
         self.writer = tokenizer if target_tokenizer is None else tokenizer_of(target_tokenizer)
         ends = [] if self.writer is tokenizer else [self.writer.eos_token_id]
         self.end: list[int] = [] if special_tokens(self.writer)[1] or ends == [None] else ends
-        for side, attribute, code in (
-            ("source", "src_lang", source_language),
-            ("target", "tgt_lang", target_language),
-        ):
+        codes = ("source", "src_lang", source_language), ("target", "tgt_lang", target_language)
+        for side, attribute, code in codes:
             if code is not None and not hasattr(tokenizer, attribute):
                 raise ConfigError(
                     f"task.{side}_language: {type(tokenizer).__name__} has no codes of languages; set it to "

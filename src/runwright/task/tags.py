@@ -237,20 +237,18 @@ def tags_of_marks(
     for start, end, kind, expected in marks:
         covered = [n for n, (begin, stop) in enumerate(words) if begin < end and start < stop]
         begin, stop = (words[covered[0]][0], words[covered[-1]][1]) if covered else (start, end)
-        problem = ""
+        fault = ""
         if not 0 <= start < end <= len(text):
-            problem = f"is not in the text of {len(text)} characters"
+            fault = f"is not in the text of {len(text)} characters"
         elif expected is not None and expected.strip() != text[start:end].strip():
-            problem = f"should be {expected!r:.60}"
+            fault = f"should be {expected!r:.60}"
         elif not covered:
-            problem = "holds no word"
+            fault = "holds no word"
         elif any(tags[word] != OUTSIDE for word in covered):
-            problem = "overlaps another one"
+            fault = "overlaps another one"
         elif begin < start or end < stop:
-            problem = f"cuts a word of {text[begin:stop]!r:.60}"
-        if problem:
-            raise DataError(
-                f"the span {start} to {end} ({kind}), {text[start:end]!r:.60}, {problem}", **where
-            )
+            fault = f"cuts a word of {text[begin:stop]!r:.60}"
+        if fault:
+            raise DataError(f"the span {start} to {end} ({kind}), {text[start:end]!r:.60}, {fault}", **where)
         tags[covered[0] : covered[-1] + 1] = tags_over(Tag("S", kind, form), len(covered), scheme)
     return tags

@@ -65,10 +65,8 @@ def encode_texts(tokenizer: Any, columns: Mapping[str, Sequence[Any]], *, max_le
     """
     texts = [as_texts(values) for values in columns.values()]
     # Types of a single text are all zero, which every model assumes.
-    options: Any = {
-        "return_attention_mask": False,
-        "return_token_type_ids": None if len(texts) > 1 else False,
-    }
+    types = None if len(texts) > 1 else False
+    options: Any = {"return_attention_mask": False, "return_token_type_ids": types}
     encoded = tokenizer(*texts, verbose=False, **options)
     full_lengths = list(map(len, encoded["input_ids"]))
     if 0 in full_lengths:

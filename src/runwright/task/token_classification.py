@@ -133,16 +133,15 @@ class TokenClassification(Task):
         """
         texts, words_by_row = self.reader.words(columns)
         encoded = self.tokenizer(texts, return_offsets_mapping=True, verbose=False)
-        sizes = {"max_before": 0, "max_length": self.max_length, "overlap": self.overlap}
+        options = {"text": 0, "max_before": 0, "max_length": self.max_length, "overlap": self.overlap}
         examples: list[Example] = []
         for row, row_id in enumerate(columns["row_id"]):
             words = word_of_pieces(encoded["offset_mapping"][row], words_by_row[row])
             fields = {"input_ids": encoded["input_ids"][row], "words": words}
             if "labels" in columns:
                 fields["labels"] = self._labels(words, columns["labels"][row])
-            for tokens, own, example in windows.window_examples(
-                row_id, fields, encoded.sequence_ids(row), text=0, **sizes
-            ):
+            cut = windows.window_examples(row_id, fields, encoded.sequence_ids(row), **options)
+            for tokens, own, example in cut:
                 for name in [name for name in self.token_fields if name in fields]:
                     values = zip(tokens, example[name], strict=True)
                     fill = self.token_fields[name]
@@ -173,12 +172,10 @@ class TokenClassification(Task):
         lengths = speaks.sum(dim=1).cpu().numpy()
         losses = counts = None
         if "labels" in batch:
-            targets = batch["labels"]
-            by_piece = F.cross_entropy(
-                outputs.transpose(1, 2), targets, ignore_index=IGNORED, reduction="none"
-            )
+            tags = batch["labels"]
+            by_piece = F.cross_entropy(outputs.transpose(1, 2), tags, ignore_index=IGNORED, reduction="none")
             losses = by_piece.double().sum(dim=1).cpu().numpy()
-            counts = (targets != IGNORED).double().sum(dim=1).cpu().numpy()
+            counts = (tags != IGNORED).double().sum(dim=1).cpu().numpy()
         return PiecePredictions(
             example_ids=batch["example_ids"].cpu().numpy(),
             words=Ragged(batch["words"][speaks].int().cpu().numpy(), lengths),

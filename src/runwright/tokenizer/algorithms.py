@@ -86,9 +86,8 @@ class WordPiece:
 
     def train(self, pipeline: Tokenizer, corpus: Corpus, *, tokens: Sequence[str], unk: str) -> models.Model:
         prefix: Any = {"continuing_subword_prefix": self.continuing_prefix}
-        learned = _merge(
-            pipeline, corpus, self, tokens=tokens, affix=prefix if self.continuing_prefix else {}
-        )
+        affix = prefix if self.continuing_prefix else {}
+        learned = _merge(pipeline, corpus, self, tokens=tokens, affix=affix)
         return models.WordPiece(vocab=learned["vocab"], unk_token=unk, **prefix)
 
 

@@ -263,8 +263,7 @@ def _convert_pickles(files: list[Path], folder: Path) -> dict[str, Any]:
     weights: dict[str, Any] = {}
     try:
         for file in files:
-            mmap = zipfile.is_zipfile(file)
-            state = torch.load(file, map_location="cpu", weights_only=True, mmap=mmap)
+            state = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
             # Copies: two names of one tensor, which safetensors refuses, are tied again when it is loaded.
             weights |= {name: tensor.contiguous().clone() for name, tensor in state.items()}
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})

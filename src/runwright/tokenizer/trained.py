@@ -177,10 +177,9 @@ def train(
     inner = Tokenizer(models.WordLevel(unk_token=""))
     if steps := [*starmap(normalizers.Replace, replace.items()), *map(NORMALIZERS.__getitem__, normalizer)]:
         inner.normalizer = normalizers.Sequence(steps)
+    split = pre_tokenizers.CharDelimiterSplit
     cuts = [
-        PRE_TOKENIZERS[step]
-        if isinstance(step, str)
-        else pre_tokenizers.CharDelimiterSplit(step["char_delimiter"])
+        PRE_TOKENIZERS[step] if isinstance(step, str) else split(step["char_delimiter"])
         for step in pre_tokenizer
     ]
     if cuts:
