@@ -136,12 +136,15 @@ def folder_whole(folder: Path) -> Iterator[Path]:
             shutil.rmtree(folder)
         unfinished.replace(folder)
     except Exception as error:
-        cause, number = error, _refusal(error)
-        while not number and (cause := cause.__cause__ or cause.__context__):
-            number = _refusal(cause)
+        chain: list[BaseException] = [error]
+        while not (number := _refusal(chain[-1])) and (inner := chain[-1].__cause__ or chain[-1].__context__):
+            if inner in chain:  # a circle
+                break
+            chain.append(inner)
         if not number or getattr(error, "filename", None):
             raise
-        raise OSError(number, os.strerror(number), getattr(cause, "filename", None) or str(folder)) from error
+        place = getattr(chain[-1], "filename", None) or str(folder)
+        raise OSError(number, os.strerror(number), place) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 

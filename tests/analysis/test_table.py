@@ -32,6 +32,7 @@ def make(tmp_path: Path) -> Make:
             "status": "FINISHED",
             "start_time": 1.0,
             "end_time": 2.0,
+            "overrides": [],
         }
         config = {"name": name, "seed": seed, "optimizer": {"lr": lr, "_target_": "torch.optim.AdamW"}}
         config["trainer"] = {"best_metric": "accuracy", "best_mode": "max"}

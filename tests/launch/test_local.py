@@ -48,7 +48,9 @@ Launch = Callable[..., int]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / RUN_FILE).write_text(json.dumps({"status": "CREATED", "run_id": "x"}))
+    (tmp_path / RUN_FILE).write_text(
+        json.dumps({"status": "CREATED", "run_id": "x", "name": "x", "overrides": [], "start_time": 0})
+    )
     journal = Journal(tmp_path / FILE_NAME)
     journal.status("RUNNING")
     journal.close()

@@ -145,8 +145,9 @@ def as_declared(value: Any, of: OptionType) -> Any:
         return float(value)
     if isinstance(value, dict) and of.items and not is_node(value):
         return {name: as_declared(item, of.items[0]) for name, item in value.items()}
-    is_list = isinstance(value, list) and of.items
-    return [as_declared(item, of.items[0]) for item in value] if is_list else value
+    if isinstance(value, list) and of.items:
+        return [as_declared(item, of.items[0]) for item in value]
+    return value
 
 
 def _fits(value: Any, of: OptionType) -> bool:
