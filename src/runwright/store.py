@@ -143,8 +143,8 @@ def folder_whole(folder: Path) -> Iterator[Path]:
             chain.append(inner)
         if not number or getattr(error, "filename", None):
             raise
-        place = getattr(chain[-1], "filename", None) or str(folder)
-        raise OSError(number, os.strerror(number), place) from error
+        file = getattr(chain[-1], "filename", None) or str(folder)
+        raise OSError(number, os.strerror(number), file) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 

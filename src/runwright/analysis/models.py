@@ -136,7 +136,10 @@ def _sequence(batch: Batch, row: int, task: Any) -> Iterator[str]:
         values = batch[name][row].tolist()
         if name == "labels":  # of each token: the class, or the token that is to be predicted
             names = task.label_names or name_tokens([max(value, 0) for value in values])
-            values = [v if v < 0 else names[v if task.label_names else n] for n, v in enumerate(values)]
+            values = [
+                value if value < 0 else names[value if task.label_names else position]
+                for position, value in enumerate(values)
+            ]
         lines[name] = values
     yield from _aligned(lines)
     for name in [name for name in batch if name not in ("input_ids", "example_ids", *below)]:

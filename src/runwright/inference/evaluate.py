@@ -97,8 +97,8 @@ def _evaluate_splits(
         require_logits(run.task)
     config, first = run.config, run.ranks.is_first
     is_closed = folder.is_dir() and not os.access(folder, os.W_OK)  # as in the image of a container
-    place = Path("outputs" if is_closed else folder, "evaluations")
-    output = claim_folder(place)[0] if first else place / "other"
+    evaluations = Path("outputs" if is_closed else folder, "evaluations")
+    output = claim_folder(evaluations)[0] if first else evaluations / "other"
     concealed = conceal(config)  # before the log is opened: it masks the secrets that are in it
     with run_logging(output, first=first, redact=Redactor().text), Progress(enabled=first) as progress:
         data = build.load_data(config)

@@ -75,7 +75,9 @@ class FinishedRun:
         """Texts by their column in training, changed as those were."""
         texts = dict(record)
         for step in self.text_steps:
-            texts |= {n: step.change(texts[n]) for n in step.columns if isinstance(texts.get(n), str)}
+            for name in step.columns:
+                if isinstance(text := texts.get(name), str):
+                    texts[name] = step.change(text)
         return texts
 
 

@@ -61,7 +61,8 @@ class Index:
         best = np.argsort(-products, kind="stable")[:k]
         hits = self.texts.select(["id", "text"]).take(pa.array(best)).to_pylist()
         scores = [round(score, 6) for score in products[best].tolist()]
-        return [{"rank": n, "score": s, **h} for n, (s, h) in enumerate(zip(scores, hits, strict=True), 1)]
+        ranked = enumerate(zip(scores, hits, strict=True), start=1)
+        return [{"rank": rank, "score": score, **hit} for rank, (score, hit) in ranked]
 
 
 def make_index(

@@ -24,8 +24,8 @@ class RunRecord:
         names = ("run", "summary", "provenance", "data", "task")
         read = (read_json(folder / f"{name}.json") for name in names)
         self.run, self.summary, self.provenance, self.data, self.task = read
-        found = (folder / "predictions").glob("*.jsonl")
-        files = sorted(found, key=lambda file: (file.stem != "validation", file.stem))
+        files = (folder / "predictions").glob("*.jsonl")
+        files = sorted(files, key=lambda file: (file.stem != "validation", file.stem))
         self.predictions = {file.stem: list(islice(_records(file), MAX_PREDICTIONS)) for file in files}
         self.tables = read_tables(folder / "tables")  # by the stem of the file
         self.metrics = numbers_of(self.summary.get("metrics"))
