@@ -37,3 +37,41 @@ def test_each_prediction_stands_beside_its_row(ids: list[int], tmp_path: Path, m
     assert list(map(json.loads, lines)) == [
         {"row_id": n, "text": f"text {n}", "predicted": n * 10, "loss": n / 4} for n in (0, 1, 2, 5)
     ]
+
+
+@pytest.mark.parametrize(
+    ("predicted", "expected", "told"),
+    [
+        ([1, 1, 1], [1, 0, 1], "test: every prediction is bad; train longer or change optimizer.lr"),
+        ([1, 0, 1], [1, 1, 1], None),
+        ([1, 1, 1], [1, 1, 1], None),
+        (
+            [[False, False]] * 2,
+            [[False, True], [True, False]],
+            "test: every prediction is below task.threshold=0.5; train longer or change optimizer.lr",
+        ),
+        (
+            [[True, True]] * 2,
+            [[False, True], [True, False]],
+            "test: every prediction is good, bad; train longer or change optimizer.lr",
+        ),
+        ([[False, True], [True, False]], [[False, True], [True, False]], None),
+    ],
+)
+def test_a_model_that_answers_the_same_to_everything_is_told(
+    predicted: list[Any], expected: list[Any], told: str | None, tmp_path: Path, caplog: Any
+) -> None:
+    compared = (
+        np.array(predicted, dtype=type(np.ravel(predicted)[0]) if predicted else int),
+        np.array(expected),
+    )
+    task: Any = SimpleNamespace(
+        predicts_rows=False,
+        label_names=("good", "bad"),
+        threshold=0.5,
+        comparison=lambda found: compared,
+        tables=lambda found: {},
+    )
+    evaluation = Evaluation(predictions=None, metrics={}, tables={})
+    write_split(tmp_path, "test", rows=None, task=task, evaluation=evaluation)
+    assert caplog.messages == ([told] if told else [])

@@ -8,11 +8,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from runwright.dataset.checks import naming_rows
 from runwright.dataset.examples import BATCH_ROWS
-from runwright.errors import ConfigError, DataError
+from runwright.errors import ConfigError, DataError, listed
 from runwright.metric.bootstrap import bootstrap_interval
 from runwright.predictions import select
 from runwright.report.tables import class_report, group_rows, write_records
@@ -186,6 +187,7 @@ def write_split(folder: Path, split: str, *, rows: Any, task: Any, evaluation: E
         written[f"predictions/{split}"] = write_records(file, _records(predictions, rows=rows, task=task))
     contents, compared = {}, task.comparison(predictions)
     if compared is not None and task.label_names:
+        _warn_of_one_answer(split, *compared, task=task)
         contents["classes"] = class_report(compared[0], compared[1], task.label_names)
     contents |= task.tables(predictions)
     if by_group := group_rows(evaluation.metrics):
@@ -194,6 +196,16 @@ def write_split(folder: Path, split: str, *, rows: Any, task: Any, evaluation: E
         f"tables/{name}_{split}": write_records(tables / f"{name}_{split}.csv", content)
         for name, content in contents.items()
     }
+
+
+def _warn_of_one_answer(split: str, predicted: Any, expected: Any, *, task: Any) -> None:
+    """Warn where everything gets the same answer though it has different ones."""
+    if (predicted == predicted[:1]).all() and (expected != expected[:1]).any():
+        labels = np.flatnonzero(predicted[0]) if predicted.ndim > 1 else predicted[:1]
+        names = (
+            listed(task.label_names[label] for label in labels) or f"below task.threshold={task.threshold}"
+        )
+        logger.warning("%s: every prediction is %s; train longer or change optimizer.lr", split, names)
 
 
 def write_samples(folder: Path, step: int, samples: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Path]:
