@@ -107,6 +107,20 @@ def test_an_index_of_another_run_is_refused(
     assert f"the index was made with run {record['run_id']}" in capsys.readouterr().err
 
 
+def test_the_run_of_an_index_is_found_where_the_project_was_moved(
+    run: Path, index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(index, "index")
+    about = json.loads(Path("index", "index.json").read_text())
+    Path("index", "index.json").write_text(json.dumps(about | {"run_folder": str(tmp_path / "gone")}))
+    assert main(["search", "query", "index", "good film", "--k", "1"]) == 2
+    assert f"run {about['run_id']!r}: given no run" in capsys.readouterr().err
+    shutil.copytree(run, Path("outputs", run.parent.name, run.name))
+    assert main(["search", "query", "index", "good film", "--k", "1", "--json"]) == 0
+    assert found(capsys)[0]["hits"][0]["text"] == "good film"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

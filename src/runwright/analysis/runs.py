@@ -201,8 +201,7 @@ def print_rows(rows: Sequence[RunRow], *, by: str | None = None) -> None:
     )
     terminal.print_table(table, console=console)
     if any(row.status == DIED for row in rows):
-        text = f"{DIED}: recorded as running, but its process is gone; runwright doctor --fix marks it"
-        console.print(text)
+        console.print(f"{DIED}: its process is gone, which runwright doctor --fix records")
 
 
 def _metrics(rows: Sequence[RunRow], *, by: str | None) -> list[str]:

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--text-column", metavar="NAME", help="index: of FILE; default: as in training")
     add("--k", type=int, metavar="K", help="query: texts to find (default: 10)")
     add("--json", action="store_true", help="query: one JSON object a query")
-    add("--run", metavar="RUN", help="query: the run that made the index, if it was moved")
+    add("--run", metavar="RUN", help="query: the run that made the index, if it was moved out of outputs")
     add("--device", choices=("auto", "cpu", "cuda"), help="default: as in training")
 
 

@@ -17,7 +17,7 @@ from runwright.dataset.readers.reading import in_chunks
 from runwright.errors import ConfigError
 from runwright.inference.load import CHUNK_RECORDS, FinishedRun, predict_records
 from runwright.predictions import join, pack, unpack
-from runwright.store import digest, written_whole
+from runwright.store import digest, remove_abandoned, written_whole
 from runwright.trainer.evaluate import predict
 from runwright.trainer.ranks import Ranks
 from runwright.version import __version__
@@ -49,6 +49,7 @@ def parts_folder(target: Path, run: FinishedRun, *key: Any) -> Iterator[Path]:
         for other in target.parent.glob(f".{glob.escape(target.name)}.parts-*"):  # of other keys, killed
             with suppress(Timeout, OSError), FileLock(other / "lock", timeout=0):
                 shutil.rmtree(other)
+        remove_abandoned(target)  # of a killed one, of which a process may have lived until now
     except Timeout as error:
         problem = "given while another command writes it, expected another output, or to wait for its end"
         raise ConfigError(f"{target}: {problem}") from error

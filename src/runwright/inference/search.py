@@ -25,7 +25,7 @@ from runwright.predictions import evenly_spaced
 from runwright.report.page import charts, document
 from runwright.report.progress import Progress
 from runwright.report.terminal import shorten
-from runwright.runs.folder import read_run
+from runwright.runs.folder import read_run, resolve_run
 from runwright.store import folder_whole, write_json, write_text
 
 VECTORS, TEXTS, ABOUT = "vectors.npy", "texts.parquet", "index.json"
@@ -45,8 +45,9 @@ class Index:
             raise DataError(f"no index: {hint}", file=str(folder)) from error
 
     def open_run(self, run: Path | None, *, device: str | None) -> FinishedRun:
-        """The run that made it; `run` is where its folder is now, if it was moved."""
+        """The run that made it; `run` is where its folder is now, if it was moved out of outputs/."""
         folder = run or Path(self.about["run_folder"])
+        folder = folder if folder.is_dir() else resolve_run(self.about["run_id"])
         if (run_id := read_run(folder)["run_id"]) != self.about["run_id"]:
             made = f"the index was made with run {self.about['run_id']}"
             raise ConfigError(f"--run: given run {run_id}, and {made}; expected that one, or a new index")

@@ -232,10 +232,8 @@ def resolve_run(
     newest = f"{LATEST}:{path.name}"
     hint = f"did you mean {newest!r}?" if newest in names else did_you_mean(text, names)
     where = f"{len(runs)} runs in {output_dir}" if runs else f"no runs in {output_dir} yet"
-    raise ConfigError(
-        f"run {text!r}: given no run, expected a run's folder, its id or the start of it, latest or "
-        f"latest:NAME ({where}); {hint}".rstrip("; ")
-    )
+    expected = "a run's folder, its id or the start of it, latest or latest:NAME"
+    raise ConfigError(f"run {text!r}: given no run, expected {expected} ({where}); {hint}".rstrip("; "))
 
 
 def find_runs(output_dir: str | Path = "outputs") -> list[Path]:
