@@ -1,5 +1,7 @@
 import unicodedata
+from pathlib import Path
 
+import pytest
 from datasets import Dataset
 
 from runwright.dataset.checks import missing_column, require_columns, special_token_note
@@ -24,3 +26,16 @@ def test_a_column_that_only_looks_the_same_is_shown_by_its_characters():
     assert r"the same letters are written 'Pru\u0308ftext' there" in str(
         missing_column("Prüftext", rows, split="train")
     )
+
+
+def test_special_tokens_of_many_rows_are_counted_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RUNWRIGHT_CACHE", str(tmp_path))
+    texts = [f"{number} [SEP]" if number % 3 == 0 else str(number) for number in range(12_000)]
+    rows = Dataset.from_dict({"text": texts})
+    note = special_token_note(rows, ["text"], ["[CLS]", "[SEP]"])
+    assert note is not None
+    assert note.endswith(": [SEP] in 4,000")
+    monkeypatch.setattr("runwright.dataset.checks.column_chunks", None)
+    assert special_token_note(rows, ["text"], ["[CLS]", "[SEP]"]) == note

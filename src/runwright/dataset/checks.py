@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
@@ -12,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute
 from datasets import Dataset
 
-from runwright.dataset.fingerprint import column_chunks, row_hashes
+from runwright.dataset.fingerprint import column_chunks, kept_array, row_hashes
 from runwright.dataset.readers.addresses import missing_shards
 from runwright.dataset.readers.raw import ROW_ID, files_of, left_out_of, locate
 from runwright.dataset.readers.text_rows import other_dialect
@@ -137,13 +136,17 @@ def naming_rows(splits: Splits, *, row_ids: Sequence[int] | None = None) -> Iter
 
 def special_token_note(rows: Dataset, columns: Sequence[str], tokens: Sequence[str]) -> str | None:
     """A sentence on texts that hold special tokens of the tokenizer, which takes them for these."""
-    counts: Counter[str] = Counter()
-    for _, values in (chunk for column in columns for chunk in column_chunks(rows, column)):
-        texts = values.flatten() if pa.types.is_list(values.type) else values
-        if pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type):
-            for token in tokens:
-                counts[token] += pc.sum(pc.match_substring(texts, token)).as_py() or 0
-    named = ", ".join(f"{token} in {count:,}" for token, count in counts.items() if count)
+
+    def count() -> np.ndarray:
+        counts = np.zeros(len(tokens), np.int64)
+        for _, values in (chunk for column in columns for chunk in column_chunks(rows, column)):
+            texts = values.flatten() if pa.types.is_list(values.type) else values
+            if pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type):
+                counts += [pc.sum(pc.match_substring(texts, token)).as_py() or 0 for token in tokens]
+        return counts
+
+    counts = kept_array(["special tokens", rows._fingerprint, columns, tokens], len(rows), count).tolist()
+    named = ", ".join(f"{token} in {n:,}" for token, n in zip(tokens, counts, strict=True) if n)
     return f"special tokens of the tokenizer stand in texts and count as such: {named}" if named else None
 
 

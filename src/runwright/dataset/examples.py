@@ -51,9 +51,7 @@ class PreparedExamples:
         self._starts = np.cumsum([0, *(len(batch) for batch in batches)])
         self._columns = [[_reader(batch.column(name)) for name in self.names] for batch in batches]
         lists: Any = [[batch.column(name) for batch in batches] for name in _SIDES if name in self.names]
-        sides = [
-            np.concatenate([np.diff(column.offsets) for column in side], dtype=np.int64) for side in lists
-        ]
+        sides = [np.concatenate([np.diff(one.offsets) for one in side], dtype=np.int64) for side in lists]
         self.lengths = np.sum(sides, axis=0)
         self.widths = np.stack(sides, axis=1) if len(sides) > 1 else self.lengths
         if "padded_length" in self.names:
@@ -144,22 +142,20 @@ def prepare_examples(
     encoded = _encoded(inputs, encode, num_processes)
     if folder is None:
         return PreparedExamples(list(encoded), cache_note="prepared in memory, not kept")
-    full_key, note = {**key, "format": _FORMAT}, "taken from the cache"
+    full_key = {**key, "format": _FORMAT}
     entry = folder.absolute() / store.digest(full_key)
 
     def write(target: Path) -> dict[str, Any]:
-        nonlocal note
-        note = "prepared now"
         first = next(encoded)
         with pa.ipc.new_file(target / _FILE, first.schema) as writer:
             for batch in chain([first], encoded):
                 writer.write_batch(batch)
         return {"key": full_key}
 
-    with store.cached(entry, write, max_bytes=MAX_CACHE_BYTES):
+    with store.cached(entry, write, max_bytes=MAX_CACHE_BYTES) as (_, is_new):
         reader = pa.ipc.open_file(pa.memory_map(str(entry / _FILE)))
         batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
-        return PreparedExamples(batches, cache_note=note)
+        return PreparedExamples(batches, cache_note="prepared now" if is_new else "taken from the cache")
 
 
 def _encoded(inputs: Inputs, encode: Encode, num_processes: int) -> Iterator[pa.RecordBatch]:
