@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,6 +74,17 @@ def test_a_resample_of_one_repeated_value_has_no_correlation(as_predictions: Mak
     data = as_predictions(np.array([0.1, 0.7]), np.array([0.3, 0.9]))
     interval = bootstrap_interval(pearson, data, seed=0)
     assert (interval.low, interval.high) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(("num_examples", "expected"), [(400, 1000), (2_000_000, 500), (10_000_000, 200)])
+def test_many_examples_take_fewer_resamples(
+    num_examples: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(bootstrap, "resamples", lambda _, count, __: asked.append(count) or [])
+    data: Any = SimpleNamespace(example_ids=range(num_examples))
+    bootstrap_interval(lambda _, __: np.zeros(1), data, seed=0)
+    assert asked == [expected]
 
 
 def test_no_examples_or_no_value_give_nan(as_predictions: Make) -> None:

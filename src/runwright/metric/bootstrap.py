@@ -68,7 +68,8 @@ def bootstrap_interval(metric: Metric, predictions: Any, *, num_samples: int = 1
     """The value with its percentile bootstrap interval over examples (Efron 1979)."""
     num_examples = len(predictions.example_ids)
     value = float(metric(predictions, np.ones((1, num_examples)))[0])
-    blocks = resamples(num_examples, num_samples, np.random.default_rng(seed))
+    most = max(200, 10**9 // max(num_examples, 1))  # fewer than 1,000 beyond a million examples
+    blocks = resamples(num_examples, min(num_samples, most), np.random.default_rng(seed))
     return percentile_interval(value, [metric(predictions, weights) for weights in blocks])
 
 
