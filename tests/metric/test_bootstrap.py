@@ -83,7 +83,11 @@ def test_many_examples_take_fewer_resamples(
     asked: list[int] = []
     monkeypatch.setattr(bootstrap, "resamples", lambda _, count, __: asked.append(count) or [])
     data: Any = SimpleNamespace(example_ids=range(num_examples))
-    bootstrap_interval(lambda _, __: np.zeros(1), data, seed=0)
+
+    def nothing(*_: Any) -> Any:
+        return np.zeros(1)
+
+    bootstrap_interval(nothing, data, seed=0)
     assert asked == [expected]
 
 
