@@ -45,6 +45,8 @@ def test_each_prediction_stands_beside_its_row(ids: list[int], tmp_path: Path, m
         ([1, 1, 1], [1, 0, 1], "test: every prediction is bad; train longer or change optimizer.lr"),
         ([1, 0, 1], [1, 1, 1], None),
         ([1, 1, 1], [1, 1, 1], None),
+        ([1, 1, 0], [1, 1, -100], None),
+        ([1, 1, 0], [1, 0, -100], "test: every prediction is bad; train longer or change optimizer.lr"),
         (
             [[False, False]] * 2,
             [[False, True], [True, False]],
@@ -61,10 +63,7 @@ def test_each_prediction_stands_beside_its_row(ids: list[int], tmp_path: Path, m
 def test_a_model_that_answers_the_same_to_everything_is_told(
     predicted: list[Any], expected: list[Any], told: str | None, tmp_path: Path, caplog: Any
 ) -> None:
-    compared = (
-        np.array(predicted, dtype=type(np.ravel(predicted)[0]) if predicted else int),
-        np.array(expected),
-    )
+    compared = np.array(predicted), np.array(expected)
     task: Any = SimpleNamespace(
         predicts_rows=False,
         label_names=("good", "bad"),

@@ -40,11 +40,8 @@ class Penalties(transformers.LogitsProcessor):
     def __call__(self, input_ids: Any, scores: Any) -> Tensor:
         per_prompt = len(scores) // len(self.num_pads)  # beams
         starts = [num for num in self.num_pads for _ in range(per_prompt)]
-        rows = [
-            self.processors(input_ids[row : row + 1, start:], scores[row : row + 1])
-            for row, start in enumerate(starts)
-        ]
-        return torch.cat(rows)
+        texts = (input_ids[n : n + 1, start:] for n, start in enumerate(starts))
+        return torch.cat([self.processors(*row) for row in zip(texts, scores.split(1), strict=True)])
 
 
 class Stream(BaseStreamer):

@@ -63,8 +63,10 @@ def _use(model: Any) -> str:
     body = model.base_model
     batch = _two_documents(config, next(model.parameters()).device)
     expected = _outputs(model, batch)
-    hooks = [body.register_forward_pre_hook(_flatten, with_kwargs=True)]
-    hooks += [body.register_forward_hook(_unflatten, with_kwargs=True)]
+    hooks = [
+        body.register_forward_pre_hook(_flatten, with_kwargs=True),
+        body.register_forward_hook(_unflatten, with_kwargs=True),
+    ]
     model.set_attn_implementation(NAME)
     difference = float((_outputs(model, batch) - expected).abs().max() / expected.abs().max())
     if difference <= TOLERANCES[expected.dtype]:

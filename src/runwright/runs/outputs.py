@@ -8,7 +8,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from runwright.dataset.checks import naming_rows
@@ -16,7 +15,7 @@ from runwright.dataset.examples import BATCH_ROWS
 from runwright.errors import ConfigError, DataError, listed
 from runwright.metric.bootstrap import bootstrap_interval
 from runwright.predictions import select
-from runwright.report.tables import class_report, group_rows, write_records
+from runwright.report.tables import Rows, class_report, group_rows, write_records
 from runwright.store import folder_whole
 from runwright.sweep.trial import after_answer
 from runwright.task.text import positions_of
@@ -187,8 +186,9 @@ def write_split(folder: Path, split: str, *, rows: Any, task: Any, evaluation: E
         written[f"predictions/{split}"] = write_records(file, _records(predictions, rows=rows, task=task))
     contents, compared = {}, task.comparison(predictions)
     if compared is not None and task.label_names:
-        _warn_of_one_answer(split, *compared, task=task)
-        contents["classes"] = class_report(compared[0], compared[1], task.label_names)
+        contents["classes"] = classes = class_report(compared[0], compared[1], task.label_names)
+        count = len(compared[0]) if compared[0].ndim > 1 else sum(row["support"] for row in classes)
+        _warn_of_one_answer(split, classes, count=count, threshold=task.threshold)
     contents |= task.tables(predictions)
     if by_group := group_rows(evaluation.metrics):
         contents["groups"] = by_group
@@ -198,14 +198,13 @@ def write_split(folder: Path, split: str, *, rows: Any, task: Any, evaluation: E
     }
 
 
-def _warn_of_one_answer(split: str, predicted: Any, expected: Any, *, task: Any) -> None:
-    """Warn where everything gets the same answer though it has different ones."""
-    if (predicted == predicted[:1]).all() and (expected != expected[:1]).any():
-        labels = np.flatnonzero(predicted[0]) if predicted.ndim > 1 else predicted[:1]
-        names = (
-            listed(task.label_names[label] for label in labels) or f"below task.threshold={task.threshold}"
-        )
-        logger.warning("%s: every prediction is %s; train longer or change optimizer.lr", split, names)
+def _warn_of_one_answer(split: str, classes: Rows, *, count: int, threshold: Any) -> None:
+    """Warn where all `count` labelled items get the same classes though they have different ones."""
+    is_varied = any(0 < row["support"] < count for row in classes)
+    if is_varied and all(row["predicted"] in (0, count) for row in classes):
+        names = listed(row["class"] for row in classes if row["predicted"])
+        answer = names or f"below task.threshold={threshold}"
+        logger.warning("%s: every prediction is %s; train longer or change optimizer.lr", split, answer)
 
 
 def write_samples(folder: Path, step: int, samples: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Path]:

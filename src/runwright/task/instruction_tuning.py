@@ -239,8 +239,9 @@ def chat_of(
 
     Without a response the last one is to be answered. Raises DataError for no chat, or an empty message.
     """
-    chat = _messages(row[form["messages" if "messages" in form else "prompt"]], form, roles)
-    if "messages" not in form:
+    is_pair = "messages" not in form
+    chat = _messages(row[form["prompt" if is_pair else "messages"]], form, roles)
+    if is_pair:
         more = row.get(form.get("input", ""))
         if chat and more is not None and str(more).strip():
             chat[-1]["content"] += f"\n\n{more}"

@@ -110,9 +110,8 @@ def _compare_outputs(
         inputs |= {"decoder_input_ids": inputs["input_ids"]}
     after = export.model(**inputs)
     names = [name for name, value in after.items() if isinstance(value, Tensor)]
-    before: Any = model(**inputs) if task.generates else Plain(model, task, names)(**inputs)
-    if not task.generates:
-        before = dict(zip(names, before, strict=True))
+    plain = Plain(model, task, names)
+    before = model(**inputs) if task.generates else dict(zip(names, plain(**inputs), strict=True))
     for name in names:
         if name in before:
             pair = before[name].float(), after[name].float()
