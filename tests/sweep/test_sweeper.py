@@ -21,7 +21,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from optuna.trial import TrialState
+from optuna.study import Study
+from optuna.trial import Trial, TrialState
 from rich.console import Console
 
 from runwright.errors import ConfigError
@@ -416,6 +417,23 @@ def test_two_drivers_share_a_study_and_each_trial_is_run_once(app: Command, tmp_
     states = trials_of(tmp_path)
     assert Counter(state for state, _ in states) == {"COMPLETE": 12}
     assert len({str(params) for _, params in states}) == 12
+
+
+def test_drivers_that_ask_at_the_same_moment_draw_different_trials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = SweeperConf(study_name="study", storage=str(tmp_path / "journal"), sampler="random")
+    here, there, space = open_study(options), open_study(options), read_space([], {"x": "interval(0,9)"})
+    asked: list[Any] = []
+
+    def ask_after_the_other() -> Trial:
+        asked.append(ask(there, space, {"pid": 2}, options=options))
+        return Study.ask(here)
+
+    monkeypatch.setattr(here, "ask", ask_after_the_other)
+    asked.append(ask(here, space, {"pid": 1}, options=options))
+    first, second = (trial.params["x"] for trial, _ in asked)
+    assert first != second
 
 
 def test_no_two_trials_have_one_slot_at_a_time(sweep: RunSweep, tmp_path: Path) -> None:

@@ -187,12 +187,10 @@ def ask(
 ) -> tuple[Any, list[str]] | None:
     """A new trial with its overrides; None where constraints refuse a hundred of them in a row."""
     for _ in range(100):
-        if options.seed is not None:
-            # Another seed for each trial: a sampler that is made anew would draw its first ones again.
-            others = [t.number for t in _trials(study) if t.user_attrs.get(DRIVER, driver) != dict(driver)]
-            text = f"{options.seed} {len(_trials(study))} {driver if others else ''}"
-            study.sampler = _sampler(options, zlib.crc32(text.encode()))
         trial = study.ask()
+        if options.seed is not None:
+            # Another seed for each trial, whichever driver has it; a trial draws at its first parameter.
+            study.sampler = _sampler(options, zlib.crc32(f"{options.seed} {trial.number} ".encode()))
         try:
             overrides = space.draw(trial)
         except ValueError as error:  # of Optuna: not among the choices, or these were others before
