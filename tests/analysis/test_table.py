@@ -142,6 +142,9 @@ def test_the_runs_of_a_sweep_are_those_that_have_metrics(
     assert main(["table", str(tmp_path / "sweep"), *words]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("#")]
     assert [line.partition(",")[0] for line in lines] == ["optimizer.lr", "1.0", "2.0"]
+    words = ["--rows", "optimizer.lr", "--format", "csv"]
+    assert main(["table", str(tmp_path / "sweep"), *words]) == 0
+    assert "optimizer.lr,test/accuracy" in capsys.readouterr().out  # of the usual metrics these runs have one
 
 
 def test_a_group_is_a_setting_whose_value_is_what_was_chosen(make: Make) -> None:

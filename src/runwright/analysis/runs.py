@@ -192,7 +192,7 @@ def print_rows(rows: Sequence[RunRow], *, by: str | None = None) -> None:
     """Print a table, in the order of the rows, with what they are sorted by."""
     console = terminal.result_console()
     common = set.intersection(*(set(row.overrides) for row in rows)) if len(rows) > 1 else set()
-    columns = ["id", "name", "status", "started", "seconds", "step", *_metrics(rows, by=by), "overrides"]
+    columns = ["id", "name", "status", "started", "seconds", "step", *usual_metrics(rows, by=by), "overrides"]
     table = terminal.table_of(
         ["time" if column == "seconds" else column for column in columns],
         ([_cell(row, column, common=common) for column in columns] for row in rows),
@@ -204,7 +204,7 @@ def print_rows(rows: Sequence[RunRow], *, by: str | None = None) -> None:
         console.print(f"{DIED}: its process is gone, which runwright doctor --fix records")
 
 
-def _metrics(rows: Sequence[RunRow], *, by: str | None) -> list[str]:
+def usual_metrics(rows: Sequence[RunRow], *, by: str | None = None) -> list[str]:
     """The metric that rows are sorted by, then those of most runs: of the test split first, losses last."""
     names = [name for row in rows for name in row.metrics if name.count("/") == 1]
     counts = Counter(name for name in names if name.startswith(("test/", "validation/")))

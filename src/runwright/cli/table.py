@@ -2,7 +2,7 @@
 
 import argparse
 
-USAGE = "runwright table [options] --columns METRIC[,…] RUN[,RUN …]|SWEEP …"
+USAGE = "runwright table [options] [--columns METRIC,…] RUN[,RUN …]|SWEEP …"
 EXAMPLES = """examples:
   runwright table name:small name:large --rows name --columns test/accuracy
   runwright table vader-lr_search --rows optimizer.lr \\
@@ -17,18 +17,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("run", metavar="RUN", nargs="+", help="runs, several with commas, name:NAME or a sweep")
     add("--rows", default="name", metavar="KEY,…", help="settings; default: name")
-    add("--columns", required=True, metavar="KEY,…", help="metrics, and settings that divide them")
+    about = "metrics, and settings that divide them; default: the metrics that `runwright runs` shows"
+    add("--columns", metavar="KEY,…", help=about)
     add("--format", choices=("latex", "markdown", "csv"), default="markdown", help="default: markdown")
     add("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
 
 
 def execute(args: argparse.Namespace) -> int:
     from runwright.analysis.compare.sides import find_sides
+    from runwright.analysis.runs import usual_metrics
     from runwright.analysis.table import make_table
 
     sides = find_sides(args.run, output_dir=args.output_dir)
     rows = {row.folder.resolve(): row for side in sides for row in side.rows}
-    lists = (filter(None, map(str.strip, text.split(","))) for text in (args.rows, args.columns))
+    lists = (filter(None, map(str.strip, text.split(","))) for text in (args.rows, args.columns or ""))
     keys, columns = ([*dict.fromkeys(names)] for names in lists)
+    columns = columns or usual_metrics([*rows.values()])
     print(make_table([*rows.values()], keys, columns, form=args.format), end="")
     return 0
