@@ -96,14 +96,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow tests begin both halves that two workers share: at the end neither waits for a long one."""
+    """Slow tests begin the share of each worker: at the end none waits for a long one."""
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     slow = [item for item in items if item.get_closest_marker("slow")]
     fast = [item for item in items if not item.get_closest_marker("slow")]
-    # Every other module to either half, as neighbours are of like length.
-    modules = [*dict.fromkeys(item.path for item in slow)]
-    halves = [[item for item in slow if modules.index(item.path) % 2 == half] for half in (0, 1)]
-    share = max(0, len(items) // 2 - len(halves[0]))
-    items[:] = [*halves[0], *fast[:share], *halves[1], *fast[share:]]
+    modules = [*dict.fromkeys(item.path for item in slow)]  # neighbours are of like length
+    ordered: list[pytest.Item] = []
+    for share in range(1, count + 1):
+        ordered += [item for item in slow if modules.index(item.path) % count == share - 1]
+        left = max(0, share * len(items) // count - len(ordered))
+        ordered, fast = [*ordered, *fast[:left]], fast[left:]
+    items[:] = [*ordered, *fast]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -33,6 +33,7 @@ from runwright.errors import CheckpointError, ConfigError, DataError
 from runwright.runs.execute import StoppedBySignalError, _require_steps_left
 from runwright.runs.folder import update_status
 from runwright.tracker.journal import read_curves
+from runwright.trainer.checkpoint import list_checkpoints
 from runwright.trainer.ranks import ALONE
 from runwright.types import Head, Interval
 
@@ -344,6 +345,18 @@ def test_a_run_that_keeps_no_checkpoint_begins_anew_when_it_is_made_longer(tmp_p
     record = json.loads((folder / "run.json").read_text())
     assert record["end"]["step"] == 18
     assert record["idle_seconds"] == pytest.approx(1500, abs=60)  # in all: nobody worked at it
+
+
+def test_what_a_kill_left_after_the_last_save_is_removed_by_the_resumed_run(tmp_path: Path) -> None:
+    folder = runwright.run(small(tmp_path, "trainer.max_epochs=2", "tracker=console")).folder
+    kept = list_checkpoints(folder / "checkpoints")
+    assert max(kept) == 12
+    for name in ("step-00000003", ".step-00000004.1.removed"):
+        shutil.copytree(kept[12], folder / "checkpoints" / name)
+    update_status(folder, "KILLED")
+    assert main(["train", "--resume", str(folder)]) == 0
+    assert list_checkpoints(folder / "checkpoints") == kept
+    assert not list((folder / "checkpoints").glob(".*"))
 
 
 def test_batches_weights_and_dropout_have_a_seed_each() -> None:

@@ -17,8 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("run", metavar="RUN", nargs="+", help="runs, several with commas, name:NAME or a sweep")
     add("--rows", default="name", metavar="KEY,…", help="settings; default: name")
-    about = "metrics, and settings that divide them; default: the metrics that `runwright runs` shows"
-    add("--columns", metavar="KEY,…", help=about)
+    add("--columns", metavar="KEY,…", help="metrics, and settings that divide them; default: those of runs")
     add("--format", choices=("latex", "markdown", "csv"), default="markdown", help="default: markdown")
     add("--output-dir", default="outputs", metavar="FOLDER", help="default: outputs")
 
@@ -32,6 +31,6 @@ def execute(args: argparse.Namespace) -> int:
     rows = {row.folder.resolve(): row for side in sides for row in side.rows}
     lists = (filter(None, map(str.strip, text.split(","))) for text in (args.rows, args.columns or ""))
     keys, columns = ([*dict.fromkeys(names)] for names in lists)
-    columns = columns or usual_metrics([*rows.values()])
-    print(make_table([*rows.values()], keys, columns, form=args.format), end="")
+    runs = [*rows.values()]
+    print(make_table(runs, keys, columns or usual_metrics(runs), form=args.format), end="")
     return 0

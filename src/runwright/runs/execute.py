@@ -310,9 +310,10 @@ def _restore(run: Run, checkpoints: CheckpointStore, stepper: Stepper, scheduler
     try:
         state = restore_snapshot(snapshot, stepper, scheduler)
     except (LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:
-        problem = f"its content does not fit the run ({first_line(error)})"
-        raise CheckpointError(f"{folder}: {problem}") from error
+        raise CheckpointError(f"{folder}: its content does not fit the run ({first_line(error)})") from error
     checkpoints.protected_step = state.best_step
+    if run.ranks.is_first:
+        checkpoints.remove_old(state.step)  # a kill may have come between a save and this
     logger.info("resuming from step %d (%s)", state.step, folder)
     return state
 

@@ -81,7 +81,7 @@ class CheckpointStore:
         try:
             self._remove_leftovers()  # first: they may hold the space that is needed
             self._write(snapshot)
-            self._remove_old(snapshot.step)
+            self.remove_old(snapshot.step)
         except Exception as error:  # whatever it is: training goes on, and the next save tries again
             self._failure = CheckpointError(
                 f"checkpoint of step {snapshot.step} was not written to {self.folder}: {error}; it needs "
@@ -116,7 +116,8 @@ class CheckpointStore:
         _sync(self.folder)
         verify(final)
 
-    def _remove_old(self, step: int) -> None:
+    def remove_old(self, step: int) -> None:
+        """Keep, of the checkpoints up to this step, as many as are to stay."""
         # Newer ones than the one just written are damaged, since the run went on from an older one: they must
         # not count as kept.
         checkpoints = [older for older in list_checkpoints(self.folder).items() if older[0] <= step]
