@@ -102,19 +102,19 @@ def test_the_best_trial_is_an_experiment_and_the_search_saw_no_test_rows(
 def test_a_driver_that_is_killed_or_stopped_loses_no_step(
     command: list[str], tmp_path: Path, number: int, code: int
 ) -> None:
-    options = ["hydra.sweeper.pruner=none", "hydra.sweeper.n_trials=2", "trainer.max_steps=4000"]
-    driver = subprocess.Popen([*command, *options, "trainer.evaluate_every_steps=2000"], cwd=tmp_path)
+    options = ["hydra.sweeper.pruner=none", "hydra.sweeper.n_trials=2", "trainer.max_steps=2000"]
+    driver = subprocess.Popen([*command, *options, "trainer.evaluate_every_steps=1000"], cwd=tmp_path)
     until = time.monotonic() + 120
     while sum(file.stat().st_size > 10_000 for file in tmp_path.glob("outputs/tiny/*/journal.jsonl")) < 2:
         assert time.monotonic() < until
         time.sleep(0.1)
     driver.send_signal(number)
     assert driver.wait() == code
-    text = call([*command, *options, "trainer.evaluate_every_steps=2000"], tmp_path)
+    text = call([*command, *options, "trainer.evaluate_every_steps=1000"], tmp_path)
     assert text.count("was interrupted") == 2
     runs = runs_of(tmp_path)
     assert [run["status"] for run in runs] == ["FINISHED", "FINISHED"]  # the same two runs
-    assert {run["end"]["step"] for run in runs} == {4000}
+    assert {run["end"]["step"] for run in runs} == {2000}
     assert "2 of 2 trials ended, 0 have begun" in call([*command[:3], "sweep", "status"], tmp_path)
 
 

@@ -12,6 +12,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -73,6 +74,7 @@ class Started:
     files: Path
     num_steps: int
     kills: list[str] = field(default_factory=list)
+    steps: dict[Path, tuple[int, int]] = field(default_factory=dict)  # the last one, and where it ends
 
     @property
     def arguments(self) -> list[str]:
@@ -116,9 +118,14 @@ class Started:
         return int((self.files / f"{self.name}.count").read_text())
 
     def last_step(self) -> int:
-        journals = [folder / FILE_NAME for folder in self.folders()]
-        records = [record for file in journals if file.is_file() for record, _ in read(file)]
-        return max((record["s"] for record in records if LOSS in record.get("m", {})), default=0)
+        """The last one that is in a journal, which is read on from where it was read to."""
+        for folder in self.folders():
+            last, offset = self.steps.get(folder, (0, 0))
+            with suppress(FileNotFoundError):
+                for record, end in read(folder / FILE_NAME, offset=offset):
+                    last, offset = max(last, record["s"] if LOSS in record.get("m", {}) else 0), end
+            self.steps[folder] = last, offset
+        return max((last for last, _ in self.steps.values()), default=0)
 
     def start_and_wait(self, step: int) -> ForkServerProcess:
         """A process that has come to this step, or is over."""

@@ -18,14 +18,14 @@ NUM_RUNS = 64
 @pytest.mark.timeout(900)
 def test_of_two_that_would_go_on_with_a_run_one_is_refused(make: Any, whole: Any) -> None:
     for place in range(10):
-        killed = make(f"twice-{place}", num_steps=200)
+        killed = make(f"twice-{place}", num_steps=100)
         killed.kill_after(8, 0)
         both = [killed.start(), killed.start()]
         for process in both:
             process.join(240)
         assert sorted(process.exitcode for process in both) == [0, 1], killed.output()[-3000:]
         assert killed.output().count("is working on, expected one that has ended") == 1
-        killed.check_same(whole(200))
+        killed.check_same(whole(100))
 
 
 @pytest.mark.slow
