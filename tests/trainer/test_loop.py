@@ -149,14 +149,14 @@ def test_a_save_that_is_still_written_protects_the_best_step_of_its_time(
     tmp_path: Path, fixtures: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     protected: list[tuple[int, int | None]] = []
-    remove = CheckpointStore._remove_old
+    remove = CheckpointStore.remove_old
 
     def slow(store: CheckpointStore, step: int) -> None:
         time.sleep(0.05)
         protected.append((step, store.protected_step))
         remove(store, step)
 
-    monkeypatch.setattr(CheckpointStore, "_remove_old", slow)
+    monkeypatch.setattr(CheckpointStore, "remove_old", slow)
     Run(tmp_path, fixtures, values=[3.0, 2.0, 4.0]).train()
     assert protected == [(4, None), (5, 5), (8, 5), (10, 10), (12, 10)]
 
