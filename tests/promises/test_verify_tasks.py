@@ -215,6 +215,7 @@ def forked(context: ForkServerContext, project: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(Forked, "context", context, raising=False)
     for module in (verify, worker):
         monkeypatch.setattr(module, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": start}))
+    monkeypatch.setattr(verify, "NUM_KILLS", 1)  # two of them: tests/analysis/test_verify.py
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(tempfile, "tempdir", str(project))
     monkeypatch.setattr(sys, "path", [*sys.path])
