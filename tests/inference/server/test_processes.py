@@ -236,7 +236,8 @@ def test_twenty_thousand_requests_leave_memory_and_files_as_they_were(model_fold
     texts = ["good soup", "the film was not good", "Anna lives in Paris " * 5, "bad"]
     with process(str(model_folder("sentiment"))) as (running, client):
         expected = [client.post("predict", json=text).json() for text in texts]
-        seen, bodies = psutil.Process(running.pid), [json.dumps(text) for text in texts]
+        seen = psutil.Process(running.pid)
+        bodies = [json.dumps(text) for text in texts]
         headers = {"Content-Type": "application/json"}
 
         def ask(count: int) -> int:
